@@ -1,0 +1,73 @@
+/**
+ * The one table of diagnostic codes. A code is part of the public contract: scripts match on it, templates record it as
+ * the reason why a site is not `exact`. Codes are never reused; new ones go at the end of their stage's block.
+ *
+ * Blocks: 1xxx sources, 2xxx PTX text, 3xxx kernel program, 4xxx templates, 5xxx shadow execution, 9xxx command line.
+ */
+export const CODES = {
+  // --- 1xxx: finding PTX text (src/sources) ---
+  GCR1001: 'input not found',
+  GCR1002: 'input cannot be read',
+  GCR1003: 'input is of no known kind',
+  GCR1004: 'input holds no kernel',
+  GCR1005: 'container is damaged',
+  GCR1006: 'compressed entry cannot be decompressed',
+  GCR1007: 'kernel has machine code but no PTX',
+  GCR1008: 'trace folder is incomplete',
+  GCR1009: 'input is too large',
+  GCR1010: 'container entry is of an unknown kind',
+
+  // --- 2xxx: PTX text (src/ptx) ---
+  GCR2001: 'unexpected character',
+  GCR2002: 'syntax error',
+  GCR2003: 'text ends inside a construct',
+  GCR2004: 'nesting is too deep',
+  GCR2005: 'text or construct is too large',
+  GCR2006: 'name is defined twice',
+  GCR2007: 'no .version directive',
+  GCR2008: 'text is binary, not PTX',
+  GCR2009: 'number is out of range',
+
+  // --- 3xxx: kernel program (src/ir) ---
+  GCR3001: 'instruction is not known',
+  GCR3002: 'name is not defined',
+  GCR3003: 'branch target is not known',
+  GCR3004: 'recursive call',
+  GCR3005: 'call to a function without a body',
+  GCR3006: 'indirect call may leave the module',
+  GCR3007: 'kernel is too large to expand its calls',
+  GCR3008: 'operand form is not supported',
+  GCR3009: 'alias cannot be resolved',
+  GCR3010: 'launches other kernels',
+  GCR3011: 'indirect branch without a target list',
+
+  // --- 4xxx: templates (src/templates) ---
+  GCR4001: 'address is read from memory',
+  GCR4002: 'offset depends on the content of memory',
+  GCR4003: 'guard depends on the content of memory',
+  GCR4004: 'length depends on the content of memory',
+  GCR4005: 'address is inside a tensor map',
+  GCR4006: 'address is inside a surface',
+  GCR4007: 'writes memory of the device runtime',
+  GCR4008: 'value is not modelled',
+  GCR4009: 'template file is not valid',
+  GCR4010: 'template file is of a newer version',
+  GCR4011: 'value is exchanged between threads',
+  GCR4012: 'address has no base that could be identified',
+  GCR4013: 'address is a multicast address',
+  GCR4014: 'slice is too large',
+  GCR4015: 'value depends on time or scheduling',
+
+  // --- 5xxx: shadow execution (src/shadow) ---
+  GCR5001: 'launch record is not valid',
+  GCR5002: 'launch has too many threads to execute one by one',
+
+  // --- 9xxx: command line (src/cli) ---
+  GCR9001: 'wrong usage',
+  GCR9002: 'output cannot be written',
+  GCR9003: 'a worker failed',
+  GCR9004: 'no kernel of that name',
+} as const;
+
+/** A numbered diagnostic code, for example `GCR2002`. */
+export type DiagnosticCode = keyof typeof CODES;
