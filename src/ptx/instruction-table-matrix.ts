@@ -21,7 +21,7 @@ const MMA_SCALED =
   '.kind::mxf4 .kind::mxf4nvf4 .kind::mxf8f6f4 .scale_vec::1X .scale_vec::2X .scale_vec::4X';
 
 const WGMMA =
-  `.sync .aligned ${shapes(64, range(8, 256, 8), [8, 16, 32, 64, 256])} ` +
+  `.sync .aligned ${shapes(64, range(8, 256, 8), [8, 16, 32, 64])} ${shapes(64, [8, 24, ...range(16, 256, 16)], [256])} ` +
   '.f16 .bf16 .tf32 .f32 .e4m3 .e5m2 .s8 .u8 .b1 .s32 .satfinite .and .popc';
 
 const CTA_GROUP = '.cta_group::1 .cta_group::2';
@@ -64,7 +64,7 @@ export const MATRIX_FORMS: readonly InstructionForm[] = [
   ),
   form('movmatrix', 'd s', '.sync .aligned .m8n8 .trans .b16', '9.7.14.5.17'),
   ...forms('mma.sp mma.sp::ordered_metadata', 'd s s s s s', MMA, '9.7.14.6.3'),
-  ...forms('mma.sp.block_scale mma.sp::ordered_metadata.block_scale', 'd s s s s s s s s s', MMA_SCALED, '9.7.14.6.3'),
+  form('mma.sp::ordered_metadata.block_scale', 'd s s s s s s s s s', MMA_SCALED, '9.7.14.6.3'),
 
   // Accumulator, A (registers or descriptor), B descriptor, whether to accumulate, then scales and transpositions.
   form('wgmma.mma_async', 'x s s s s? s? s? s?', WGMMA, '9.7.15.5.2'),
@@ -74,7 +74,7 @@ export const MATRIX_FORMS: readonly InstructionForm[] = [
   form('wgmma.wait_group', 's', '.sync .aligned', '9.7.15.7.3'),
 
   // `alloc` writes the address of what it allocated to shared memory.
-  form('tcgen05.alloc', 'a s', `${CTA_GROUP} .sync .aligned .shared .shared::cta .b32`, '9.7.16.7.1'),
+  form('tcgen05.alloc', 'a s', `${CTA_GROUP} .sync .aligned .shared::cta .b32`, '9.7.16.7.1'),
   form('tcgen05.dealloc', 's s', `${CTA_GROUP} .sync .aligned .b32`, '9.7.16.7.1'),
   form('tcgen05.relinquish_alloc_permit', '', `${CTA_GROUP} .sync .aligned`, '9.7.16.7.1'),
   form('tcgen05.ld', 'd a s?', `.sync .aligned ${TMEM_SHAPES} ${TMEM_COUNTS} .pack::16b .b32`, '9.7.16.8.1'),

@@ -47,7 +47,7 @@ export const MEMORY_FORMS: readonly InstructionForm[] = [
     'ld',
     'd a s?',
     `.weak .volatile .relaxed .acquire .mmio ${SCOPES} .const .global .local ${PARAM} ${SHARED} ${LOAD_CACHE_OPERATORS}
-    ${EVICTION_PRIORITIES} ${CACHE_HINT} ${PREFETCH_SIZES} ${VECTORS} ${MOVABLE} .unified`,
+    ${EVICTION_PRIORITIES} ${CACHE_HINT} ${PREFETCH_SIZES} ${VECTORS} ${MOVABLE}`,
     '9.7.9.8',
   ),
   form(
