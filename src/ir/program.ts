@@ -1,0 +1,375 @@
+/**
+ * `KernelProgram`: one kernel as a control-flow graph in static single assignment form, calls resolved, nothing of the
+ * source language left. An operation is an operation with a width in bits, defined here on integers modulo 2^width; a
+ * second front end (machine code) lowers to the same form. Templates are derived from it and the simulated device
+ * executes it, so everything an execution needs is in it.
+ *
+ * Invariants (checked by `validateProgram`): blocks are numbered in reverse postorder, block 0 is the entry and has no
+ * predecessors; values of a block have ascending ids, phis first; an operand's definition dominates its use (a phi's
+ * operand: the end of the matching predecessor).
+ */
+import type { DiagnosticCode } from '../diagnostics/index.js';
+
+/** Index into {@link KernelProgram.values}. */
+export type ValueId = number;
+/** Index into {@link KernelProgram.blocks}. */
+export type BlockId = number;
+
+/**
+ * Pure integer operations; all operands and the result have the value's width unless said otherwise. Division by zero
+ * gives all ones, remainder by zero the dividend (what the hardware does; PTX ISA 9.7.1.8 leaves it unspecified).
+ */
+export const INTEGER_OPERATIONS = [
+  'add',
+  'sub',
+  'mul',
+  'mulHighSigned',
+  'mulHighUnsigned',
+  'divSigned',
+  'divUnsigned',
+  'remSigned',
+  'remUnsigned',
+  'minSigned',
+  'minUnsigned',
+  'maxSigned',
+  'maxUnsigned',
+  'and',
+  'or',
+  'xor',
+  'not',
+  /** Shift amounts are unsigned 32-bit and clamp at the width (PTX ISA 9.7.8.8). */
+  'shiftLeft',
+  'shiftRightLogical',
+  'shiftRightArithmetic',
+  /** (low, high, amount): the upper 32 bits of (high:low) shifted left, amount modulo 32. */
+  'funnelLeft',
+  /** (low, high, amount): the lower 32 bits of (high:low) shifted right, amount modulo 32. */
+  'funnelRight',
+  /** (value, position, length), PTX ISA 9.7.1.19. */
+  'extractBitsSigned',
+  'extractBitsUnsigned',
+  /** (field, value, position, length), PTX ISA 9.7.1.20. */
+  'insertBits',
+  'popCount',
+  'leadingZeros',
+  'bitReverse',
+  /** (low, high, selector): byte permutation in the default mode, PTX ISA 9.7.9.7. */
+  'permuteBytes',
+  /** (a, b, c, table): bitwise function of three inputs by an 8-bit table, PTX ISA 9.7.8.6. */
+  'logic3',
+  /** Result of width 1, operands of equal width. */
+  'equal',
+  'notEqual',
+  'lessSigned',
+  'lessEqualSigned',
+  'lessUnsigned',
+  'lessEqualUnsigned',
+  /** (condition of width 1, then, otherwise). */
+  'select',
+  /** Operand of another width. */
+  'truncate',
+  'zeroExtend',
+  'signExtend',
+  /** (low, high): the concatenation, result twice as wide. */
+  'concat',
+  /** (a, b, carry of width 1): the carry out of a + b + carry, width 1. */
+  'carry',
+] as const;
+
+export type IntegerOperation = (typeof INTEGER_OPERATIONS)[number];
+
+/** Floating-point operations on IEEE bits; `mode` of the instruction refines them. */
+export const FLOAT_OPERATIONS = [
+  'floatAdd',
+  'floatSub',
+  'floatMul',
+  'floatFma',
+  'floatDiv',
+  'floatMin',
+  'floatMax',
+  'floatAbs',
+  'floatNegate',
+  'floatSquareRoot',
+  'floatReciprocal',
+  'floatReciprocalSquareRoot',
+  'floatSine',
+  'floatCosine',
+  'floatLog2',
+  'floatExp2',
+  'floatTanh',
+  /** Width 1; the relation is in the mode. */
+  'floatCompare',
+  'floatFromSigned',
+  'floatFromUnsigned',
+  'floatToSigned',
+  'floatToUnsigned',
+  'floatConvert',
+] as const;
+
+export type FloatOperation = (typeof FLOAT_OPERATIONS)[number];
+
+/** Values that differ from thread to thread or launch to launch, fixed during a thread's life unless said otherwise. */
+export const SPECIAL_VALUES = [
+  'tid.x',
+  'tid.y',
+  'tid.z',
+  'ntid.x',
+  'ntid.y',
+  'ntid.z',
+  'ctaid.x',
+  'ctaid.y',
+  'ctaid.z',
+  'nctaid.x',
+  'nctaid.y',
+  'nctaid.z',
+  'laneid',
+  'clusterid.x',
+  'clusterid.y',
+  'clusterid.z',
+  'nclusterid.x',
+  'nclusterid.y',
+  'nclusterid.z',
+  'cluster_ctaid.x',
+  'cluster_ctaid.y',
+  'cluster_ctaid.z',
+  'cluster_nctaid.x',
+  'cluster_nctaid.y',
+  'cluster_nctaid.z',
+  'cluster_ctarank',
+  'cluster_nctarank',
+  'lanemask_eq',
+  'lanemask_le',
+  'lanemask_lt',
+  'lanemask_ge',
+  'lanemask_gt',
+  'dynamic_smem_size',
+  'total_smem_size',
+  'aggr_smem_size',
+] as const;
+
+/** The field's own names for them (PTX ISA 10), without the percent sign. */
+export type SpecialValue = (typeof SPECIAL_VALUES)[number];
+
+/** Where an access goes. `generic`: any of global, shared, local, parameter; `runtime`: memory of the device runtime. */
+export type MemorySpace =
+  | 'global'
+  | 'generic'
+  | 'constant'
+  | 'shared'
+  | 'local'
+  | 'parameter'
+  | 'runtime';
+
+export type Operation =
+  | IntegerOperation
+  | FloatOperation
+  /** Immediate bits. */
+  | 'constant'
+  /** A register that was never written on this path: any value may be chosen for it. */
+  | 'undefined'
+  /** A value this form does not model; `reason` says why. */
+  | 'opaque'
+  | 'special'
+  /** Little-endian bits of the parameter block at byte `immediate`. */
+  | 'parameter'
+  /** Address `immediate` bytes into the parameter block, in the parameter space (or generic after `toGeneric`). */
+  | 'parameterAddress'
+  /** Address of {@link KernelProgram.objects}[`immediate`], in its own space. */
+  | 'objectAddress'
+  /** Address of {@link KernelProgram.functions}[`immediate`]. */
+  | 'functionAddress'
+  /** (address in `space`): the generic address; global addresses are equal to their generic form. */
+  | 'toGeneric'
+  /** (generic address): the address in `space`. */
+  | 'fromGeneric'
+  /** (generic address): whether it is in `space`; width 1. */
+  | 'isSpace'
+  /** Memory read: (address); `access` says more. Of several elements: use `element`. */
+  | 'load'
+  /** Element `immediate` of a load or atomic of several elements. */
+  | 'element'
+  /** (value): the same register's value in some thread of the same warp. */
+  | 'exchange'
+  /** Memory written or read without a result in a register; `access` says how. */
+  | 'access'
+  /** One operand per predecessor of the block, in the order of {@link Block.predecessors}. */
+  | 'phi';
+
+export type Rounding = 'nearestEven' | 'zero' | 'down' | 'up' | 'nearestAway' | 'stochastic';
+
+export interface FloatMode {
+  /** Width in bits of the operands where it differs from the result's (conversions, comparisons). */
+  readonly operandWidth?: number;
+  readonly format?: 'ieee' | 'bf16' | 'tf32' | 'packed';
+  readonly rounding?: Rounding;
+  /** Result is an integral value (`.rni` and the like). */
+  readonly integral?: boolean;
+  readonly flushSubnormals?: boolean;
+  readonly saturate?: boolean;
+  readonly approximate?: boolean;
+  /** floatCompare: eq, ne, lt, le, gt, ge and their unordered forms equ …, num, nan. */
+  readonly relation?: string;
+}
+
+/**
+ * Ways of touching memory. The first group writes global memory (or may), the second only reads it.
+ */
+export const WRITE_KINDS = [
+  'store',
+  'atomic',
+  'reduction',
+  'asyncStore',
+  'asyncReduction',
+  'bulkStore',
+  'bulkCopy',
+  'bulkReduction',
+  'tensorStore',
+  'tensorReduction',
+  'matrixStore',
+  'multicastStore',
+  'multicastReduction',
+  'surfaceStore',
+  'surfaceReduction',
+  'tensorMapUpdate',
+  'discard',
+  'runtimeMemory',
+  'childLaunch',
+  'call',
+  'unknownInstruction',
+] as const;
+export const READ_KINDS = [
+  'load',
+  'atomicLoad',
+  'asyncLoad',
+  'bulkLoad',
+  'tensorLoad',
+  'matrixLoad',
+  'multicastLoad',
+  'surfaceLoad',
+  'textureLoad',
+] as const;
+export type WriteKind = (typeof WRITE_KINDS)[number];
+export type ReadKind = (typeof READ_KINDS)[number];
+
+/** Where an access stands in the source; for people and reports only, no rule depends on it. */
+export interface Origin {
+  /** Offset in the module's source text. */
+  readonly offset: number;
+  /** The instruction's spelling, `st.global.v2.u32`. */
+  readonly instruction: string;
+  /** Functions it was inlined through, outermost first; empty in the kernel itself. */
+  readonly inlined: readonly string[];
+}
+
+/** How a `load` or `access` touches memory. */
+export interface Access {
+  readonly writes?: WriteKind;
+  readonly reads?: ReadKind;
+  readonly space: MemorySpace;
+  /** Bytes touched from the address on, when it is a constant; 0 with `length` or when not known. */
+  readonly bytes: number;
+  /** Bytes touched, when it is a value. */
+  readonly length?: ValueId;
+  /** Touched only if this value of width 1 is one. */
+  readonly guard?: ValueId;
+  /** matrixStore/matrixLoad: rows of `bytes` each, this many bytes apart. */
+  readonly rows?: { readonly count: number; readonly stride: ValueId };
+  /** Tensor and surface accesses: coordinates, innermost first. */
+  readonly coordinates?: readonly ValueId[];
+  /** Values written, in order of memory; for execution. */
+  readonly values?: readonly ValueId[];
+  /** Element count of a load, store or atomic of several elements (`values.length`, results by `element`). */
+  readonly elements?: number;
+  /** Name of the atomic function: add, min, max, inc, dec, cas, exch, and, or, xor. */
+  readonly atomic?: string;
+  /** Why the written place cannot be described, when that is already certain. */
+  readonly reason?: DiagnosticCode;
+  readonly detail?: string;
+  readonly origin: Origin;
+}
+
+/** One SSA value or memory access. */
+export interface Value {
+  readonly op: Operation;
+  /** Result width in bits: 1 for predicates, 8 … 128; 0 for `access`. */
+  readonly width: number;
+  readonly args: readonly ValueId[];
+  /** `constant`: bits, 0 ≤ immediate < 2^width. `parameter…`: byte offset. Others as said at the operation. */
+  readonly immediate?: bigint;
+  readonly special?: SpecialValue;
+  readonly space?: MemorySpace;
+  readonly mode?: FloatMode;
+  readonly reason?: DiagnosticCode;
+  readonly access?: Access;
+}
+
+export type Terminator =
+  | { readonly kind: 'jump'; readonly target: BlockId }
+  | { readonly kind: 'branch'; readonly condition: ValueId; readonly then: BlockId; readonly otherwise: BlockId }
+  /** Index beyond the last target: undefined behaviour in the source, taken as the last. */
+  | { readonly kind: 'switch'; readonly index: ValueId; readonly targets: readonly BlockId[] }
+  | { readonly kind: 'exit' };
+
+export interface Block {
+  /** Values `first … first + count - 1` belong to this block. */
+  readonly first: ValueId;
+  readonly count: number;
+  readonly predecessors: readonly BlockId[];
+  readonly terminator: Terminator;
+  readonly immediateDominator: BlockId;
+  /** Innermost loop it belongs to, by header block; -1 outside loops. */
+  readonly loop: BlockId;
+}
+
+/** One kernel parameter: bytes `offset … offset + size - 1` of the parameter block. */
+export interface KernelParameter {
+  readonly name: string;
+  readonly offset: number;
+  readonly size: number;
+  readonly align: number;
+  /** Element type as declared: `u64`, `f32`, `b8` (with `size` for arrays). */
+  readonly type: string;
+  readonly isArray: boolean;
+}
+
+/** A variable with storage: of the module, or of a function (shared, local). */
+export interface MemoryObject {
+  readonly name: string;
+  readonly space: 'global' | 'constant' | 'shared' | 'local';
+  /** Bytes; 0 when open-ended (`.extern .shared x[]`). */
+  readonly size: number;
+  readonly align: number;
+  /** Declared in another module. */
+  readonly external: boolean;
+  /** Accessed by the host under the same address (`.managed`). */
+  readonly managed: boolean;
+}
+
+/** What the source promises about the launch geometry; zero means no promise. */
+export interface LaunchBounds {
+  readonly requiredBlock?: readonly [number, number, number];
+  readonly maximumBlock?: readonly [number, number, number];
+  readonly requiredCluster?: readonly [number, number, number];
+}
+
+/** A fact about the lowering that widened something, with its place. */
+export interface ProgramNote {
+  readonly code: DiagnosticCode;
+  readonly offset: number;
+  readonly message: string;
+}
+
+export interface KernelProgram {
+  readonly name: string;
+  /** Offset of the kernel's declaration in the source text. */
+  readonly offset: number;
+  readonly parameters: readonly KernelParameter[];
+  /** Size of the parameter block in bytes. */
+  readonly parameterBytes: number;
+  readonly bounds: LaunchBounds;
+  readonly objects: readonly MemoryObject[];
+  readonly functions: readonly string[];
+  readonly values: readonly Value[];
+  readonly blocks: readonly Block[];
+  readonly notes: readonly ProgramNote[];
+}
