@@ -8,7 +8,7 @@
  * predecessors; values of a block have ascending ids, phis first; an operand's definition dominates its use (a phi's
  * operand: the end of the matching predecessor).
  */
-import type { DiagnosticCode } from '../diagnostics/index.js';
+import type { DiagnosticCode, Span } from '../diagnostics/index.js';
 
 /** Index into {@link KernelProgram.values}. */
 export type ValueId = number;
@@ -371,5 +371,7 @@ export interface KernelProgram {
   readonly functions: readonly string[];
   readonly values: readonly Value[];
   readonly blocks: readonly Block[];
+  /** Source text it was made from, in order: the kernel and every function expanded into it. */
+  readonly spans: readonly Span[];
   readonly notes: readonly ProgramNote[];
 }

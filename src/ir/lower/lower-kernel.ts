@@ -36,6 +36,8 @@ export class Lowering {
   readonly exitBlock: number;
   /** Size of the kernel's parameter block. */
   readonly parameterBytes: number;
+  /** Functions that were expanded, the kernel first. */
+  readonly expanded = new Set<FunctionDeclaration>();
   readonly #noted = new Set<string>();
 
   constructor(
@@ -60,6 +62,7 @@ export class Lowering {
   body(frame: Frame): void {
     const { builder } = this;
     const { info } = frame;
+    this.expanded.add(info.node);
     for (const problem of info.problems) {
       // A directive or type that is not known may mean anything: the whole body counts as an unknown instruction.
       this.note(problem.code, problem.offset, problem.message);
@@ -268,6 +271,9 @@ export function lowerKernel(
       functions: builder.functions,
       values,
       blocks,
+      spans: [...lowering.expanded]
+        .map(({ offset, length }) => ({ offset, length }))
+        .sort((a, b) => a.offset - b.offset),
       notes: lowering.notes,
     },
     diagnostics: [],

@@ -1,0 +1,209 @@
+/**
+ * The whole way from inputs to templates: collect PTX texts, cut them into tasks, run them, hand on the results in order.
+ * `buildTemplates` gives an object for programs; `buildTemplatesTo` streams a file, so that memory does not grow with the
+ * number of kernels.
+ */
+import { createHash } from 'node:crypto';
+import type { Diagnostic } from '../diagnostics/index.js';
+import { type CollectOptions, collectSources, type PtxSource } from '../sources/index.js';
+import {
+  type KernelTemplate,
+  type MissingTemplate,
+  TEMPLATE_FORMAT,
+  TEMPLATE_VERSION,
+  type TemplateFile,
+  type TemplateModule,
+  templateFileParts,
+  VERDICTS,
+  type Verdict,
+} from '../templates/index.js';
+import type { ModuleInput } from './module-build.js';
+import { runTasks } from './pool.js';
+import { type BuiltKernel, tasksOf } from './tasks.js';
+
+export interface BuildOptions extends CollectOptions {
+  /** Worker threads; 1 (the default) builds in the calling thread. */
+  readonly jobs?: number;
+  /** Only kernels of these names. */
+  readonly kernels?: readonly string[];
+  readonly signal?: AbortSignal;
+  /** Called with the number of finished tasks. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What a build did, in numbers. */
+export interface BuildSummary {
+  readonly modules: number;
+  readonly kernels: number;
+  /** Kernels without a template: they count as unknown. */
+  readonly missing: number;
+  readonly writes: number;
+  readonly reads: number;
+  readonly verdicts: Readonly<Record<Verdict, number>>;
+  /** Characters of PTX read. */
+  readonly characters: number;
+  /** Kernels in order, with their verdicts. */
+  readonly list: readonly { readonly name: string; readonly source: string; readonly verdict: Verdict; readonly writes: number }[];
+}
+
+/** Exact duplicates of an earlier text (the same PTX in a cache folder and a library) are built once. */
+function moduleInputs(sources: readonly PtxSource[], kernels: readonly string[] | undefined): ModuleInput[] {
+  const seen = new Set<string>();
+  const inputs: ModuleInput[] = [];
+  for (const source of sources) {
+    const wanted = source.kernels && kernels ? source.kernels.filter((name) => kernels.includes(name)) : (kernels ?? source.kernels);
+    const key = `${createHash('sha256').update(source.text, 'latin1').digest('hex')} ${wanted?.join(' ') ?? ''}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    inputs.push({ name: source.name, text: source.text, lineOffset: source.lineOffset, ...(wanted && { kernels: wanted }) });
+  }
+  return inputs;
+}
+
+type Emit = (kernel: BuiltKernel, module: number) => void | Promise<void>;
+
+interface Outcome {
+  readonly modules: readonly TemplateModule[];
+  readonly missing: readonly MissingTemplate[];
+  readonly diagnostics: readonly Diagnostic[];
+  readonly summary: BuildSummary;
+}
+
+async function run(inputs: readonly string[], options: BuildOptions, emit: Emit): Promise<Outcome> {
+  const collected = await collectSources(inputs, options);
+  return build(
+    moduleInputs(collected.product.sources, options.kernels),
+    collected.diagnostics,
+    collected.product.machineCode.filter((kernel) => !kernel.hasPtx),
+    options,
+    emit,
+  );
+}
+
+async function build(
+  modules: readonly ModuleInput[],
+  found: readonly Diagnostic[],
+  withoutPtx: readonly { readonly name: string; readonly source: string; readonly architecture: string }[],
+  options: BuildOptions,
+  emit: Emit,
+): Promise<Outcome> {
+  const diagnostics: Diagnostic[] = [...found];
+  const descriptions: TemplateModule[] = [];
+  const missing: MissingTemplate[] = [];
+  const list: BuildSummary['list'][number][] = [];
+  const verdicts: Record<Verdict, number> = { exact: 0, bounded: 0, allocation: 0, unknown: 0 };
+  const seen = new Set<string>();
+  let writes = 0;
+  let reads = 0;
+  const tasks = modules.flatMap((module, index) => tasksOf(index, module.text));
+  for await (const result of runTasks(tasks, modules, { ...options, jobs: options.jobs ?? 1 })) {
+    const { module } = result.task;
+    const source = modules[module]!.name;
+    if (result.description) descriptions[module] = result.description;
+    for (const diagnostic of result.diagnostics) {
+      // A function that several kernels call is reported once.
+      const key = JSON.stringify(diagnostic);
+      if (!seen.has(key)) diagnostics.push(diagnostic);
+      seen.add(key);
+    }
+    missing.push(...result.missing);
+    for (const kernel of result.kernels) {
+      verdicts[kernel.verdict]++;
+      writes += kernel.writes;
+      reads += kernel.reads;
+      list.push({ name: kernel.name, source, verdict: kernel.verdict, writes: kernel.writes });
+      await emit(kernel, module);
+    }
+  }
+  const wanted = options.kernels && new Set(options.kernels);
+  for (const { name, source, architecture } of withoutPtx) {
+    if (wanted && !wanted.has(name)) continue;
+    missing.push({ name, source, code: 'GCR1007', message: `only machine code for ${architecture}` });
+  }
+  for (const name of wanted ?? []) {
+    if (list.some((kernel) => kernel.name === name) || missing.some((kernel) => kernel.name === name)) continue;
+    diagnostics.push({
+      code: 'GCR9004',
+      severity: 'error',
+      message: `no kernel is named '${name}'`,
+      hint: 'names are as in the PTX; list them with `gcr-templates coverage`',
+    });
+  }
+  verdicts.unknown += missing.length;
+  return {
+    modules: descriptions,
+    missing,
+    diagnostics,
+    summary: {
+      modules: modules.length,
+      kernels: list.length,
+      missing: missing.length,
+      writes,
+      reads,
+      verdicts,
+      characters: modules.reduce((sum, module) => sum + module.text.length, 0),
+      list,
+    },
+  };
+}
+
+/**
+ * Builds the templates of everything that `inputs` name (files, globs, folders, `-`).
+ *
+ * @returns the templates with diagnostics; bad inputs are error diagnostics, and everything else is still built
+ */
+export async function buildTemplates(
+  inputs: readonly string[],
+  options: BuildOptions = {},
+): Promise<{ readonly product: TemplateFile; readonly summary: BuildSummary; readonly diagnostics: readonly Diagnostic[] }> {
+  const kernels: KernelTemplate[] = [];
+  const outcome = await run(inputs, options, (kernel) => {
+    kernels.push(JSON.parse(kernel.json) as KernelTemplate);
+  });
+  return finished(outcome, kernels);
+}
+
+/** Builds the templates of one PTX text. See {@link buildTemplates}. */
+export async function buildTemplatesFromText(
+  text: string,
+  name = '<text>',
+  options: BuildOptions = {},
+): Promise<{ readonly product: TemplateFile; readonly summary: BuildSummary; readonly diagnostics: readonly Diagnostic[] }> {
+  const kernels: KernelTemplate[] = [];
+  const module: ModuleInput = { name, text, lineOffset: 0, ...(options.kernels && { kernels: options.kernels }) };
+  const outcome = await build([module], [], [], options, (kernel) => {
+    kernels.push(JSON.parse(kernel.json) as KernelTemplate);
+  });
+  return finished(outcome, kernels);
+}
+
+function finished({ modules, missing, diagnostics, summary }: Outcome, kernels: readonly KernelTemplate[]) {
+  const product: TemplateFile = { format: TEMPLATE_FORMAT, version: TEMPLATE_VERSION, kernels, modules, missing };
+  return { product, summary, diagnostics };
+}
+
+/**
+ * Builds as {@link buildTemplates}, handing the pieces of the template file to `write` as they are ready.
+ *
+ * @param write takes one piece; what it returns is awaited before the next
+ */
+export async function buildTemplatesTo(
+  inputs: readonly string[],
+  write: (piece: string) => void | Promise<void>,
+  options: BuildOptions = {},
+): Promise<{ readonly summary: BuildSummary; readonly diagnostics: readonly Diagnostic[] }> {
+  const parts = templateFileParts();
+  await write(parts.head);
+  let first = true;
+  const { modules, missing, diagnostics, summary } = await run(inputs, options, async (kernel) => {
+    await write(parts.kernel(kernel.json, first));
+    first = false;
+  });
+  await write(parts.tail(modules, missing));
+  return { summary, diagnostics };
+}
+
+/** Worst verdict that a build met; `exact` when it met none. */
+export function worstVerdict(summary: BuildSummary): Verdict {
+  return VERDICTS.findLast((verdict) => summary.verdicts[verdict] > 0) ?? 'exact';
+}

@@ -1,0 +1,111 @@
+/**
+ * One module's text to the templates of its kernels, kernel by kernel. Bodies are parsed, lowered and dropped one at a
+ * time, so memory is bounded by the largest kernel with what it calls, not by the module. Runs in the caller's thread or
+ * in a worker; both give the same bytes.
+ */
+import { createHash } from 'node:crypto';
+import { type Diagnostic, InternalError, SourceText } from '../diagnostics/index.js';
+import { type KernelProgram, lowerKernel, ModuleSymbols } from '../ir/index.js';
+import { type FunctionDeclaration, type Module, parse, parseBody } from '../ptx/index.js';
+import { deriveTemplate, type KernelTemplate, type MissingTemplate, type TemplateModule } from '../templates/index.js';
+
+/** A module's text and where it stands. */
+export interface ModuleInput {
+  /** Display name. */
+  readonly name: string;
+  readonly text: string;
+  /** Lines in front of the text in its file; added to every line number reported. */
+  readonly lineOffset: number;
+  /** Only these kernels; all when absent. */
+  readonly kernels?: readonly string[];
+}
+
+/** A parsed module head with its kernels, ready to be built. */
+export class ModuleBuild {
+  readonly source: SourceText;
+  readonly module: Module;
+  readonly symbols: ModuleSymbols;
+  readonly description: TemplateModule;
+  /** Kernels to build, in order of the text. */
+  readonly kernels: readonly FunctionDeclaration[];
+  /** Findings so far: the module's own, then those of each body when it was asked for. */
+  readonly diagnostics: Diagnostic[] = [];
+  readonly #broken = new Map<FunctionDeclaration, Diagnostic>();
+
+  constructor(readonly input: ModuleInput) {
+    this.source = new SourceText(input.name, input.text);
+    const { product, diagnostics } = parse(input.text, { name: input.name, bodies: 'skip' });
+    this.module = product;
+    this.#report(diagnostics);
+    this.symbols = new ModuleSymbols(product, (node) => this.#body(node));
+    const wanted = input.kernels && new Set(input.kernels);
+    this.kernels = this.symbols.kernels.filter((node) => !wanted || wanted.has(node.name));
+    this.description = this.#describe();
+  }
+
+  #describe(): TemplateModule {
+    const version = this.module.items.find((item) => item.kind === 'version');
+    const target = this.module.items.find((item) => item.kind === 'target');
+    const size = this.module.items.find((item) => item.kind === 'addressSize');
+    return {
+      hash: createHash('sha256').update(this.input.text, 'latin1').digest('hex'),
+      source: this.input.name,
+      version: version ? `${version.major}.${version.minor}` : '',
+      target: target?.targets.join(', ') ?? '',
+      addressBits: size?.bits === 32 ? 32 : 64,
+    };
+  }
+
+  /** Whether the module's own text, outside the bodies, has errors. */
+  get hasErrors(): boolean {
+    return this.diagnostics.some((diagnostic) => diagnostic.severity === 'error');
+  }
+
+  #report(diagnostics: readonly Diagnostic[]): void {
+    const { lineOffset } = this.input;
+    for (const diagnostic of diagnostics) {
+      const line = diagnostic.line;
+      this.diagnostics.push(line && lineOffset ? { ...diagnostic, line: line + lineOffset } : diagnostic);
+    }
+  }
+
+  #body(node: FunctionDeclaration) {
+    const { product, diagnostics } = parseBody(this.input.text, node, { name: this.input.name });
+    this.#report(diagnostics);
+    const error = diagnostics.find((diagnostic) => diagnostic.severity === 'error');
+    if (!error) return product;
+    this.#broken.set(node, error);
+    return undefined;
+  }
+
+  /** Lowers one kernel; undefined when its body does not parse. */
+  lower(node: FunctionDeclaration): KernelProgram | undefined {
+    const { product } = lowerKernel(this.symbols, node);
+    this.symbols.forget(node);
+    return product;
+  }
+
+  /** Builds the template of one kernel, or says why there is none. */
+  build(node: FunctionDeclaration, moduleIndex: number): KernelTemplate | MissingTemplate {
+    const program = this.lower(node);
+    if (!program) {
+      const error = this.#broken.get(node);
+      if (!error) throw new InternalError(`kernel ${node.name} has no program and no diagnostic`);
+      return { name: node.name, source: this.input.name, code: error.code, message: error.message };
+    }
+    const { version, target } = this.description;
+    return deriveTemplate(program, {
+      module: moduleIndex,
+      line: (offset) => this.source.line(offset) + this.input.lineOffset,
+      texts: [
+        `${version} ${target}`,
+        ...program.spans.map(({ offset, length }) => this.input.text.slice(offset, offset + length)),
+      ],
+    });
+  }
+}
+
+/** Whether a built kernel is a template. */
+export function isTemplate(built: KernelTemplate | MissingTemplate): built is KernelTemplate {
+  return 'verdict' in built;
+}

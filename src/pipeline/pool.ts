@@ -1,0 +1,124 @@
+/**
+ * Runs tasks on worker threads and hands their results out in order of the tasks, so that output is the same whatever the
+ * number of threads. A worker that dies fails the build with GCR9003; the other threads are stopped.
+ */
+import { Worker } from 'node:worker_threads';
+import { InputError } from '../diagnostics/index.js';
+import type { ModuleInput } from './module-build.js';
+import { type Task, type TaskResult, TaskRunner } from './tasks.js';
+import type { WorkerRequest } from './worker.js';
+
+export interface PoolOptions {
+  /** Threads; 1 runs the tasks in the calling thread. */
+  readonly jobs: number;
+  readonly signal?: AbortSignal;
+  /** Called as results are handed out, with the number of finished tasks. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Results of `tasks`, in their order. */
+export async function* runTasks(
+  tasks: readonly Task[],
+  inputs: readonly ModuleInput[],
+  options: PoolOptions,
+): AsyncGenerator<TaskResult> {
+  const jobs = Math.min(options.jobs, tasks.length);
+  if (jobs <= 1) {
+    const runner = new TaskRunner((module) => inputs[module]!);
+    let done = 0;
+    for (const task of tasks) {
+      options.signal?.throwIfAborted();
+      yield runner.run(task);
+      options.onProgress?.(++done, tasks.length);
+      // Lets signals and progress through between tasks.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return;
+  }
+  yield* runOnThreads(tasks, inputs, { ...options, jobs });
+}
+
+async function* runOnThreads(
+  tasks: readonly Task[],
+  inputs: readonly ModuleInput[],
+  options: PoolOptions,
+): AsyncGenerator<TaskResult> {
+  const results = new Map<number, TaskResult>();
+  const shared = new Map<number, SharedArrayBuffer>();
+  let next = 0;
+  let wake: () => void = () => {};
+  let failure: unknown;
+  const fail = (error: unknown): void => {
+    failure ??= error;
+    wake();
+  };
+  const bytesOf = (module: number): SharedArrayBuffer => {
+    let bytes = shared.get(module);
+    if (!bytes) {
+      const { text } = inputs[module]!;
+      bytes = new SharedArrayBuffer(text.length);
+      Buffer.from(bytes).write(text, 'latin1');
+      shared.set(module, bytes);
+      // Tasks are given out in order: modules far behind are not asked for again.
+      for (const old of shared.keys()) if (old < module - options.jobs) shared.delete(old);
+    }
+    return bytes;
+  };
+  const workers = Array.from({ length: options.jobs }, () => new Worker(new URL('./worker.js', import.meta.url)));
+  const start = (worker: Worker, held: { module: number; index: number }): void => {
+    if (next >= tasks.length) return;
+    const index = next++;
+    const task = tasks[index]!;
+    held.index = index;
+    if (held.module !== task.module) {
+      held.module = task.module;
+      const { text: _text, ...input } = inputs[task.module]!;
+      const request: WorkerRequest = { kind: 'module', module: task.module, input, bytes: bytesOf(task.module) };
+      worker.postMessage(request);
+    }
+    const request: WorkerRequest = { kind: 'task', task };
+    worker.postMessage(request);
+  };
+  const abort = () => fail(options.signal?.reason);
+  options.signal?.addEventListener('abort', abort);
+  try {
+    for (const worker of workers) {
+      const held = { module: -1, index: -1 };
+      worker.on('message', (result: TaskResult) => {
+        results.set(held.index, result);
+        start(worker, held);
+        wake();
+      });
+      worker.on('error', (error) => {
+        const task = tasks[held.index];
+        const source = task ? inputs[task.module]!.name : undefined;
+        fail(
+          new InputError({
+            code: 'GCR9003',
+            severity: 'error',
+            message: `a worker failed: ${error.message}`,
+            ...(source !== undefined && { source }),
+            hint: 'please report this with the input; try --kernel to leave it out',
+          }),
+        );
+      });
+      start(worker, held);
+    }
+    for (let index = 0; index < tasks.length; index++) {
+      while (!results.has(index)) {
+        if (failure) throw failure;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      if (failure) throw failure;
+      const result = results.get(index)!;
+      results.delete(index);
+      options.onProgress?.(index + 1, tasks.length);
+      yield result;
+    }
+  } finally {
+    options.signal?.removeEventListener('abort', abort);
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}
