@@ -135,6 +135,8 @@ export type Initializer = Expression | InitializerList;
 export interface InitializerList extends Node {
   readonly kind: 'initializerList';
   readonly elements: readonly Initializer[];
+  /** Field names, one an element, when written `{ addr_mode_0 = wrap, … }` (PTX ISA 5.3.2). */
+  readonly fields?: readonly string[];
 }
 
 /** `.entry` or `.func`, with or without a body (PTX ISA 11.2). */
@@ -384,6 +386,8 @@ export interface AddressOperand extends Node {
   readonly displacement?: Expression;
   /** Whatever follows the first comma. */
   readonly rest: readonly Operand[];
+  /** Words behind the bracket, without dots: `[a].unified` (PTX ISA 9.7.9.8). */
+  readonly qualifiers?: readonly string[];
 }
 
 /** `{%r1, %r2, _}`. */
