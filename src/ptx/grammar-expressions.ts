@@ -186,10 +186,10 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
     let base: Expression | undefined;
     let displacement: Expression | undefined;
     const first = this.LA(1);
-    const next = this.LA(2).tokenType;
-    if (first.tokenTypeIdx === WORD && (next === t.RBracket || next === t.Plus) && !this.RECORDING_PHASE) {
+    if (first.tokenTypeIdx === WORD && first.image !== 'WARP_SZ' && !this.RECORDING_PHASE) {
+      // A register or variable takes nothing but `+ offset`: `[a-16]` and `[a[4]]` are no PTX.
       base = this.nameNode(this.take());
-      if (next === t.Plus) {
+      if (this.LA(1).tokenType === t.Plus) {
         this.take();
         const number = this.LA(1);
         if (number.tokenTypeIdx === INT && this.LA(2).tokenType === t.RBracket) {

@@ -237,7 +237,7 @@ export function tokenize(text: string, start: number, end: number): { tokens: IT
   const result = lexer.tokenize(text.slice(start, end));
   const tokens = result.tokens;
   const dotWord = DotWord.tokenTypeIdx;
-  let splits: number[] | undefined;
+  const splits: number[] = [];
   let previous: TokenType | undefined;
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
@@ -249,12 +249,12 @@ export function tokenize(text: string, start: number, end: number): { tokens: IT
         token.tokenTypeIdx = type.tokenTypeIdx!;
       }
     } else if (token.tokenType === Word && (previous === Entry || previous === Func || previous === RParen)) {
-      if (token.image.includes('.')) (splits ??= []).push(i);
+      if (token.image.includes('.')) splits.push(i);
     }
     previous = token.tokenType;
   }
   return {
-    tokens: splits === undefined ? tokens : splitWords(tokens, splits),
+    tokens: splits.length === 0 ? tokens : splitWords(tokens, splits),
     errors: result.errors.map((error) => ({ offset: error.offset + start, length: error.length })),
   };
 }
