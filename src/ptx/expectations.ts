@@ -7,6 +7,10 @@ import type { IParserErrorMessageProvider, TokenType } from 'chevrotain';
 
 const MAX_SHOWN = 8;
 
+/** What may begin an item at module level, and a statement in a body. */
+export const AT_MODULE_LEVEL = "a directive such as '.entry', '.func' or '.global'";
+export const IN_BODY = "an instruction\na directive\na label\n'}'";
+
 function labels(types: readonly TokenType[]): string {
   const all = new Set(types.map((type) => type.LABEL ?? type.name));
   return [...all].slice(0, MAX_SHOWN).join('\n');
@@ -18,8 +22,9 @@ export class ExpectationProvider implements IParserErrorMessageProvider {
     return labels([options.expected]);
   }
 
-  buildNotAllInputParsedMessage(): string {
-    return '';
+  /** The loop over statements or items met a token that begins none. */
+  buildNotAllInputParsedMessage(options: { ruleName: string }): string {
+    return options.ruleName === 'moduleItems' ? AT_MODULE_LEVEL : IN_BODY;
   }
 
   buildNoViableAltMessage(options: { expectedPathsPerAlt: TokenType[][][]; customUserDescription?: string }): string {

@@ -274,6 +274,11 @@ export class DeclarationGrammar extends ExpressionGrammar {
 
   private initializerElement = this.RULE('initializerElement', (): void => {
     this.beforeElement(this.LA(1));
+    const integer = this.takeLoneInteger();
+    if (integer !== undefined) {
+      this.addElement(integer);
+      return;
+    }
     const element = this.SUBRULE1(this.expression);
     const value = this.OPTION(() => {
       this.CONSUME(t.Equals);
@@ -282,11 +287,15 @@ export class DeclarationGrammar extends ExpressionGrammar {
     this.ACTION(() => {
       const list = this.openLists[this.openLists.length - 1]!;
       if (value !== undefined && element.kind === 'name') list.fields[list.elements.length] = element.name;
-      list.elements.push(value ?? element);
-      this.afterElement = true;
-      this.afterComma = false;
+      this.addElement(value ?? element);
     });
   });
+
+  private addElement(element: Expression): void {
+    this.openLists[this.openLists.length - 1]!.elements.push(element);
+    this.afterElement = true;
+    this.afterComma = false;
+  }
 
   private openList(open: IToken): void {
     if (!this.RECORDING_PHASE) this.openLists.push({ offset: open.startOffset, elements: [], fields: [] });

@@ -47,7 +47,7 @@ const INT = t.Int.tokenTypeIdx!;
 /** An error that the grammar's own checks raise; recorded like a syntax error. */
 export class GrammarError extends Error {
   constructor(
-    readonly code: 'GCR2002' | 'GCR2004' | 'GCR2009',
+    readonly code: 'GCR2002' | 'GCR2004' | 'GCR2005' | 'GCR2009',
     message: string,
     readonly token: IToken,
     readonly expected?: readonly string[],
@@ -122,6 +122,14 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
       name: image.slice(0, dot),
       component: image.slice(dot + 1),
     };
+  }
+
+  /** Takes the next token if it is an integer that stands alone: the common element of long initialisers. */
+  protected takeLoneInteger(): Expression | undefined {
+    if (this.LA(1).tokenTypeIdx !== INT || endsOperand[this.LA(2).tokenTypeIdx] !== 1 || this.RECORDING_PHASE) {
+      return undefined;
+    }
+    return this.integerNode(this.take());
   }
 
   /** PTX ISA 6.4: an operand of an instruction. */

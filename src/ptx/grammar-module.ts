@@ -4,8 +4,10 @@
  */
 import type { IToken } from 'chevrotain';
 import type { AliasDirective, ModuleItem, SectionDirective, Statement } from './ast.js';
+import { AT_MODULE_LEVEL } from './expectations.js';
 import { GrammarError } from './grammar-expressions.js';
 import { dwarfLine, StatementGrammar } from './grammar-statements.js';
+import { MAX_MODULE_ITEMS } from './limits.js';
 import * as t from './tokens.js';
 
 /** The whole grammar. */
@@ -17,12 +19,15 @@ class PtxGrammar extends StatementGrammar {
     this.performSelfAnalysis();
   }
 
-  /** Items at module level, added to the list given to {@link beginModule}. */
+  /** Items at module level, added to the list given to {@link beginText}. */
   moduleItems = this.RULE('moduleItems', (): void => {
     this.MANY(() => {
       this.statementStart = this.LA(1);
       const item = this.SUBRULE(this.moduleItem);
-      if (!this.RECORDING_PHASE) this.items.push(item);
+      if (this.RECORDING_PHASE) return;
+      if (this.items.push(item) > MAX_MODULE_ITEMS) {
+        throw new GrammarError('GCR2005', `the module has more than ${MAX_MODULE_ITEMS} items`, this.LA(1));
+      }
     });
   });
 
@@ -61,7 +66,7 @@ class PtxGrammar extends StatementGrammar {
         },
         { ALT: () => this.SUBRULE(this.unknownDirective) as ModuleItem },
       ],
-      ERR_MSG: "a directive such as '.entry', '.func' or '.global'",
+      ERR_MSG: AT_MODULE_LEVEL,
     });
   });
 
@@ -105,8 +110,9 @@ class PtxGrammar extends StatementGrammar {
   // ---- driving: see parse.ts ----
 
   /** Items found from now on are added to `items`. */
-  beginModule(items: ModuleItem[]): void {
+  beginText(items: ModuleItem[]): void {
     this.items = items;
+    this.statementCount = 0;
   }
 
   /** Statements found from now on belong to a new body whose brace stands at `offset`. */

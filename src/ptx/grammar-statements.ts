@@ -16,8 +16,10 @@ import type {
   SectionDirective,
   Statement,
 } from './ast.js';
+import { IN_BODY } from './expectations.js';
 import { DeclarationGrammar } from './grammar-declarations.js';
 import { GrammarError } from './grammar-expressions.js';
+import { MAX_STATEMENTS } from './limits.js';
 import { internMnemonic } from './mnemonic.js';
 import * as t from './tokens.js';
 
@@ -30,6 +32,8 @@ interface OpenScope {
 export class StatementGrammar extends DeclarationGrammar {
   /** Scopes that are open; the first is the body itself. */
   protected scopes: OpenScope[] = [];
+  /** Statements added since parsing of a text began. */
+  protected statementCount = 0;
   /** First token of the statement being parsed; where a syntax error leaves a gap, the gap begins here. */
   protected statementStart: IToken | undefined;
 
@@ -38,6 +42,9 @@ export class StatementGrammar extends DeclarationGrammar {
     this.MANY(() => {
       this.statementStart = this.LA(1);
       this.SUBRULE(this.statement);
+      if (this.statementCount > MAX_STATEMENTS) {
+        throw new GrammarError('GCR2005', `the bodies have more than ${MAX_STATEMENTS} statements`, this.LA(1));
+      }
     });
   });
 
@@ -71,12 +78,14 @@ export class StatementGrammar extends DeclarationGrammar {
         { ALT: () => this.add(dwarfLine(this.CONSUME(t.DwarfLine))) },
         { ALT: () => this.add(this.SUBRULE(this.unknownDirective)) },
       ],
-      ERR_MSG: "an instruction\na directive\na label\n'}'",
+      ERR_MSG: IN_BODY,
     });
   });
 
   protected add(statement: Statement): void {
-    if (!this.RECORDING_PHASE) this.scopes[this.scopes.length - 1]!.statements.push(statement);
+    if (this.RECORDING_PHASE) return;
+    this.scopes[this.scopes.length - 1]!.statements.push(statement);
+    this.statementCount++;
   }
 
   private closeScope(close: IToken): void {

@@ -1,7 +1,6 @@
 /**
- * Limits that keep parsing bounded in time, memory and stack whatever the input is. Real files stay far below them: the
- * largest initialiser seen is 0.5 MB, the largest body 8 MB, the deepest nesting 12. Exceeding one is a diagnostic, never
- * an exception.
+ * Limits that keep parsing bounded in time, memory and stack whatever the input is. Real files stay far below them; exceeding
+ * one is a diagnostic, never an exception.
  */
 
 /** Nested braces: scopes in a body, lists in an initialiser (GCR2004). */
@@ -20,7 +19,13 @@ export const MAX_STATEMENT_LENGTH = 2 << 20;
 export const MAX_INITIALIZER_LENGTH = 16 << 20;
 
 /** Characters of one function body (GCR2005). */
-export const MAX_BODY_LENGTH = 64 << 20;
+export const MAX_BODY_LENGTH = 32 << 20;
+
+/** Items of one module: declarations, functions, directives (GCR2005). */
+export const MAX_MODULE_ITEMS = 1 << 21;
+
+/** Statements of all bodies that one call parses (GCR2005). Larger modules are parsed with `bodies: 'skip'`. */
+export const MAX_STATEMENTS = 1 << 22;
 
 /** Registers that one `%r<N>` may declare (GCR2009). */
 export const MAX_REGISTER_COUNT = 1 << 28;

@@ -28,9 +28,11 @@ export interface Piece {
   readonly cuts: readonly number[];
   /** False when the text ended before the closing brace. */
   readonly closed: boolean;
+  /** The block exceeds its limit: it is passed over, not parsed. */
+  readonly oversize: boolean;
 }
 
-/** Why the outline stopped before the end of the text. */
+/** What is wrong with the text as a whole. */
 export interface OutlineProblem {
   readonly code: DiagnosticCode;
   readonly offset: number;
@@ -38,11 +40,27 @@ export interface OutlineProblem {
   readonly expected?: readonly string[];
 }
 
-/** The pieces of a text up to its end or up to the problem. */
+/** The pieces of a text, up to its end or up to a problem that ends the scan. */
 export interface Outline {
   readonly pieces: readonly Piece[];
-  readonly problem?: OutlineProblem;
+  readonly problems: readonly OutlineProblem[];
+  /** True when the last problem kept the scan from reaching the end, or the text ended inside a construct. */
+  readonly truncated: boolean;
 }
+
+/** Characters that a block may have. Debug sections are not tokenised, so any size will do. */
+const BLOCK_LIMITS: Readonly<Record<PieceKind, number>> = {
+  text: Number.POSITIVE_INFINITY,
+  section: Number.POSITIVE_INFINITY,
+  body: MAX_BODY_LENGTH,
+  initializer: MAX_INITIALIZER_LENGTH,
+};
+const BLOCK_NAMES: Readonly<Record<PieceKind, string>> = {
+  text: 'text',
+  section: 'section',
+  body: 'function body',
+  initializer: 'initialiser',
+};
 
 /** Classes of characters; everything else is passed over. */
 enum C {
@@ -98,10 +116,15 @@ export function outline(text: string): Outline {
   // At module level: what the current statement is.
   let head: 'none' | 'function' | 'section' = 'none';
   let pragma = false;
+  const problems: OutlineProblem[] = [];
+  // Ends the scan.
   let problem: OutlineProblem | undefined;
 
   const endPiece = (kind: PieceKind, end: number, closed: boolean): void => {
-    if (end > pieceStart) pieces.push({ kind, offset: pieceStart, end, cuts, closed });
+    const limit = BLOCK_LIMITS[kind];
+    const oversize = end - pieceStart > limit;
+    if (oversize) problems.push(tooLarge(BLOCK_NAMES[kind], pieceStart, limit));
+    if (end > pieceStart) pieces.push({ kind, offset: pieceStart, end, cuts: oversize ? [] : cuts, closed, oversize });
     cuts = [];
     pieceStart = end;
     lastCut = end;
@@ -150,22 +173,9 @@ export function outline(text: string): Outline {
         openings[depth++] = at;
         break;
       case C.Close:
-        if (depth === 0) {
-          problem = {
-            code: 'GCR2002',
-            offset: at,
-            message: "'}' without '{'",
-            expected: ["a directive such as '.entry', '.func' or '.global'"],
-          };
-          break;
-        }
+        // A brace too many is left to the grammar.
+        if (depth === 0) break;
         if (--depth === 0) {
-          const limit =
-            block === 'body' ? MAX_BODY_LENGTH : block === 'initializer' ? MAX_INITIALIZER_LENGTH : Infinity;
-          if (at - pieceStart > limit) {
-            problem = tooLarge(block === 'body' ? 'function body' : 'initialiser', pieceStart, limit);
-            break;
-          }
           endPiece(block, at + 1, true);
           if (block !== 'initializer') {
             head = 'none';
@@ -219,6 +229,14 @@ export function outline(text: string): Outline {
           const end = lineEnd(text, at, length);
           if (end - at > MAX_TOKEN_LENGTH) problem = tooLarge('line', at, MAX_TOKEN_LENGTH);
           else at = end - 1;
+          // The line is a statement of its own.
+          if (depth === 0) {
+            statementStart = end;
+            if (end - lastCut >= SLICE_LENGTH && head === 'none') {
+              cuts.push(end);
+              lastCut = end;
+            }
+          }
         }
         break;
       case C.Control:
@@ -233,21 +251,34 @@ export function outline(text: string): Outline {
   }
 
   if (problem === undefined) {
-    if (depth > 0) {
-      const limit = block === 'body' ? MAX_BODY_LENGTH : block === 'initializer' ? MAX_INITIALIZER_LENGTH : Infinity;
-      problem =
-        at - pieceStart > limit
-          ? tooLarge(block === 'body' ? 'function body' : 'initialiser', pieceStart, limit)
-          : unclosed('brace', openings[depth - 1]!, "'}'");
-    } else if (at - statementStart > MAX_STATEMENT_LENGTH) {
+    if (depth > 0) problem = unclosed('brace', openings[depth - 1]!, "'}'");
+    else if (at - statementStart > MAX_STATEMENT_LENGTH) {
       problem = tooLarge('statement', statementStart, MAX_STATEMENT_LENGTH);
     }
   }
   // What a problem cut short is still parsed, but for a last statement of unbounded length.
   const rest = Math.max(statementStart, lastCut);
-  const oversize = problem !== undefined && block !== 'section' && at - rest > MAX_STATEMENT_LENGTH;
-  endPiece(block, oversize ? rest : at, depth === 0);
-  return problem === undefined ? { pieces } : { pieces, problem };
+  const unbounded = problem !== undefined && block !== 'section' && at - rest > MAX_STATEMENT_LENGTH;
+  endPiece(block, unbounded ? rest : at, depth === 0);
+  if (problem !== undefined) problems.push(problem);
+  return { pieces, problems, truncated: problem !== undefined };
+}
+
+/** Offset of the first character outside white space and comments; the length of the text when there is none. */
+export function firstToken(text: string): number {
+  let at = 0;
+  for (; at < text.length; at++) {
+    if (isBlankOrNul(text.charCodeAt(at))) continue;
+    const end =
+      text.startsWith('//', at) || text.startsWith('#', at)
+        ? text.indexOf('\n', at)
+        : text.startsWith('/*', at)
+          ? text.indexOf('*/', at) + 1
+          : at - 1;
+    if (end < at) break;
+    at = end;
+  }
+  return at;
 }
 
 function isBlankOrNul(code: number): boolean {

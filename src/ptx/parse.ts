@@ -13,7 +13,7 @@ import type { BodyPayload } from './grammar-declarations.js';
 import { GrammarError } from './grammar-expressions.js';
 import { grammar } from './grammar-module.js';
 import { DEFAULT_MAX_ERRORS } from './limits.js';
-import { outline, type Piece } from './outline.js';
+import { firstToken, outline, type Piece } from './outline.js';
 import * as t from './tokens.js';
 
 /** How to parse. */
@@ -60,8 +60,8 @@ export function parseBody(
   return { product: statements, diagnostics: run.finish() };
 }
 
-/** Stops a run that has found too many errors. */
-class TooManyErrors extends Error {}
+/** Ends a run early: too many errors, or too large a tree. */
+class Stop extends Error {}
 
 class Run {
   private readonly source: SourceText;
@@ -82,18 +82,17 @@ class Run {
 
   module(withBodies: boolean): readonly ModuleItem[] {
     const items: ModuleItem[] = [];
-    grammar.beginModule(items);
-    this.untilTooManyErrors(() => {
-      const { pieces, problem } = outline(this.text);
-      if (problem?.code === 'GCR2008') {
-        this.error(problem.code, problem.offset, problem.message, undefined, 'is this a binary file?');
-        return;
+    grammar.beginText(items);
+    this.untilStopped(() => {
+      const { pieces, problems, truncated } = outline(this.text);
+      for (const { code, offset, message, expected } of problems) {
+        this.error(code, offset, message, expected, code === 'GCR2008' ? 'is this a binary file?' : undefined);
+        if (code === 'GCR2008') return;
       }
-      if (problem !== undefined) this.error(problem.code, problem.offset, problem.message, problem.expected);
-      if (!this.startsWithVersion(pieces)) {
+      if (!this.text.startsWith('.version', firstToken(this.text))) {
         this.error('GCR2007', 0, "a PTX module must begin with '.version'", ["'.version'"]);
       }
-      this.pieces(pieces, withBodies, problem !== undefined);
+      this.pieces(pieces, withBodies, truncated);
       checkModuleNames(items, (offset, message) => this.error('GCR2006', offset, message));
     });
     return items;
@@ -102,13 +101,14 @@ class Run {
   functionBody(fn: FunctionDeclaration): readonly Statement[] {
     const { offset, length } = fn.bodySpan!;
     let statements: readonly Statement[] = [];
-    this.untilTooManyErrors(() => {
+    grammar.beginText([]);
+    this.untilStopped(() => {
       const end = Math.min(offset + length, this.text.length);
       const inner = outline(`.func ${this.text.slice(offset, end)}`).pieces.find((piece) => piece.kind === 'body');
       const shift = offset - 6;
       const cuts = (inner?.cuts ?? []).map((cut) => cut + shift);
       const closed = this.text.charCodeAt(end - 1) === 125 && inner?.closed === true;
-      statements = this.body({ kind: 'body', offset, end, cuts, closed });
+      statements = this.body({ kind: 'body', offset, end, cuts, closed, oversize: inner?.oversize === true });
       checkBodyNames(fn, statements, (at, message) => this.error('GCR2006', at, message));
     });
     return statements;
@@ -156,13 +156,17 @@ class Run {
       }
     }
     // After an unclosed construct, the missing end of the last statement is no further error.
-    if (truncated && this.found.length > 0) this.quietly(flush);
+    if (truncated) this.quietly(flush);
     else flush();
   }
 
   /** Statements of a body, braces excluded. */
   private body(piece: Piece): readonly Statement[] {
     const statements = grammar.beginBody(piece.offset);
+    if (piece.oversize) {
+      grammar.addGap(piece.offset, '');
+      return statements;
+    }
     const last = piece.closed ? piece.end - 1 : piece.end;
     let start = piece.offset + 1;
     for (const end of [...piece.cuts, last]) {
@@ -178,6 +182,7 @@ class Run {
   }
 
   private initializer(piece: Piece): InitializerList {
+    if (piece.oversize) return { kind: 'initializerList', offset: piece.offset, elements: [] };
     grammar.beginInitializer();
     let list: InitializerList | undefined;
     let start = piece.offset;
@@ -205,13 +210,6 @@ class Run {
       this.error('GCR2001', offset, `the character ${shown} cannot stand here`);
     }
     return tokens;
-  }
-
-  private startsWithVersion(pieces: readonly Piece[]): boolean {
-    const first = pieces[0];
-    if (first === undefined || first.kind !== 'text') return false;
-    const end = first.cuts[0] ?? first.end;
-    return t.tokenize(this.text, first.offset, end).tokens[0]?.tokenType === t.Version;
   }
 
   // ---- errors ----
@@ -257,8 +255,10 @@ class Run {
     const what = index < tokens.length ? `found '${shown}'` : 'the text ends here';
     if (failure instanceof GrammarError) {
       this.error(failure.code, offset, failure.message || what, failure.expected);
+      // What is too large now only grows.
+      if (failure.code === 'GCR2005') throw new Stop();
     } else {
-      this.error('GCR2002', offset, what, failure.message === '' ? undefined : failure.message.split('\n'));
+      this.error('GCR2002', offset, what, failure.message.split('\n'));
     }
     return index;
   }
@@ -279,7 +279,7 @@ class Run {
       ...(hint === undefined ? undefined : { hint }),
     };
     this.found.push({ offset, diagnostic: this.source.diagnostic(offset, details) });
-    if (this.found.length >= this.maxErrors) throw new TooManyErrors();
+    if (this.found.length >= this.maxErrors) throw new Stop();
   }
 
   private quiet = false;
@@ -293,11 +293,11 @@ class Run {
     }
   }
 
-  private untilTooManyErrors(action: () => void): void {
+  private untilStopped(action: () => void): void {
     try {
       action();
     } catch (error) {
-      if (!(error instanceof TooManyErrors)) throw error;
+      if (!(error instanceof Stop)) throw error;
     }
   }
 }
