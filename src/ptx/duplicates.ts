@@ -9,60 +9,46 @@ import type { FunctionDeclaration, ModuleItem, Statement, VariableDeclaration } 
 export type ReportDuplicate = (offset: number, message: string) => void;
 
 /**
- * Names of one scope. A range `%r<4>` stands for `%r0 … %r3` without listing them: ranges are kept by prefix, and of
- * single names the smallest number behind each prefix is kept.
+ * Names of one scope. A range `%r<4>` stands for `%r0 … %r3` without listing them. As in ptxas, a variable belongs to a
+ * range when its name without all its trailing digits is the range's prefix, so `q<20>` and `q1<5>` do not collide; labels
+ * never collide with ranges.
  */
 class Names {
   private readonly names = new Set<string>();
+  /** Size of the range of each prefix. */
   private readonly ranges = new Map<string, number>();
+  /** Smallest number behind each prefix among single variables. */
   private readonly smallest = new Map<string, number>();
 
-  /** Adds a name; false when the scope has it already. */
+  /** Adds a label, parameter or function; false when the scope has the name already. */
   add(name: string): boolean {
     if (this.names.has(name)) return false;
-    let fresh = true;
-    for (const [prefix, number] of splits(name)) {
-      if ((this.ranges.get(prefix) ?? 0) > number) fresh = false;
-      this.noteSmallest(prefix, number);
-    }
     this.names.add(name);
-    return fresh;
+    return true;
+  }
+
+  /** Adds a variable; false when the scope has it already, on its own or as part of a range. */
+  addVariable(name: string): boolean {
+    const split = /\d{1,9}$/.exec(name);
+    if (split === null) return this.add(name);
+    const prefix = name.slice(0, split.index);
+    const number = Number(split[0]);
+    const inRange = number < (this.ranges.get(prefix) ?? 0);
+    this.smallest.set(prefix, Math.min(number, this.smallest.get(prefix) ?? number));
+    return this.add(name) && !inRange;
   }
 
   /** Adds `prefix0 … prefix(count-1)`; false when the scope has one of them already. */
   addRange(prefix: string, count: number): boolean {
-    if (count === 0) return true;
-    let fresh = !this.ranges.has(prefix) && (this.smallest.get(prefix) ?? Number.POSITIVE_INFINITY) >= count;
-    // `q1<5>` holds q10 … q14, which a range of prefix `q` may hold too.
-    for (const [outer, number] of splits(prefix)) {
-      if (number === 0) continue;
-      const first = number * 10;
-      if ((this.ranges.get(outer) ?? 0) > first) fresh = false;
-      this.noteSmallest(outer, first);
-    }
+    const fresh = !this.ranges.has(prefix) && (this.smallest.get(prefix) ?? count) >= count;
     this.ranges.set(prefix, Math.max(count, this.ranges.get(prefix) ?? 0));
     return fresh;
-  }
-
-  private noteSmallest(prefix: string, number: number): void {
-    const known = this.smallest.get(prefix);
-    if (known === undefined || number < known) this.smallest.set(prefix, number);
-  }
-}
-
-/** Every way to read a name as prefix and decimal number without leading zeros. */
-function* splits(name: string): Generator<readonly [string, number]> {
-  for (let start = name.length - 1; start > 0 && start > name.length - 10; start--) {
-    const code = name.charCodeAt(start);
-    if (code < 48 || code > 57) return;
-    if (code === 48 && start < name.length - 1) continue;
-    yield [name.slice(0, start), Number(name.slice(start))];
   }
 }
 
 function addVariable(names: Names, variable: VariableDeclaration, report: ReportDuplicate): void {
   for (const { name, count, offset } of variable.declarators) {
-    const fresh = count === undefined ? names.add(name) : names.addRange(name, count);
+    const fresh = count === undefined ? names.addVariable(name) : names.addRange(name, count);
     if (!fresh) report(offset, `'${count === undefined ? name : `${name}<${count}>`}' is defined twice in this scope`);
   }
 }
@@ -75,7 +61,7 @@ export function checkBodyNames(
 ): void {
   const names = new Names();
   for (const parameter of [...fn.returns, ...fn.parameters]) {
-    if (parameter.name !== '' && parameter.name !== '_' && !names.add(parameter.name)) {
+    if (parameter.name !== '' && parameter.name !== '_' && !names.addVariable(parameter.name)) {
       report(parameter.offset, `the parameter '${parameter.name}' is defined twice`);
     }
   }

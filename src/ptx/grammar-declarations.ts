@@ -410,8 +410,8 @@ export class DeclarationGrammar extends ExpressionGrammar {
             // The semicolon belongs to the pragma when a body or a further directive follows.
             this.OPTION({
               GATE: () => {
-                const next = this.LA(2);
-                return next.tokenType === t.BodyBlock || next.tokenType === t.Semicolon || next.tokenType === t.Pragma;
+                const next = this.LA(2).tokenType;
+                return next === t.BodyBlock || next === t.Semicolon || next === t.Pragma || next === t.DotWord;
               },
               DEF: () => this.CONSUME(t.Semicolon),
             });
