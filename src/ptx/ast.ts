@@ -292,7 +292,7 @@ export interface ElementOperand extends Node {
   readonly index: Expression;
 }
 
-/** Integer constant; the value as written, before any conversion to 64 bits (PTX ISA 4.5.1). */
+/** Integer constant: 0 to 2^64 − 1; a longer literal is taken modulo 2^64, as ptxas does (PTX ISA 4.5.1). */
 export interface IntegerLiteral extends Node {
   readonly kind: 'integer';
   readonly value: bigint;

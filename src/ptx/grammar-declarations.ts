@@ -135,7 +135,7 @@ export class DeclarationGrammar extends ExpressionGrammar {
     const declarators: Declarator[] = [];
     // ptxas takes a declaration without any name.
     this.MANY_SEP({ SEP: t.Comma, DEF: () => declarators.push(this.SUBRULE(this.declarator)) });
-    this.CONSUME(t.Semicolon);
+    this.CONSUME(t.Semicolon, { ERR_MSG: "','\n';'" });
     if (pointer !== undefined) {
       modifiers.push('ptr');
       if (pointer.space !== undefined) modifiers.push(pointer.space);
@@ -361,17 +361,20 @@ export class DeclarationGrammar extends ExpressionGrammar {
     this.MANY_SEP({
       SEP: t.Comma,
       DEF: () =>
-        this.OR([
-          { ALT: () => parameters.push(this.SUBRULE(this.parameter)) },
-          {
-            ALT: () => {
-              this.CONSUME(t.Ellipsis);
-              variadic = true;
+        this.OR({
+          DEF: [
+            { ALT: () => parameters.push(this.SUBRULE(this.parameter)) },
+            {
+              ALT: () => {
+                this.CONSUME(t.Ellipsis);
+                variadic = true;
+              },
             },
-          },
-        ]),
+          ],
+          ERR_MSG: "a parameter such as '.param .b64 p'",
+        }),
     });
-    this.CONSUME(t.RParen);
+    this.CONSUME(t.RParen, { ERR_MSG: "','\n')'" });
     return { parameters, variadic };
   });
 

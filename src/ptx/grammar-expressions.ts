@@ -210,7 +210,7 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
       this.CONSUME(t.Comma);
       rest.push(this.SUBRULE(this.operand));
     });
-    this.CONSUME(t.RBracket);
+    this.CONSUME(t.RBracket, { ERR_MSG: "']'\n'+'\n','" });
     const qualifiers: string[] = [];
     this.MANY2(() => qualifiers.push(this.CONSUME(t.Dotted).image.slice(1)));
     return {
@@ -228,7 +228,7 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
     const open = this.CONSUME(t.LBrace);
     const elements: Operand[] = [];
     this.MANY_SEP({ SEP: t.Comma, DEF: () => elements.push(this.SUBRULE(this.operand)) });
-    this.CONSUME(t.RBrace);
+    this.CONSUME(t.RBrace, { ERR_MSG: "','\n'}'" });
     return { kind: 'vector', offset: open.startOffset, elements };
   });
 
@@ -237,7 +237,7 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
     const open = this.CONSUME(t.LParen);
     const elements: Operand[] = [];
     this.MANY_SEP({ SEP: t.Comma, DEF: () => elements.push(this.SUBRULE(this.operand)) });
-    this.CONSUME(t.RParen);
+    this.CONSUME(t.RParen, { ERR_MSG: "','\n')'" });
     return { kind: 'list', offset: open.startOffset, elements };
   });
 

@@ -59,7 +59,10 @@ class PtxGrammar extends StatementGrammar {
         },
         {
           ALT: () => {
-            const label = this.SUBRULE(this.declaredName);
+            const label = this.CONSUME(t.Word);
+            if (this.LA(1).tokenType !== t.Colon && !this.RECORDING_PHASE) {
+              throw new GrammarError('GCR2002', '', label, [AT_MODULE_LEVEL]);
+            }
             this.CONSUME(t.Colon);
             return this.SUBRULE(this.callPrototype, { ARGS: [label] }) as ModuleItem;
           },
@@ -116,7 +119,8 @@ class PtxGrammar extends StatementGrammar {
   }
 
   /** Statements found from now on belong to a new body whose brace stands at `offset`. */
-  beginBody(offset: number): Statement[] {
+  beginBody(offset: number, closed: boolean): Statement[] {
+    this.bodyClosed = closed;
     const statements: Statement[] = [];
     this.scopes = [{ offset, statements }];
     return statements;

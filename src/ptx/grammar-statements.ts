@@ -32,6 +32,8 @@ interface OpenScope {
 export class StatementGrammar extends DeclarationGrammar {
   /** Scopes that are open; the first is the body itself. */
   protected scopes: OpenScope[] = [];
+  /** Whether the text holds the closing brace of the body. */
+  protected bodyClosed = true;
   /** Statements added since parsing of a text began. */
   protected statementCount = 0;
   /** First token of the statement being parsed; where a syntax error leaves a gap, the gap begins here. */
@@ -90,6 +92,8 @@ export class StatementGrammar extends DeclarationGrammar {
 
   private closeScope(close: IToken): void {
     if (this.scopes.length < 2) {
+      // In a body whose end is missing, this brace closes what the missing one should have.
+      if (!this.bodyClosed) return;
       throw new GrammarError('GCR2002', '', close, ['an instruction', 'a directive', 'a label']);
     }
     const { offset, statements } = this.scopes.pop()!;
@@ -114,8 +118,8 @@ export class StatementGrammar extends DeclarationGrammar {
   private guarded = this.RULE('guarded', (): void => {
     const at = this.CONSUME(t.At);
     const negated = this.OPTION(() => this.CONSUME(t.Not)) !== undefined;
-    const register = this.CONSUME1(t.Word);
-    const word = this.CONSUME2(t.Word);
+    const register = this.CONSUME1(t.Word, { ERR_MSG: 'a predicate register' });
+    const word = this.CONSUME2(t.Word, { ERR_MSG: 'an instruction' });
     this.SUBRULE(this.instruction, { ARGS: [word, at, register, negated] });
   });
 
@@ -133,7 +137,7 @@ export class StatementGrammar extends DeclarationGrammar {
         const inCall = spelling.startsWith('call') && (spelling.length === 4 || spelling[4] === '.');
         this.MANY_SEP({ SEP: t.Comma, DEF: () => operands.push(this.SUBRULE(this.operand, { ARGS: [inCall] })) });
       }
-      this.CONSUME(t.Semicolon);
+      this.CONSUME(t.Semicolon, { ERR_MSG: "','\n';'" });
       if (this.RECORDING_PHASE) return;
       const mnemonic: Mnemonic = internMnemonic(spelling);
       const instruction: Instruction =

@@ -30,9 +30,6 @@ export const MAX_STATEMENTS = 1 << 22;
 /** Registers that one `%r<N>` may declare (GCR2009). */
 export const MAX_REGISTER_COUNT = 1 << 28;
 
-/** Digits of an integer literal (GCR2009). */
-export const MAX_INTEGER_DIGITS = 80;
-
 /**
  * Text is tokenised in slices of about this many characters, cut after a statement, so that token objects die young:
  * slices that fit the young generation are twice as fast as whole bodies.

@@ -1,8 +1,7 @@
 /**
- * Values of number literals (PTX ISA 4.5.1, 4.5.2). Integers keep the value as written; small ones share one bigint each,
+ * Values of number literals (PTX ISA 4.5.1, 4.5.2). Small integers share one bigint each,
  * since nearly all literals are small.
  */
-import { MAX_INTEGER_DIGITS } from './limits.js';
 
 const SMALL = Array.from({ length: 1024 }, (_, i) => BigInt(i));
 
@@ -10,10 +9,12 @@ const SMALL = Array.from({ length: 1024 }, (_, i) => BigInt(i));
 export class LiteralError extends Error {}
 
 /**
- * Value of an integer literal without its `U`.
+ * Value of an integer literal, with or without `U`: 0 to 2^64 − 1.
  *
- * @throws LiteralError for an octal literal with digits 8 or 9, a hexadecimal, octal or binary literal of more than 64
- *   bits, or more than {@link MAX_INTEGER_DIGITS} digits. Long decimal literals are kept: ptxas accepts them.
+ * A literal of more than 64 bits means its value modulo 2^64 where ptxas accepts it, and ptxas judges digit by digit: it
+ * rejects a literal when the shift for the next digit makes the value smaller.
+ *
+ * @throws LiteralError where ptxas reports an overflow, and for an octal literal with a digit 8 or 9.
  */
 export function integerValue(image: string): bigint {
   const end = image.charCodeAt(image.length - 1) === 85 ? image.length - 1 : image.length;
@@ -24,16 +25,30 @@ export function integerValue(image: string): bigint {
     return value < 1024 ? SMALL[value]! : BigInt(value);
   }
   if (end === 1) return 0n;
-  if (end > MAX_INTEGER_DIGITS) throw new LiteralError(`the integer has ${end} digits`);
-  const digits = image.slice(0, end);
-  if (first !== 48) return BigInt(digits);
-  let value: bigint;
-  if (/^0[xXbB]/.test(digits)) value = BigInt(digits);
-  else if (/[89]/.test(digits)) throw new LiteralError('the octal integer has a digit above 7');
-  else value = BigInt(`0o${digits}`);
-  if (value >> 64n !== 0n) throw new LiteralError('the integer does not fit 64 bits');
-  return value < 1024n ? SMALL[Number(value)]! : value;
+  const { base, start } = first !== 48 ? DECIMAL : (PREFIXES[image.charCodeAt(1) | 32] ?? OCTAL);
+  if (base === 16 && end - start <= 13) {
+    const value = Number.parseInt(image.slice(start, end), 16);
+    return value < 1024 ? SMALL[value]! : BigInt(value);
+  }
+  const factor = BigInt(base);
+  let value = 0n;
+  for (let i = start; i < end; i++) {
+    const digit = Number.parseInt(image[i]!, base);
+    if (Number.isNaN(digit)) throw new LiteralError('the octal integer has a digit above 7');
+    const shifted = BigInt.asUintN(64, value * factor);
+    if (shifted < value) throw new LiteralError('the integer does not fit 64 bits');
+    value = BigInt.asUintN(64, shifted + BigInt(digit));
+  }
+  return value;
 }
+
+const DECIMAL = { base: 10, start: 0 };
+const OCTAL = { base: 8, start: 1 };
+/** By the second character in lower case. */
+const PREFIXES: Readonly<Record<number, { readonly base: number; readonly start: number }>> = {
+  [0x78]: { base: 16, start: 2 },
+  [0x62]: { base: 2, start: 2 },
+};
 
 const view = new DataView(new ArrayBuffer(8));
 

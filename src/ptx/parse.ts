@@ -155,14 +155,13 @@ class Run {
           break;
       }
     }
-    // After an unclosed construct, the missing end of the last statement is no further error.
-    if (truncated) this.quietly(flush);
-    else flush();
+    this.truncated = truncated;
+    flush();
   }
 
   /** Statements of a body, braces excluded. */
   private body(piece: Piece): readonly Statement[] {
-    const statements = grammar.beginBody(piece.offset);
+    const statements = grammar.beginBody(piece.offset, piece.closed);
     if (piece.oversize) {
       grammar.addGap(piece.offset, '');
       return statements;
@@ -170,10 +169,12 @@ class Run {
     const last = piece.closed ? piece.end - 1 : piece.end;
     let start = piece.offset + 1;
     for (const end of [...piece.cuts, last]) {
+      const findings = this.found.length;
       const tokens = this.tokens(start, end);
-      const quiet = !piece.closed && end === last;
-      if (quiet) this.quietly(() => this.runTokens(tokens, () => grammar.statements(), false));
-      else this.runTokens(tokens, () => grammar.statements(), false);
+      if (this.found.length > findings) grammar.addGap(start, '');
+      this.truncated = !piece.closed && end === last;
+      this.runTokens(tokens, () => grammar.statements(), false);
+      this.truncated = false;
       start = end;
     }
     grammar.endBody();
@@ -193,7 +194,9 @@ class Run {
         list = (start === piece.offset ? grammar.initializerList() : grammar.initializerRest()) ?? list;
       });
       if (failure !== undefined) {
-        if (piece.closed) this.report(failure, tokens);
+        this.truncated = !piece.closed;
+        this.report(failure, tokens);
+        this.truncated = false;
         break;
       }
       start = end;
@@ -248,6 +251,8 @@ class Run {
     const { token } = failure;
     const index = token.tokenType === EOF ? tokens.length : tokens.indexOf(token);
     if (index < 0) throw new InternalError(`error at a foreign token '${token.image}'`);
+    // After an unclosed construct, that the last statement has no end is no further error.
+    if (this.truncated && index >= tokens.length) return index;
     const last = tokens[tokens.length - 1];
     const offset =
       index < tokens.length ? token.startOffset : last === undefined ? 0 : last.startOffset + last.image.length;
@@ -270,7 +275,6 @@ class Run {
     expected?: readonly string[],
     hint?: string,
   ): void {
-    if (this.quiet) return;
     const details = {
       code,
       severity: 'error' as const,
@@ -282,16 +286,8 @@ class Run {
     if (this.found.length >= this.maxErrors) throw new Stop();
   }
 
-  private quiet = false;
-
-  private quietly(action: () => void): void {
-    this.quiet = true;
-    try {
-      action();
-    } finally {
-      this.quiet = false;
-    }
-  }
+  /** The tokens at hand end where the text was cut short by a problem that is reported already. */
+  private truncated = false;
 
   private untilStopped(action: () => void): void {
     try {
