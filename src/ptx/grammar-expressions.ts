@@ -44,6 +44,9 @@ for (const type of [t.Comma, t.Semicolon, t.RBrace, t.RBracket, t.RParen]) endsO
 const WORD = t.Word.tokenTypeIdx!;
 const INT = t.Int.tokenTypeIdx!;
 
+/** What a level of recursion counts against the limit, beside 1 for an operator of a chain. */
+const RECURSION_WEIGHT = 8;
+
 /** An error that the grammar's own checks raise; recorded like a syntax error. */
 export class GrammarError extends Error {
   constructor(
@@ -76,15 +79,16 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
     this.depth = 0;
   }
 
-  /** Fails when recursion goes too deep; every recursive rule calls it, and {@link leave} on its way out. */
-  private enter(): void {
-    if (++this.depth > MAX_EXPRESSION_DEPTH && !this.RECORDING_PHASE) {
-      throw new GrammarError('GCR2004', `the operand is nested more than ${MAX_EXPRESSION_DEPTH} deep`, this.LA(1));
+  /** Fails when the tree gets too deep; every recursive rule calls it, and {@link leave} on its way out. */
+  private enter(weight = RECURSION_WEIGHT): void {
+    this.depth += weight;
+    if (this.depth > MAX_EXPRESSION_DEPTH && !this.RECORDING_PHASE) {
+      throw new GrammarError('GCR2004', 'the operand is nested too deep', this.LA(1));
     }
   }
 
-  private leave(): void {
-    this.depth--;
+  private leave(weight = RECURSION_WEIGHT): void {
+    this.depth -= weight;
   }
 
   /** Consumes and returns the next token, whose type the caller has looked at. */
@@ -260,15 +264,20 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
   /** Binary operators of at least the given precedence, by precedence climbing. */
   private binary: ParserMethod<[number], Expression> = this.RULE('binary', (minimum: number): Expression => {
     let left = this.SUBRULE(this.unary);
+    let operators = 0;
     this.MANY({
       GATE: () => precedenceByType[this.LA(1).tokenTypeIdx]! >= minimum,
       DEF: () => {
+        // A long sum is a deep tree too, to the left.
+        this.enter(1);
+        operators++;
         const operator = this.CONSUME(t.BinaryOperatorToken);
         const precedence = precedenceByType[operator.tokenTypeIdx]!;
         const right = this.SUBRULE(this.binary, { ARGS: [precedence + 1] });
         left = { kind: 'binary', offset: left.offset, operator: operator.image as BinaryOperator, left, right };
       },
     });
+    this.leave(operators);
     return left;
   });
 

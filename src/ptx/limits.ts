@@ -6,8 +6,11 @@
 /** Nested braces: scopes in a body, lists in an initialiser (GCR2004). */
 export const MAX_BRACE_DEPTH = 256;
 
-/** Nested parentheses, unary operators, conditionals and operand lists in one operand (GCR2004). */
-export const MAX_EXPRESSION_DEPTH = 128;
+/**
+ * Depth of the tree of one operand (GCR2004): 1,024 operators in a chain, or 128 parentheses, unary operators, conditionals
+ * and lists inside each other. Whoever walks the tree may recurse.
+ */
+export const MAX_EXPRESSION_DEPTH = 1024;
 
 /** Characters of one word, number, string or comment (GCR2005). */
 export const MAX_TOKEN_LENGTH = 1 << 20;

@@ -7,11 +7,13 @@ import type { Mnemonic } from './ast.js';
 
 const interned = new Map<string, Mnemonic>();
 const MAX_INTERNED = 1 << 16;
+const MAX_INTERNED_LENGTH = 256;
 
 /**
  * The mnemonic of a spelling without white space, for example `st.global.v2.u32`.
  *
- * @returns the same object for the same spelling (but for the spellings beyond the first 65,536).
+ * @returns the same object for the same spelling, but for spellings of more than 256 characters and those beyond the first
+ *   65,536.
  */
 export function internMnemonic(spelling: string): Mnemonic {
   const known = interned.get(spelling);
@@ -20,6 +22,6 @@ export function internMnemonic(spelling: string): Mnemonic {
   const text = Buffer.from(spelling, 'utf8').toString('utf8');
   const [opcode, ...modifiers] = text.split('.');
   const mnemonic: Mnemonic = { text, opcode: opcode!, modifiers };
-  if (interned.size < MAX_INTERNED) interned.set(text, mnemonic);
+  if (interned.size < MAX_INTERNED && text.length <= MAX_INTERNED_LENGTH) interned.set(text, mnemonic);
   return mnemonic;
 }

@@ -219,7 +219,7 @@ export const VOCABULARY: TokenType[] = [
 ];
 
 /** `ensureOptimizations` makes construction fail if the lexer could not dispatch on the first character. */
-const lexer = new Lexer(lexed, { positionTracking: 'onlyOffset', ensureOptimizations: true, skipValidations: false });
+export const PTX_LEXER = new Lexer(lexed, { positionTracking: 'onlyOffset', ensureOptimizations: true, skipValidations: false });
 
 /** A stretch of text that is no token. */
 export interface LexicalError {
@@ -234,7 +234,7 @@ export interface LexicalError {
  * (`.entry k.maxntid 32`) are split off.
  */
 export function tokenize(text: string, start: number, end: number): { tokens: IToken[]; errors: LexicalError[] } {
-  const result = lexer.tokenize(text.slice(start, end));
+  const result = PTX_LEXER.tokenize(text.slice(start, end));
   const tokens = result.tokens;
   const dotWord = DotWord.tokenTypeIdx;
   const splits: number[] = [];

@@ -86,7 +86,10 @@ export function ptxasAccepts(text: string, folder: string): boolean {
   writeFileSync(file, text, 'latin1');
   const target = /\.target\s+(sm_(\d+)\w*)/.exec(text);
   const arch = target === null || Number(target[2]) < 75 ? 'sm_75' : target[1];
-  return spawnSync('ptxas', [`-arch=${arch}`, '-c', file, '-o', join(folder, 'out')]).status === 0;
+  // Some text is accepted as a whole program only, some as a part of one only.
+  return [[], ['-c']].some(
+    (mode) => spawnSync('ptxas', [`-arch=${arch}`, ...mode, file, '-o', join(folder, 'out')]).status === 0,
+  );
 }
 
 /** Repeatable random numbers in [0, 1) (mulberry32). */

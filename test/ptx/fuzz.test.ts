@@ -1,0 +1,113 @@
+/**
+ * Mutated fixtures: never an exception, bounded time, findings within the text; and where ptxas is installed, a sample of
+ * mutants that it accepts must be accepted. Fixed seed, fixed budget.
+ */
+import { describe, expect, it } from 'vitest';
+import { parse } from '../../src/ptx/index.js';
+import { tokenize } from '../../src/ptx/tokens.js';
+import { fixtures, hasPtxas, ptxasAccepts, randomNumbers, withFolder } from './helpers.js';
+
+const SEED = 20_240_607;
+const BUDGET_MS = 6000;
+const MUTANTS = 6000;
+const BYTES = ' \n\t;,:.{}()[]<>@%$_"/\\*+-=!~|&^?#0129xfUabzé\u0000\u0007';
+
+const random = randomNumbers(SEED);
+const below = (limit: number) => Math.floor(random() * limit);
+
+/** One change to characters: delete, double, swap, insert, cut off. */
+function mutateCharacters(text: string): string {
+  const at = below(text.length);
+  const length = 1 + below(random() < 0.1 ? 200 : 4);
+  switch (below(5)) {
+    case 0:
+      return text.slice(0, at) + text.slice(at + length);
+    case 1:
+      return text.slice(0, at + length) + text.slice(at);
+    case 2:
+      return text.slice(0, at) + text.slice(at + 1, at + 2) + text.slice(at, at + 1) + text.slice(at + 2);
+    case 3:
+      return text.slice(0, at) + BYTES[below(BYTES.length)] + text.slice(at);
+    default:
+      return text.slice(0, at);
+  }
+}
+
+/** One change to tokens: delete, double, exchange with another. */
+function mutateTokens(text: string): string {
+  const { tokens } = tokenize(text, 0, text.length);
+  if (tokens.length === 0) return text;
+  const token = tokens[below(tokens.length)]!;
+  const other = tokens[below(tokens.length)]!;
+  const before = text.slice(0, token.startOffset);
+  const after = text.slice(token.startOffset + token.image.length);
+  switch (below(3)) {
+    case 0:
+      return `${before} ${after}`;
+    case 1:
+      return `${before}${token.image} ${token.image}${after}`;
+    default:
+      return before + other.image + after;
+  }
+}
+
+function mutate(text: string): string {
+  let mutant = text;
+  for (let changes = 1 + below(3); changes > 0 && mutant.length > 0; changes--) {
+    mutant = random() < 0.5 ? mutateCharacters(mutant) : mutateTokens(mutant);
+  }
+  return mutant;
+}
+
+const originals = fixtures()
+  .map(({ text }) => text)
+  .filter((text) => text.length < 20_000);
+
+describe('mutated fixtures', () => {
+  it('never throw, and give findings inside the text', () => {
+    const start = performance.now();
+    let parsed = 0;
+    let rejected = 0;
+    let slowest = 0;
+    while (parsed < MUTANTS && performance.now() - start < BUDGET_MS) {
+      const mutant = mutate(originals[below(originals.length)]!);
+      const before = performance.now();
+      const { product, diagnostics } = parse(mutant);
+      slowest = Math.max(slowest, performance.now() - before);
+      parsed++;
+      if (diagnostics.length > 0) rejected++;
+      expect(product.kind).toBe('module');
+      const lines = mutant.split('\n').length;
+      for (const { line, column } of diagnostics) {
+        expect(line).toBeGreaterThanOrEqual(1);
+        expect(line).toBeLessThanOrEqual(lines);
+        expect(column).toBeGreaterThanOrEqual(1);
+      }
+    }
+    expect(parsed).toBeGreaterThan(100);
+    // Mutation breaks most texts; if hardly any is rejected, errors go unnoticed.
+    expect(rejected / parsed).toBeGreaterThan(0.3);
+    expect(slowest).toBeLessThan(2000);
+  });
+
+  it.skipIf(!hasPtxas)('are accepted where ptxas accepts them', { timeout: 60_000 }, () => {
+    withFolder((folder) => {
+      const start = performance.now();
+      let agreed = 0;
+      for (let i = 0; i < 250 && performance.now() - start < 10_000; i++) {
+        const mutant = mutate(originals[below(originals.length)]!);
+        const { diagnostics } = parse(mutant);
+        if (diagnostics.length > 0) expect(ptxasAccepts(mutant, folder), `ptxas accepts:\n${mutant}`).toBe(false);
+        agreed++;
+      }
+      expect(agreed).toBeGreaterThan(20);
+    });
+  });
+
+  it('cut off at every offset, the head of a text never throws', () => {
+    const text = originals.find((candidate) => candidate.length > 800)!;
+    for (let end = 0; end <= Math.min(text.length, 2500); end++) parse(text.slice(0, end));
+    const last = text.lastIndexOf('}');
+    expect(parse(text.slice(0, last)).diagnostics.map(({ code }) => code)).toContain('GCR2003');
+  });
+});
