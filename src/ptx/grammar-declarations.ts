@@ -4,7 +4,7 @@
  * A block in braces outside a body arrives as one token whose payload is the finished block (see `parse.ts`), so the
  * head of a function is parsed after its body, and neither an initialiser nor a body is ever held as tokens as a whole.
  */
-import type { IToken } from 'chevrotain';
+import { EMPTY_ALT, type IToken } from 'chevrotain';
 import type {
   Declarator,
   DeclaredSpace,
@@ -332,9 +332,15 @@ export class DeclarationGrammar extends ExpressionGrammar {
     const name = this.SUBRULE(this.declaredName);
     const parameters = this.OPTION2(() => this.SUBRULE2(this.parameterList));
     const directives = this.SUBRULE(this.functionDirectives);
-    const end = this.OR2({
-      DEF: [{ ALT: () => this.CONSUME(t.BodyBlock) }, { ALT: () => this.CONSUME(t.Semicolon) }],
+    // ptxas lets a forward declaration end without semicolon where another directive follows.
+    const ending = this.OR({
+      DEF: [
+        { ALT: () => this.CONSUME(t.BodyBlock) },
+        { ALT: () => this.CONSUME(t.Semicolon) },
+        { GATE: () => this.isDotted(this.LA(1)), ALT: EMPTY_ALT(this.LA(0)) },
+      ],
     });
+    const end = this.RECORDING_PHASE ? word : ending;
     const offset = (linking ?? word).startOffset;
     const body = end.tokenType === t.BodyBlock ? (end.payload as BodyPayload) : undefined;
     return {
@@ -348,7 +354,7 @@ export class DeclarationGrammar extends ExpressionGrammar {
       parameters: parameters?.parameters ?? [],
       variadic: parameters?.variadic ?? false,
       directives,
-      length: (body === undefined ? end.startOffset + 1 : body.span.offset + body.span.length) - offset,
+      length: (body === undefined ? end.startOffset + end.image.length : body.span.offset + body.span.length) - offset,
       ...(body === undefined ? undefined : { bodySpan: body.span }),
       ...(body?.statements === undefined ? undefined : { body: body.statements }),
     };

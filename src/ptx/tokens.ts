@@ -8,11 +8,11 @@
  */
 import { createToken, type IToken, Lexer, type TokenType } from 'chevrotain';
 
-/** White space and comments (PTX ISA 4.1, 4.2). */
+/** White space and comments (PTX ISA 4.1, 4.2), and the backslash, which ptxas passes over in most places. */
 const Blank = createToken({
   name: 'Blank',
-  pattern: /(?:[ \t\r\n\f\v]|\/\/[^\n]*|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)+/,
-  start_chars_hint: [' ', '\t', '\r', '\n', '\f', '\v', '/'],
+  pattern: /(?:[ \t\r\n\f\v\\]|\/\/[^\n]*|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)+/,
+  start_chars_hint: [' ', '\t', '\r', '\n', '\f', '\v', '\\', '/'],
   line_breaks: true,
   group: Lexer.SKIPPED,
 });
@@ -219,7 +219,11 @@ export const VOCABULARY: TokenType[] = [
 ];
 
 /** `ensureOptimizations` makes construction fail if the lexer could not dispatch on the first character. */
-export const PTX_LEXER = new Lexer(lexed, { positionTracking: 'onlyOffset', ensureOptimizations: true, skipValidations: false });
+export const PTX_LEXER = new Lexer(lexed, {
+  positionTracking: 'onlyOffset',
+  ensureOptimizations: true,
+  skipValidations: false,
+});
 
 /** A stretch of text that is no token. */
 export interface LexicalError {

@@ -97,6 +97,8 @@ describe('mutated fixtures', () => {
       for (let i = 0; i < 250 && performance.now() - start < 10_000; i++) {
         const mutant = mutate(originals[below(originals.length)]!);
         const { diagnostics } = parse(mutant);
+        // ptxas silently drops everything from an unclosed string on; the parser must not.
+        if (diagnostics.some(({ message }) => message.startsWith('the string that is opened here'))) continue;
         if (diagnostics.length > 0) expect(ptxasAccepts(mutant, folder), `ptxas accepts:\n${mutant}`).toBe(false);
         agreed++;
       }
