@@ -46,18 +46,26 @@ export interface BuildSummary {
   readonly list: readonly { readonly name: string; readonly source: string; readonly verdict: Verdict; readonly writes: number }[];
 }
 
-/** Exact duplicates of an earlier text (the same PTX in a cache folder and a library) are built once. */
-function moduleInputs(sources: readonly PtxSource[], kernels: readonly string[] | undefined): ModuleInput[] {
-  const seen = new Set<string>();
-  const inputs: ModuleInput[] = [];
-  for (const source of sources) {
-    const wanted = source.kernels && kernels ? source.kernels.filter((name) => kernels.includes(name)) : (kernels ?? source.kernels);
-    const key = `${createHash('sha256').update(source.text, 'latin1').digest('hex')} ${wanted?.join(' ') ?? ''}`;
-    if (seen.has(key)) continue;
-    seen.add(key);
-    inputs.push({ name: source.name, text: source.text, lineOffset: source.lineOffset, ...(wanted && { kernels: wanted }) });
+/**
+ * One input a distinct text: the same PTX in a cache folder and a library, or in many kernels' folders of a trace, is built
+ * once, for all kernels that any of them wants.
+ */
+function moduleInputs(sources: readonly PtxSource[], only: readonly string[] | undefined): ModuleInput[] {
+  const byHash = new Map<string, { input: ModuleInput; kernels: Set<string> | undefined }>();
+  for (const { name, text, lineOffset, kernels, origin } of sources) {
+    const hash = createHash('sha256').update(text, 'latin1').digest('hex');
+    const known = byHash.get(hash);
+    if (!known) {
+      const image = origin.kind === 'triton' ? origin.image : undefined;
+      const input: ModuleInput = { name, text, lineOffset, ...(image && { image }) };
+      byHash.set(hash, { input, kernels: kernels && new Set(kernels) });
+    } else if (!kernels) known.kernels = undefined;
+    else for (const kernel of kernels) known.kernels?.add(kernel);
   }
-  return inputs;
+  return [...byHash.values()].map(({ input, kernels }) => {
+    const wanted = only && kernels ? only.filter((name) => kernels.has(name)) : (only ?? (kernels && [...kernels]));
+    return wanted ? { ...input, kernels: wanted } : input;
+  });
 }
 
 type Emit = (kernel: BuiltKernel, module: number) => void | Promise<void>;

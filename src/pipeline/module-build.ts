@@ -18,6 +18,8 @@ export interface ModuleInput {
   readonly lineOffset: number;
   /** Only these kernels; all when absent. */
   readonly kernels?: readonly string[];
+  /** SHA-256 of the machine code that was found beside the text. */
+  readonly image?: string;
 }
 
 /** A parsed module head with its kernels, ready to be built. */
@@ -53,6 +55,7 @@ export class ModuleBuild {
       version: version ? `${version.major}.${version.minor}` : '',
       target: target?.targets.join(', ') ?? '',
       addressBits: size?.bits === 32 ? 32 : 64,
+      ...(this.input.image && { image: this.input.image }),
     };
   }
 

@@ -127,6 +127,8 @@ export interface TemplateModule {
   readonly target: string;
   /** 32 or 64. */
   readonly addressBits: number;
+  /** SHA-256 of the machine code that belongs to the text (a Triton cache), by which a loaded image is recognised. */
+  readonly image?: string;
 }
 
 /** A kernel that could not be given a template, with the reason: it counts as `unknown`. */

@@ -1,0 +1,94 @@
+/** `gcr-templates build`: templates of every kernel in the inputs, into one file. */
+import type { Command } from 'commander';
+import { type BuildSummary, buildTemplatesTo } from '../pipeline/index.js';
+import { VERDICTS, type Verdict } from '../templates/index.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import { buildOptions, jobsOption, jsonOption, kernelOption, type SharedOptions } from './options.js';
+import { OutputFile, Progress, printDiagnostics, shorten, table } from './output.js';
+
+interface Options extends SharedOptions {
+  readonly output: string;
+}
+
+/** Kernels listed by name in the summary; more are only counted. */
+const LISTED = 40;
+
+const MEANING: Readonly<Record<Verdict, string>> = {
+  exact: 'every address follows from launch parameters and thread coordinates',
+  bounded: 'a superset follows; some guard, trip count or offset depends on data',
+  allocation: 'the written allocation is known, the place in it depends on data',
+  unknown: 'anything may have been written',
+};
+
+/** The summary a person sees. */
+export function summaryText(summary: BuildSummary): string {
+  const lines: string[] = [];
+  if (summary.list.length <= LISTED && summary.list.length > 0) {
+    const rows = summary.list.map((kernel) => [
+      `  ${shorten(kernel.name)}`,
+      kernel.verdict,
+      `${kernel.writes} write site${kernel.writes === 1 ? '' : 's'}`,
+      kernel.source,
+    ]);
+    lines.push(table([['  kernel', 'verdict', 'writes', 'source'], ...rows]), '');
+  }
+  const total = summary.kernels + summary.missing;
+  lines.push(
+    `${summary.kernels} of ${total} kernel${total === 1 ? '' : 's'} in ${summary.modules} module${summary.modules === 1 ? '' : 's'}` +
+      ` have a template (${summary.writes} write sites, ${summary.reads} read sites)`,
+  );
+  const rows = VERDICTS.filter((verdict) => summary.verdicts[verdict] > 0).map((verdict) => [
+    `  ${verdict}`,
+    String(summary.verdicts[verdict]),
+    `${((100 * summary.verdicts[verdict]) / total).toFixed(1)} %`,
+    MEANING[verdict],
+  ]);
+  if (rows.length > 0) lines.push(table(rows));
+  return lines.join('\n');
+}
+
+async function build(inputs: readonly string[], options: Options, signal: AbortSignal): Promise<ExitCode> {
+  const output = new OutputFile(options.output);
+  const progress = new Progress('building templates');
+  try {
+    const { summary, diagnostics } = await buildTemplatesTo(
+      inputs,
+      (piece) => output.write(piece),
+      buildOptions(options, { signal, onProgress: (done, total) => progress.update(done, total) }),
+    );
+    progress.clear();
+    output.commit();
+    printDiagnostics(diagnostics);
+    const report = options.output === '-' ? process.stderr : process.stdout;
+    if (options.json) report.write(`${JSON.stringify({ output: options.output, ...summary, diagnostics })}\n`);
+    else {
+      report.write(`${summaryText(summary)}\n`);
+      if (options.output !== '-') report.write(`written to ${options.output}\n`);
+    }
+    if (diagnostics.some((diagnostic) => diagnostic.severity === 'error')) return EXIT.badInput;
+    return summary.verdicts.unknown > 0 ? EXIT.unknown : EXIT.ok;
+  } finally {
+    progress.clear();
+    output.discard();
+  }
+}
+
+export function addBuildCommand(program: Command, finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>): void {
+  program
+    .command('build')
+    .description('build dirty templates: what each kernel may write, as a function of its launch')
+    .argument('<input...>', 'PTX files, globs, folders, executables, libraries, cubins, trace or cache folders; - for standard input')
+    .option('-o, --output <file>', 'template file; - for standard output', 'templates.json')
+    .addOption(jobsOption())
+    .addOption(kernelOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  gcr-templates build kernels.ptx
+  gcr-templates build 'cache/**/*.ptx' libmine.so -o all.json --jobs 8
+  cuobjdump -ptx app | gcr-templates build - --kernel saxpy --json`,
+    )
+    .action((inputs: string[], options: Options) => finish((signal) => build(inputs, options, signal)));
+}

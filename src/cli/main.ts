@@ -1,0 +1,70 @@
+/**
+ * The command line. One file a command; here only what they share: usage errors, signals, and the one place where an
+ * exception becomes a message and an exit code.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { InputError } from '../diagnostics/index.js';
+import { addBuildCommand } from './build-command.js';
+import { addCoverageCommand } from './coverage-command.js';
+import { EXIT, EXIT_HELP, type ExitCode } from './exit-codes.js';
+import { addExplainCommand } from './explain-command.js';
+import { printDiagnostics } from './output.js';
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param argv as `process.argv`
+ * @returns the exit code
+ */
+export async function run(argv: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = EXIT.ok;
+  const abort = new AbortController();
+  const interrupt = () => abort.abort();
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  // A reader that goes away (`| head`) is no error of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(code);
+    throw error;
+  });
+  const finish = async (command: (signal: AbortSignal) => Promise<ExitCode>): Promise<void> => {
+    code = await command(abort.signal);
+  };
+  const program = new Command('gcr-templates')
+    .description('Which bytes of device memory may a GPU kernel launch have written?')
+    .version(version())
+    .showHelpAfterError('(add --help for the options)')
+    .addHelpText('after', `\n${EXIT_HELP}`)
+    .exitOverride();
+  addBuildCommand(program, finish);
+  addExplainCommand(program, finish);
+  addCoverageCommand(program, finish);
+  for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
+  try {
+    await program.parseAsync(argv);
+    return code;
+  } catch (error) {
+    if (abort.signal.aborted) {
+      process.stderr.write('interrupted; nothing was written\n');
+      return EXIT.interrupted;
+    }
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof InputError) {
+      printDiagnostics(error.diagnostics);
+      if (error.diagnostics.some((diagnostic) => diagnostic.code === 'GCR9002')) return EXIT.cannotWrite;
+      return error.diagnostics.some((diagnostic) => diagnostic.code === 'GCR9003') ? EXIT.internal : EXIT.badInput;
+    }
+    process.stderr.write(`gcr-templates: internal error: ${(error as Error).stack ?? error}\n`);
+    process.stderr.write('please report this with the input that caused it\n');
+    return EXIT.internal;
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+}

@@ -1,0 +1,3 @@
+export { collectSources, sourcesFromBuffer } from './collect.js';
+export { splitVersions } from './split.js';
+export type { CollectOptions, MachineCodeKernel, PtxSource, SourceOrigin, SourceSet } from './types.js';
