@@ -1,0 +1,137 @@
+/**
+ * Images that hold device code: host ELF files (executables, libraries, objects), cubins, bare fatbins, and archives of
+ * them. Everything found is handed on; what is damaged becomes a diagnostic and the rest is still read.
+ */
+import { createHash } from 'node:crypto';
+import type { Diagnostic } from '../diagnostics/index.js';
+import { cubinArchitecture, cubinKernels, elfSections, isCubin, isElf } from './elf.js';
+import { FATBIN_MAGIC, type FatbinLimits, FatbinReader } from './fatbin.js';
+
+/** A PTX text in a container. */
+export interface ContainerPtx {
+  /** `fatbin[2].entry[0].ptx(sm_80)`, with the archive member in front. */
+  readonly label: string;
+  /** latin1, without NULs at the end. */
+  readonly text: string;
+  readonly architecture: string;
+}
+
+/** A machine-code image in a container. */
+export interface ContainerCubin {
+  readonly label: string;
+  readonly architecture: string;
+  /** Of its plain bytes. */
+  readonly sha256: string;
+  readonly kernels: readonly string[];
+}
+
+export interface ContainerContent {
+  readonly ptx: readonly ContainerPtx[];
+  readonly cubins: readonly ContainerCubin[];
+}
+
+const ARCHIVE_MAGIC = '!<arch>\n';
+const ARCHIVE_HEADER = 60;
+/** Sections of host files that hold fatbins: linked, and relocatable (`-rdc=true`). */
+const FATBIN_SECTIONS: ReadonlySet<string> = new Set(['.nv_fatbin', '__nv_relfatbin']);
+
+const DEFAULT_LIMITS: FatbinLimits = { maxEntryBytes: 512 << 20, maxTotalBytes: 4 * 1024 ** 3 };
+
+/** Whether bytes (the first 64 suffice) start like an image this version reads. */
+export function isContainer(bytes: Buffer): boolean {
+  if (bytes.length < 16) return false;
+  return isElf(bytes) || bytes.readUInt32LE(0) === FATBIN_MAGIC || bytes.toString('latin1', 0, 8) === ARCHIVE_MAGIC;
+}
+
+class ContainerReader {
+  readonly ptx: ContainerPtx[] = [];
+  readonly cubins: ContainerCubin[] = [];
+  readonly diagnostics: Diagnostic[] = [];
+
+  constructor(
+    readonly name: string,
+    readonly limits: FatbinLimits,
+  ) {}
+
+  image(bytes: Buffer, prefix: string): void {
+    if (isCubin(bytes)) this.#cubin(bytes, `${prefix}cubin`, undefined);
+    else if (isElf(bytes)) this.#hostFile(bytes, prefix);
+    else if (bytes.length >= 4 && bytes.readUInt32LE(0) === FATBIN_MAGIC) this.#fatbins(bytes, 'file', prefix);
+    else if (bytes.toString('latin1', 0, 8) === ARCHIVE_MAGIC) this.#archive(bytes);
+  }
+
+  #damaged(message: string): void {
+    const hint = 'the rest of the file is still read';
+    this.diagnostics.push({ code: 'GCR1005', severity: 'error', message, source: this.name, hint });
+  }
+
+  #hostFile(bytes: Buffer, prefix: string): void {
+    const { sections, damaged } = elfSections(bytes);
+    if (damaged) this.#damaged(`${prefix}the section table does not fit the file`);
+    const found = sections.filter(({ name }) => FATBIN_SECTIONS.has(name));
+    for (const { name, offset, size } of found) this.#fatbins(bytes.subarray(offset, offset + size), name, prefix);
+    // Without a section table fatbins are found by their magic.
+    if (sections.length === 0) this.#fatbins(bytes, 'file', prefix);
+  }
+
+  #fatbins(bytes: Buffer, where: string, prefix: string): void {
+    const reader = new FatbinReader(this.name, this.limits);
+    reader.read(bytes, `${prefix}${where}`);
+    this.diagnostics.push(...reader.diagnostics);
+    for (const entry of reader.entries) {
+      const label = `${prefix}fatbin[${entry.fatbin}].entry[${entry.index}]`;
+      if (entry.kind === 'elf') this.#cubin(entry.bytes, `${label}.cubin(${entry.architecture})`, entry.architecture);
+      else {
+        const text = entry.bytes.toString('latin1').replace(/\0+$/, '');
+        this.ptx.push({ label: `${label}.ptx(${entry.architecture})`, text, architecture: entry.architecture });
+      }
+    }
+  }
+
+  #cubin(bytes: Buffer, label: string, architecture: string | undefined): void {
+    if (!isCubin(bytes)) {
+      this.#damaged(`${label} is no cubin`);
+      return;
+    }
+    this.cubins.push({
+      label,
+      architecture: architecture ?? cubinArchitecture(bytes),
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+      kernels: cubinKernels(bytes),
+    });
+  }
+
+  /** Members of an `ar` archive; their names only label what is found. */
+  #archive(bytes: Buffer): void {
+    let at = ARCHIVE_MAGIC.length;
+    for (let index = 0; at + ARCHIVE_HEADER <= bytes.length; index++) {
+      const size = Number.parseInt(bytes.toString('latin1', at + 48, at + 58), 10);
+      const start = at + ARCHIVE_HEADER;
+      if (!Number.isSafeInteger(size) || size < 0 || start + size > bytes.length) {
+        this.#damaged(`archive member ${index} does not fit the file`);
+        return;
+      }
+      const name = bytes.toString('latin1', at, at + 16).trim().replace(/\/$/, '') || String(index);
+      // Members start at even offsets, and ELF fields are read by offset, so no alignment is needed.
+      const member = bytes.subarray(start, start + size);
+      if (!name.startsWith('/') && isContainer(member)) this.image(member, `${name}: `);
+      at = start + size + (size % 2);
+    }
+  }
+}
+
+/**
+ * Reads an image. Never throws for what it contains.
+ *
+ * @param name display name for messages
+ * @param limits bounds on decompressed bytes, per entry and in all
+ */
+export function readContainer(
+  name: string,
+  bytes: Buffer,
+  limits: Partial<FatbinLimits> = {},
+): { readonly product: ContainerContent; readonly diagnostics: readonly Diagnostic[] } {
+  const reader = new ContainerReader(name, { ...DEFAULT_LIMITS, ...limits });
+  reader.image(bytes, '');
+  return { product: { ptx: reader.ptx, cubins: reader.cubins }, diagnostics: reader.diagnostics };
+}
