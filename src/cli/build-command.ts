@@ -73,11 +73,17 @@ async function build(inputs: readonly string[], options: Options, signal: AbortS
   }
 }
 
-export function addBuildCommand(program: Command, finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>): void {
+export function addBuildCommand(
+  program: Command,
+  finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>,
+): void {
   program
     .command('build')
     .description('build dirty templates: what each kernel may write, as a function of its launch')
-    .argument('<input...>', 'PTX files, globs, folders, executables, libraries, cubins, trace or cache folders; - for standard input')
+    .argument(
+      '<input...>',
+      'PTX files, globs, folders, executables, libraries, cubins, trace or cache folders; - for standard input',
+    )
     .option('-o, --output <file>', 'template file; - for standard output', 'templates.json')
     .addOption(jobsOption())
     .addOption(kernelOption())

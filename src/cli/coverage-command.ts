@@ -11,7 +11,12 @@ type Counts = Record<Verdict, number>;
 const none = (): Counts => ({ exact: 0, bounded: 0, allocation: 0, unknown: 0 });
 
 interface Coverage {
-  readonly kernels: readonly { readonly name: string; readonly source: string; readonly verdict: Verdict; readonly sites: Counts }[];
+  readonly kernels: readonly {
+    readonly name: string;
+    readonly source: string;
+    readonly verdict: Verdict;
+    readonly sites: Counts;
+  }[];
   readonly byKernel: Counts;
   readonly bySite: Counts;
   readonly byKind: Readonly<Record<string, Counts>>;
@@ -35,7 +40,12 @@ export function measureCoverage(file: TemplateFile): Coverage {
       for (const code of new Set(site.reasons.map((reason) => reason.code))) byReason[code] = (byReason[code] ?? 0) + 1;
     }
     byKernel[kernel.verdict]++;
-    kernels.push({ name: kernel.name, source: file.modules[kernel.module]?.source ?? '?', verdict: kernel.verdict, sites });
+    kernels.push({
+      name: kernel.name,
+      source: file.modules[kernel.module]?.source ?? '?',
+      verdict: kernel.verdict,
+      sites,
+    });
   }
   for (const kernel of file.missing) {
     byKernel.unknown++;
@@ -70,7 +80,8 @@ function coverageText(coverage: Coverage): string {
     ]),
   ];
   const reasons = Object.entries(coverage.byReason).sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
-  if (reasons.length > 0) parts.push(table([['reason', 'sites'], ...reasons.map(([code, count]) => [code, String(count)])]));
+  if (reasons.length > 0)
+    parts.push(table([['reason', 'sites'], ...reasons.map(([code, count]) => [code, String(count)])]));
   return parts.join('\n\n');
 }
 
@@ -83,7 +94,10 @@ async function coverage(inputs: readonly string[], options: SharedOptions, signa
   return measured.byKernel.unknown > 0 ? EXIT.unknown : EXIT.ok;
 }
 
-export function addCoverageCommand(program: Command, finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>): void {
+export function addCoverageCommand(
+  program: Command,
+  finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>,
+): void {
   program
     .command('coverage')
     .description('count kernels and write sites by verdict, and the reasons')
@@ -91,6 +105,9 @@ export function addCoverageCommand(program: Command, finish: (run: (signal: Abor
     .addOption(jobsOption())
     .addOption(kernelOption())
     .addOption(jsonOption())
-    .addHelpText('after', '\nExamples:\n  gcr-templates coverage libmine.so\n  gcr-templates coverage templates.json --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  gcr-templates coverage libmine.so\n  gcr-templates coverage templates.json --json',
+    )
     .action((inputs: string[], options: SharedOptions) => finish((signal) => coverage(inputs, options, signal)));
 }

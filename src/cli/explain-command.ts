@@ -79,7 +79,8 @@ function report(printer: FormulaPrinter, site: Site): SiteReport {
 }
 
 function siteText(site: SiteReport): string[] {
-  const place = site.place === 'a place that is not described' ? site.place : `${site.size ? `${site.size} at ` : ''}${site.place}`;
+  const place =
+    site.place === 'a place that is not described' ? site.place : `${site.size ? `${site.size} at ` : ''}${site.place}`;
   const lines = [`  line ${site.line}: ${site.instruction}  [${site.verdict}]`, `    ${WORDS[site.kind]} ${place}`];
   if (site.window) lines.push(`    counts for nothing: a generic address of ${site.window} memory`);
   if (site.conditions.length > 0) lines.push(`    if ${site.conditions.join(' and ')}`);
@@ -117,14 +118,21 @@ async function explain(inputs: readonly string[], options: Options, signal: Abor
     });
     process.stdout.write(`${JSON.stringify({ kernels, missing: file.missing })}\n`);
   } else {
-    for (const kernel of file.kernels) process.stdout.write(`${kernelText(kernel, source(kernel), options.reads ?? false)}\n\n`);
-    for (const kernel of file.missing) process.stdout.write(`${kernel.name}  [unknown]  ${kernel.source}\n  no template: ${kernel.message} (${kernel.code})\n\n`);
+    for (const kernel of file.kernels)
+      process.stdout.write(`${kernelText(kernel, source(kernel), options.reads ?? false)}\n\n`);
+    for (const kernel of file.missing)
+      process.stdout.write(
+        `${kernel.name}  [unknown]  ${kernel.source}\n  no template: ${kernel.message} (${kernel.code})\n\n`,
+      );
   }
   printDiagnostics(diagnostics);
   return diagnostics.some((diagnostic) => diagnostic.severity === 'error') ? EXIT.badInput : EXIT.ok;
 }
 
-export function addExplainCommand(program: Command, finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>): void {
+export function addExplainCommand(
+  program: Command,
+  finish: (run: (signal: AbortSignal) => Promise<ExitCode>) => Promise<void>,
+): void {
   program
     .command('explain')
     .description('say what each kernel writes, in words and as a formula')

@@ -352,7 +352,10 @@ export class ProgramBuilder {
         if (constant !== undefined) {
           const delta = op === 'add' ? constant : -constant;
           if (a.op === 'parameterAddress') {
-            return this.leaf('parameterAddress', width, { ...a, immediate: BigInt.asUintN(width, a.immediate! + delta) });
+            return this.leaf('parameterAddress', width, {
+              ...a,
+              immediate: BigInt.asUintN(width, a.immediate! + delta),
+            });
           }
           const inner = a.op === 'add' ? this.#values[a.args[1]!]! : undefined;
           if (inner?.op === 'constant') {
@@ -381,7 +384,8 @@ export class ProgramBuilder {
           if (inner.width === width) return this.resolve(a.args[0]!);
           if (inner.width > width) return this.value('truncate', width, a.args);
         }
-        if (a.op === 'concat' && this.#values[this.resolve(a.args[0]!)]!.width === width) return this.resolve(a.args[0]!);
+        if (a.op === 'concat' && this.#values[this.resolve(a.args[0]!)]!.width === width)
+          return this.resolve(a.args[0]!);
         return -1;
       case 'zeroExtend':
       case 'signExtend':
@@ -559,7 +563,7 @@ export function targetsOf(terminator: Terminator): BlockId[] {
     case 'jump':
       return [terminator.target];
     case 'branch':
-      return [terminator.then, terminator.otherwise];
+      return [terminator.whenTrue, terminator.whenFalse];
     case 'switch':
       return [...new Set(terminator.targets)];
     case 'exit':
@@ -568,8 +572,8 @@ export function targetsOf(terminator: Terminator): BlockId[] {
 }
 
 function normalizeTerminator(terminator: Terminator): Terminator {
-  if (terminator.kind === 'branch' && terminator.then === terminator.otherwise) {
-    return { kind: 'jump', target: terminator.then };
+  if (terminator.kind === 'branch' && terminator.whenTrue === terminator.whenFalse) {
+    return { kind: 'jump', target: terminator.whenTrue };
   }
   if (terminator.kind === 'switch' && new Set(terminator.targets).size === 1) {
     return { kind: 'jump', target: terminator.targets[0]! };
@@ -577,11 +581,7 @@ function normalizeTerminator(terminator: Terminator): Terminator {
   return terminator;
 }
 
-function renumberTerminator(
-  terminator: Terminator,
-  value: (id: ValueId) => ValueId,
-  block: Int32Array,
-): Terminator {
+function renumberTerminator(terminator: Terminator, value: (id: ValueId) => ValueId, block: Int32Array): Terminator {
   switch (terminator.kind) {
     case 'jump':
       return { kind: 'jump', target: block[terminator.target]! };
@@ -589,8 +589,8 @@ function renumberTerminator(
       return {
         kind: 'branch',
         condition: value(terminator.condition),
-        then: block[terminator.then]!,
-        otherwise: block[terminator.otherwise]!,
+        whenTrue: block[terminator.whenTrue]!,
+        whenFalse: block[terminator.whenFalse]!,
       };
     case 'switch':
       return { kind: 'switch', index: value(terminator.index), targets: terminator.targets.map((t) => block[t]!) };

@@ -2,7 +2,7 @@
  * The meaning of the integer operations, on bigints in `[0, 2^width)`. One place: constant folding here, concrete
  * execution of template slices and the simulated device all call it, so they cannot disagree.
  */
-import { type IntegerOperation, INTEGER_OPERATIONS } from './program.js';
+import { INTEGER_OPERATIONS, type IntegerOperation } from './program.js';
 
 const INTEGER_SET: ReadonlySet<string> = new Set(INTEGER_OPERATIONS);
 

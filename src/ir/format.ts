@@ -30,7 +30,7 @@ export function formatProgram(program: KernelProgram): string {
     for (let id = block.first; id < block.first + block.count; id++) lines.push(formatValue(program.values[id]!, id));
     const end = block.terminator;
     if (end.kind === 'jump') lines.push(`  jump ${end.target}`);
-    else if (end.kind === 'branch') lines.push(`  if v${end.condition} then ${end.then} else ${end.otherwise}`);
+    else if (end.kind === 'branch') lines.push(`  if v${end.condition} then ${end.whenTrue} else ${end.whenFalse}`);
     else if (end.kind === 'switch') lines.push(`  switch v${end.index} to ${end.targets.join(', ')}`);
     else lines.push('  exit');
   }

@@ -151,14 +151,7 @@ export const SPECIAL_VALUES = [
 export type SpecialValue = (typeof SPECIAL_VALUES)[number];
 
 /** Where an access goes. `generic`: any of global, shared, local, parameter; `runtime`: memory of the device runtime. */
-export type MemorySpace =
-  | 'global'
-  | 'generic'
-  | 'constant'
-  | 'shared'
-  | 'local'
-  | 'parameter'
-  | 'runtime';
+export type MemorySpace = 'global' | 'generic' | 'constant' | 'shared' | 'local' | 'parameter' | 'runtime';
 
 export type Operation =
   | IntegerOperation
@@ -305,7 +298,7 @@ export interface Value {
 
 export type Terminator =
   | { readonly kind: 'jump'; readonly target: BlockId }
-  | { readonly kind: 'branch'; readonly condition: ValueId; readonly then: BlockId; readonly otherwise: BlockId }
+  | { readonly kind: 'branch'; readonly condition: ValueId; readonly whenTrue: BlockId; readonly whenFalse: BlockId }
   /** Index beyond the last target: undefined behaviour in the source, taken as the last. */
   | { readonly kind: 'switch'; readonly index: ValueId; readonly targets: readonly BlockId[] }
   | { readonly kind: 'exit' };

@@ -10,7 +10,10 @@ import type { KernelProgram } from './program.js';
 export function validateProgram(program: KernelProgram): string[] {
   const { blocks, values } = program;
   const problems: string[] = [];
-  const tree = new DominatorTree(Int32Array.from(blocks, (block) => block.immediateDominator), 0);
+  const tree = new DominatorTree(
+    Int32Array.from(blocks, (block) => block.immediateDominator),
+    0,
+  );
   const blockOf = new Int32Array(values.length).fill(-1);
   let expected = 0;
   for (const [index, block] of blocks.entries()) {
@@ -24,7 +27,7 @@ export function validateProgram(program: KernelProgram): string[] {
         terminator.kind === 'jump'
           ? [terminator.target]
           : terminator.kind === 'branch'
-            ? [terminator.then, terminator.otherwise]
+            ? [terminator.whenTrue, terminator.whenFalse]
             : terminator.kind === 'switch'
               ? terminator.targets
               : [];
@@ -33,7 +36,8 @@ export function validateProgram(program: KernelProgram): string[] {
   }
   if (expected !== values.length) problems.push(`blocks hold ${expected} of ${values.length} values`);
   const usable = (definition: number, user: number, inBlock: number, name: string): void => {
-    if (definition < 0 || definition >= values.length) problems.push(`${name} uses value ${definition}, which is not there`);
+    if (definition < 0 || definition >= values.length)
+      problems.push(`${name} uses value ${definition}, which is not there`);
     else if (blockOf[definition] === inBlock ? definition >= user : !tree.dominates(blockOf[definition]!, inBlock)) {
       problems.push(`${name} uses value ${definition}, which does not dominate it`);
     }
@@ -53,7 +57,8 @@ export function validateProgram(program: KernelProgram): string[] {
   }
   for (const [index, block] of blocks.entries()) {
     const { terminator } = block;
-    const used = terminator.kind === 'branch' ? terminator.condition : terminator.kind === 'switch' ? terminator.index : -1;
+    const used =
+      terminator.kind === 'branch' ? terminator.condition : terminator.kind === 'switch' ? terminator.index : -1;
     if (used >= 0) usable(used, Number.MAX_SAFE_INTEGER, index, `block ${index}'s end`);
   }
   return problems;

@@ -43,7 +43,12 @@ export interface BuildSummary {
   /** Characters of PTX read. */
   readonly characters: number;
   /** Kernels in order, with their verdicts. */
-  readonly list: readonly { readonly name: string; readonly source: string; readonly verdict: Verdict; readonly writes: number }[];
+  readonly list: readonly {
+    readonly name: string;
+    readonly source: string;
+    readonly verdict: Verdict;
+    readonly writes: number;
+  }[];
 }
 
 /**
@@ -163,7 +168,11 @@ async function build(
 export async function buildTemplates(
   inputs: readonly string[],
   options: BuildOptions = {},
-): Promise<{ readonly product: TemplateFile; readonly summary: BuildSummary; readonly diagnostics: readonly Diagnostic[] }> {
+): Promise<{
+  readonly product: TemplateFile;
+  readonly summary: BuildSummary;
+  readonly diagnostics: readonly Diagnostic[];
+}> {
   const kernels: KernelTemplate[] = [];
   const outcome = await run(inputs, options, (kernel) => {
     kernels.push(JSON.parse(kernel.json) as KernelTemplate);
@@ -176,7 +185,11 @@ export async function buildTemplatesFromText(
   text: string,
   name = '<text>',
   options: BuildOptions = {},
-): Promise<{ readonly product: TemplateFile; readonly summary: BuildSummary; readonly diagnostics: readonly Diagnostic[] }> {
+): Promise<{
+  readonly product: TemplateFile;
+  readonly summary: BuildSummary;
+  readonly diagnostics: readonly Diagnostic[];
+}> {
   const kernels: KernelTemplate[] = [];
   const module: ModuleInput = { name, text, lineOffset: 0, ...(options.kernels && { kernels: options.kernels }) };
   const outcome = await build([module], [], [], options, (kernel) => {

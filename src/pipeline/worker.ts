@@ -5,7 +5,12 @@ import { type Task, TaskRunner } from './tasks.js';
 
 /** What the pool sends. A module's bytes are shared, not copied; each thread decodes them once. */
 export type WorkerRequest =
-  | { readonly kind: 'module'; readonly module: number; readonly input: Omit<ModuleInput, 'text'>; readonly bytes: SharedArrayBuffer }
+  | {
+      readonly kind: 'module';
+      readonly module: number;
+      readonly input: Omit<ModuleInput, 'text'>;
+      readonly bytes: SharedArrayBuffer;
+    }
   | { readonly kind: 'task'; readonly task: Task };
 
 const port = parentPort;

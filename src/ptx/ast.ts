@@ -352,8 +352,8 @@ export interface BinaryExpression extends Node {
 export interface ConditionalExpression extends Node {
   readonly kind: 'conditional';
   readonly condition: Expression;
-  readonly then: Expression;
-  readonly otherwise: Expression;
+  readonly whenTrue: Expression;
+  readonly whenFalse: Expression;
 }
 
 /** `(.s64) expr`. */

@@ -252,11 +252,11 @@ export class ExpressionGrammar extends EmbeddedActionsParser {
     this.OPTION(() => {
       this.CONSUME(t.Question);
       this.enter();
-      const then = this.SUBRULE1(this.expression);
+      const whenTrue = this.SUBRULE1(this.expression);
       this.CONSUME(t.Colon);
-      const otherwise = this.SUBRULE2(this.expression);
+      const whenFalse = this.SUBRULE2(this.expression);
       this.leave();
-      result = { kind: 'conditional', offset: condition.offset, condition, then, otherwise };
+      result = { kind: 'conditional', offset: condition.offset, condition, whenTrue, whenFalse };
     });
     return result;
   });

@@ -244,8 +244,8 @@ export function printExpression(expression: Expression, minimum = 0): string {
     }
     case 'conditional': {
       const condition = printExpression(expression.condition, 1);
-      const then = printExpression(expression.then);
-      const otherwise = printExpression(expression.otherwise);
+      const then = printExpression(expression.whenTrue);
+      const otherwise = printExpression(expression.whenFalse);
       return parenthesised(`${condition} ? ${then} : ${otherwise}`, minimum > 0);
     }
   }

@@ -170,7 +170,8 @@ class Execution {
     const bytes = Math.max(1, width / 8);
     if (offset + bytes > this.#parameters.byteLength) return undefined;
     let bits = 0n;
-    for (let index = bytes - 1; index >= 0; index--) bits = (bits << 8n) | BigInt(this.#parameters.getUint8(offset + index));
+    for (let index = bytes - 1; index >= 0; index--)
+      bits = (bits << 8n) | BigInt(this.#parameters.getUint8(offset + index));
     return BigInt.asUintN(width, bits);
   }
 
@@ -186,7 +187,12 @@ class Execution {
     }
     const address = of(site.address);
     const bytes = site.length === undefined ? BigInt(site.bytes) : of(site.length);
-    if (address === undefined || bytes === undefined || site.verdict === 'unknown' || (site.length === undefined && site.bytes === 0)) {
+    if (
+      address === undefined ||
+      bytes === undefined ||
+      site.verdict === 'unknown' ||
+      (site.length === undefined && site.bytes === 0)
+    ) {
       this.unresolved.add(site);
       return;
     }
@@ -210,7 +216,8 @@ function checkLaunch(template: KernelTemplate, launch: LaunchRecord): void {
     throw new InputError(bad(`parameter block has ${have} bytes, the kernel needs ${template.parameterBytes}`));
   }
   for (const size of [...launch.grid, ...launch.block, ...(launch.cluster ?? [])]) {
-    if (!Number.isInteger(size) || size < 1) throw new InputError(bad(`launch size ${size} is not a positive whole number`));
+    if (!Number.isInteger(size) || size < 1)
+      throw new InputError(bad(`launch size ${size} is not a positive whole number`));
   }
 }
 
@@ -229,7 +236,12 @@ export function executeConcretely(
   const [blockX, blockY, blockZ] = launch.block;
   const [clusterX, clusterY, clusterZ] = launch.cluster ?? [1, 1, 1];
   const threads = gridX * gridY * gridZ * blockX * blockY * blockZ;
-  const reason = (code: Reason['code'], message: string): Reason => ({ code, message, line: template.line, instruction: '' });
+  const reason = (code: Reason['code'], message: string): Reason => ({
+    code,
+    message,
+    line: template.line,
+    instruction: '',
+  });
   if (threads > (options.maxThreads ?? MAX_THREADS)) {
     const reasons = [reason('GCR5002', `launch of ${threads} threads is too large to execute one by one`)];
     return { verdict: 'unknown', ranges: [], reasons };

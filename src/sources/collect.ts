@@ -28,7 +28,13 @@ class Collector {
 
   constructor(readonly options: CollectOptions) {}
 
-  report(code: DiagnosticCode, source: string, message: string, hint?: string, severity: Diagnostic['severity'] = 'error'): void {
+  report(
+    code: DiagnosticCode,
+    source: string,
+    message: string,
+    hint?: string,
+    severity: Diagnostic['severity'] = 'error',
+  ): void {
     this.diagnostics.push({ code, severity, message, source, ...(hint && { hint }) });
   }
 
@@ -39,9 +45,13 @@ class Collector {
       return;
     }
     if (!existsSync(input)) {
-      const matches = isDynamicPattern(input) ? await glob(input, { absolute: false, dot: true, onlyFiles: true, expandDirectories: false }) : [];
+      const matches = isDynamicPattern(input)
+        ? await glob(input, { absolute: false, dot: true, onlyFiles: true, expandDirectories: false })
+        : [];
       if (matches.length === 0) {
-        const hint = isDynamicPattern(input) ? 'no file matches this pattern' : 'check the path; quote patterns so that the shell leaves them alone';
+        const hint = isDynamicPattern(input)
+          ? 'no file matches this pattern'
+          : 'check the path; quote patterns so that the shell leaves them alone';
         this.report('GCR1001', input, 'input not found', hint);
       }
       for (const match of matches.sort()) this.path(match, true);
@@ -78,7 +88,8 @@ class Collector {
     }
     if (isRunFolder(path)) {
       const { kernels, empty } = kernelsOfRun(path);
-      for (const folder of empty) this.report('GCR1008', folder, 'trace folder holds no image and no PTX', undefined, 'warning');
+      for (const folder of empty)
+        this.report('GCR1008', folder, 'trace folder holds no image and no PTX', undefined, 'warning');
       for (const kernel of kernels) this.neutrino(kernel);
       return;
     }
@@ -123,7 +134,13 @@ class Collector {
     const path = join(folder, file);
     try {
       if (name === undefined) {
-        this.report('GCR1008', folder, 'the kernel’s name is not known; all kernels of its image are taken', undefined, 'note');
+        this.report(
+          'GCR1008',
+          folder,
+          'the kernel’s name is not known; all kernels of its image are taken',
+          undefined,
+          'note',
+        );
       }
       this.bytes(path, readFileSync(path), { kind: 'neutrino', folder, file }, name === undefined ? undefined : [name]);
     } catch (error) {
@@ -144,14 +161,22 @@ class Collector {
       return;
     }
     if (looksBinary(text)) {
-      this.report('GCR1003', name, 'neither PTX text nor an image this version knows', 'give PTX, an ELF file, a fatbin or a cubin');
+      this.report(
+        'GCR1003',
+        name,
+        'neither PTX text nor an image this version knows',
+        'give PTX, an ELF file, a fatbin or a cubin',
+      );
       return;
     }
     this.text(name, text, origin, kernels);
   }
 
   text(name: string, text: string, origin: SourceOrigin, kernels?: readonly string[]): void {
-    let blocks = splitVersions(text).map((block, index, all) => ({ ...block, name: all.length > 1 ? `${name}[${index}]` : name }));
+    let blocks = splitVersions(text).map((block, index, all) => ({
+      ...block,
+      name: all.length > 1 ? `${name}[${index}]` : name,
+    }));
     const { deviceArchitecture } = this.options;
     if (deviceArchitecture !== undefined && blocks.length > 1) {
       const fitting = blocks.filter((block) => targetArchitecture(block.text) <= deviceArchitecture);
@@ -159,13 +184,26 @@ class Collector {
       // Nothing fits: all of them, since the device may be another.
       if (fitting.length > 0) blocks = fitting.filter((block) => targetArchitecture(block.text) === best);
     }
-    if (kernels && blocks.length > 1) blocks = blocks.filter((block) => kernels.some((kernel) => entryNames(block.text).has(kernel)));
+    if (kernels && blocks.length > 1)
+      blocks = blocks.filter((block) => kernels.some((kernel) => entryNames(block.text).has(kernel)));
     for (const block of blocks) {
-      this.sources.push({ name: block.name, text: block.text, lineOffset: block.lineOffset, origin, ...(kernels && { kernels }) });
+      this.sources.push({
+        name: block.name,
+        text: block.text,
+        lineOffset: block.lineOffset,
+        origin,
+        ...(kernels && { kernels }),
+      });
     }
   }
 
-  container(name: string, bytes: Buffer, origin: SourceOrigin, kernels: readonly string[] | undefined, named: boolean): void {
+  container(
+    name: string,
+    bytes: Buffer,
+    origin: SourceOrigin,
+    kernels: readonly string[] | undefined,
+    named: boolean,
+  ): void {
     const { product, diagnostics } = readContainer(name, bytes);
     this.diagnostics.push(...diagnostics);
     const path = 'path' in origin ? origin.path : name;
@@ -247,7 +285,9 @@ function finished({ sources, machineCode, diagnostics }: Collector) {
   return {
     product: {
       sources,
-      machineCode: machineCode.map((kernel) => (kernel.hasPtx ? kernel : { ...kernel, hasPtx: entries.has(kernel.name) })),
+      machineCode: machineCode.map((kernel) =>
+        kernel.hasPtx ? kernel : { ...kernel, hasPtx: entries.has(kernel.name) },
+      ),
     },
     diagnostics,
   };

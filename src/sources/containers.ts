@@ -111,7 +111,11 @@ class ContainerReader {
         this.#damaged(`archive member ${index} does not fit the file`);
         return;
       }
-      const name = bytes.toString('latin1', at, at + 16).trim().replace(/\/$/, '') || String(index);
+      const name =
+        bytes
+          .toString('latin1', at, at + 16)
+          .trim()
+          .replace(/\/$/, '') || String(index);
       // Members start at even offsets, and ELF fields are read by offset, so no alignment is needed.
       const member = bytes.subarray(start, start + size);
       if (!name.startsWith('/') && isContainer(member)) this.image(member, `${name}: `);

@@ -38,7 +38,8 @@ export function elfSections(bytes: Buffer): { readonly sections: readonly ElfSec
   // Large files keep the numbers in the first section header.
   if (count === 0) count = u64(bytes, table + 32) ?? 0;
   if (names === 0xffff) names = u32(bytes, table + 40) ?? 0;
-  if (entrySize < 64 || count > MAX_SECTIONS || table + count * entrySize > bytes.length) return { sections: [], damaged: true };
+  if (entrySize < 64 || count > MAX_SECTIONS || table + count * entrySize > bytes.length)
+    return { sections: [], damaged: true };
   const header = (index: number) => table + index * entrySize;
   const nameTable = names < count ? (u64(bytes, header(names) + 24) ?? 0) : 0;
   const sections: ElfSection[] = [];
@@ -77,11 +78,13 @@ export function cubinKernels(bytes: Buffer): string[] {
     if (!strings) continue;
     for (let at = table.offset; at + 24 <= table.offset + table.size; at += 24) {
       const kind = bytes[at + 4]! & 15;
-      if (kind === STT_FUNC && bytes[at + 5]! & ENTRY_FLAG) names.add(cString(bytes, strings.offset + (u32(bytes, at) ?? 0)));
+      if (kind === STT_FUNC && bytes[at + 5]! & ENTRY_FLAG)
+        names.add(cString(bytes, strings.offset + (u32(bytes, at) ?? 0)));
     }
   }
   // Every kernel has a bank for its parameters; a stripped cubin still shows it.
-  for (const { name } of sections) if (name.startsWith('.nv.constant0.')) names.add(name.slice('.nv.constant0.'.length));
+  for (const { name } of sections)
+    if (name.startsWith('.nv.constant0.')) names.add(name.slice('.nv.constant0.'.length));
   names.delete('');
   return [...names];
 }

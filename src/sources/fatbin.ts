@@ -51,7 +51,8 @@ export class FatbinReader {
   ) {}
 
   #report(code: DiagnosticCode, message: string, severity: Diagnostic['severity'] = 'error'): void {
-    const hint = code === 'GCR1010' ? undefined : 'the rest of the file is still read; build it again if it was cut or changed';
+    const hint =
+      code === 'GCR1010' ? undefined : 'the rest of the file is still read; build it again if it was cut or changed';
     this.diagnostics.push({ code, severity, message, source: this.name, ...(hint && { hint }) });
   }
 
@@ -117,7 +118,10 @@ export class FatbinReader {
         return;
       }
       if (compressed > payload.length || size > compressed * MAX_RATIO) {
-        this.#report('GCR1005', `${label} says it has ${compressed} compressed and ${size} plain bytes, which cannot be`);
+        this.#report(
+          'GCR1005',
+          `${label} says it has ${compressed} compressed and ${size} plain bytes, which cannot be`,
+        );
         return;
       }
       this.#total += size;

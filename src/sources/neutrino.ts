@@ -49,7 +49,9 @@ export function namesInLog(path: string): string[] {
   if (!isFile(path) || statSync(path).size > MAX_LOG) return [];
   const text = readFileSync(path, 'latin1');
   const names = new Set<string>();
-  for (const match of text.matchAll(/(?:cuModuleGetFunction|cuLibraryGetKernel)[^\n]*?\bname[ :=]+([A-Za-z_$%][\w$]*)/g)) {
+  for (const match of text.matchAll(
+    /(?:cuModuleGetFunction|cuLibraryGetKernel)[^\n]*?\bname[ :=]+([A-Za-z_$%][\w$]*)/g,
+  )) {
     names.add(match[1]!);
   }
   return [...names];
@@ -79,7 +81,10 @@ function hashedNames(run: string): Map<string, string> {
 }
 
 /** The kernels of one run, in order of their folders' numbers, and folders that hold nothing to read. */
-export function kernelsOfRun(run: string): { readonly kernels: readonly NeutrinoKernel[]; readonly empty: readonly string[] } {
+export function kernelsOfRun(run: string): {
+  readonly kernels: readonly NeutrinoKernel[];
+  readonly empty: readonly string[];
+} {
   const hashes = hashedNames(run);
   const folders = readdirSync(join(run, 'kernel'))
     .map((name) => join(run, 'kernel', name))

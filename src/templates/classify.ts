@@ -9,7 +9,7 @@
  */
 import type { DiagnosticCode } from '../diagnostics/index.js';
 import type { KernelProgram, Value, ValueId } from '../ir/index.js';
-import { type ControlDependence } from './control.js';
+import type { ControlDependence } from './control.js';
 
 /** 0: exact. 1: one of a bounded set. 2: depends on the content of memory, or is not modelled. */
 export type Precision = 0 | 1 | 2;
@@ -111,7 +111,9 @@ function linear(a: Knowledge, b: Knowledge, factor: bigint): Knowledge {
   let forms: readonly LinearForm[] = [];
   for (const left of a.forms) {
     for (const right of b.forms) {
-      forms = joinForms(forms, [{ roots: addRoots(left.roots, right.roots, factor), rest: worst(left.rest, right.rest) }]);
+      forms = joinForms(forms, [
+        { roots: addRoots(left.roots, right.roots, factor), rest: worst(left.rest, right.rest) },
+      ]);
     }
   }
   return combineCause(a, b, forms);
@@ -181,7 +183,8 @@ export class Classification {
     this.#knowledge = program.values.map(() => ({ forms: [], precision: 0, cause: -1 }));
     this.#control = program.blocks.map(() => ({ precision: 0, cause: -1 }));
     this.#blockOf = new Int32Array(program.values.length);
-    for (const [index, block] of program.blocks.entries()) this.#blockOf.fill(index, block.first, block.first + block.count);
+    for (const [index, block] of program.blocks.entries())
+      this.#blockOf.fill(index, block.first, block.first + block.count);
     this.#solve();
   }
 
@@ -214,7 +217,9 @@ export class Classification {
           if (
             next.precision !== known.precision ||
             next.forms.length !== known.forms.length ||
-            next.forms.some((form, i) => form.rest !== known.forms[i]!.rest || !sameRoots(form.roots, known.forms[i]!.roots))
+            next.forms.some(
+              (form, i) => form.rest !== known.forms[i]!.rest || !sameRoots(form.roots, known.forms[i]!.roots),
+            )
           ) {
             this.#knowledge[id] = next;
             changed = true;
@@ -270,7 +275,9 @@ export class Classification {
       case 'load':
         return this.#load(id, value, a!);
       case 'element':
-        return value.width === 64 || a!.forms.length !== 1 ? a! : single(NO_ROOTS, this.#narrow(value.width, a!.precision), a!.cause);
+        return value.width === 64 || a!.forms.length !== 1
+          ? a!
+          : single(NO_ROOTS, this.#narrow(value.width, a!.precision), a!.cause);
       case 'exchange':
         return atLeast(a!, 1, id);
       case 'toGeneric':
@@ -324,7 +331,11 @@ export class Classification {
   #resize(value: Value, a: Knowledge): Knowledge {
     if (value.op === 'fromGeneric' || this.program.values[value.args[0]!]!.width === value.width) return a;
     const cut = scramble([a]);
-    return single(NO_ROOTS, value.op === 'truncate' ? this.#narrow(value.width, cut.precision) : cut.precision, cut.cause);
+    return single(
+      NO_ROOTS,
+      value.op === 'truncate' ? this.#narrow(value.width, cut.precision) : cut.precision,
+      cut.cause,
+    );
   }
 
   #constant(id: ValueId): bigint | undefined {
@@ -354,7 +365,9 @@ export class Classification {
   #phi(id: ValueId, value: Value, args: readonly Knowledge[]): Knowledge {
     const block = this.#blockOf[id]!;
     const { predecessors, loop } = this.program.blocks[block]!;
-    const options = args.filter((arg, index) => arg.forms.length > 0 && this.program.values[value.args[index]!]!.op !== 'undefined');
+    const options = args.filter(
+      (arg, index) => arg.forms.length > 0 && this.program.values[value.args[index]!]!.op !== 'undefined',
+    );
     let control: { precision: Precision; cause: ValueId } = { precision: 0, cause: -1 };
     for (const predecessor of predecessors) {
       for (const known of [this.#control[predecessor]!, this.#endOf(predecessor)]) {

@@ -5,10 +5,26 @@
 import { createHash } from 'node:crypto';
 import type { DiagnosticCode } from '../diagnostics/index.js';
 import type { Access, KernelProgram, MemorySpace, Value, ValueId } from '../ir/index.js';
-import { Classification, contentPrecision, type Knowledge, type LinearForm, ROOT_MEMORY, ROOT_OTHER, ROOT_PARAMETERS } from './classify.js';
+import {
+  Classification,
+  contentPrecision,
+  type Knowledge,
+  type LinearForm,
+  ROOT_MEMORY,
+  ROOT_OTHER,
+  ROOT_PARAMETERS,
+} from './classify.js';
 import { controlDependence } from './control.js';
 import { type Slice, sliceProgram } from './slice.js';
-import { type Base, countsAsWrite, type KernelTemplate, type Reason, type Site, type Verdict, worseVerdict } from './types.js';
+import {
+  type Base,
+  countsAsWrite,
+  type KernelTemplate,
+  type Reason,
+  type Site,
+  type Verdict,
+  worseVerdict,
+} from './types.js';
 
 /** What the derivation needs to know of the text beside the program. */
 export interface DerivationContext {
@@ -107,7 +123,11 @@ class Derivation {
   }
 
   /** The verdict on one access, with a reason for everything that keeps it from being exact. */
-  #judge(id: ValueId, value: Value, access: Access): { readonly verdict: Verdict; readonly reasons: readonly Reason[] } {
+  #judge(
+    id: ValueId,
+    value: Value,
+    access: Access,
+  ): { readonly verdict: Verdict; readonly reasons: readonly Reason[] } {
     const reasons: Reason[] = [];
     let verdict: Verdict = 'exact';
     const widen = (to: Verdict, code: DiagnosticCode, what: string, cause: ValueId): void => {
@@ -122,17 +142,26 @@ class Derivation {
       });
     };
     if (access.reason) {
-      widen(access.writes === 'runtimeMemory' ? 'bounded' : 'unknown', access.reason, access.detail ?? DETAILS[access.reason] ?? 'the place is not described', -1);
+      widen(
+        access.writes === 'runtimeMemory' ? 'bounded' : 'unknown',
+        access.reason,
+        access.detail ?? DETAILS[access.reason] ?? 'the place is not described',
+        -1,
+      );
     } else if (value.args[0] !== undefined) {
       const address = this.classes.of(value.args[0]);
       const place = judgeForms(address);
       if (place === 'bounded') widen(place, this.#code(address.cause, 'GCR4002'), 'offset depends on', address.cause);
-      else if (place === 'allocation') widen(place, this.#code(address.cause, 'GCR4002'), 'offset depends on', address.cause);
+      else if (place === 'allocation')
+        widen(place, this.#code(address.cause, 'GCR4002'), 'offset depends on', address.cause);
       else if (place === 'unknown') {
         const memory = address.forms.some((form) => form.roots.has(ROOT_MEMORY));
         const [code, what] = memory
           ? (['GCR4001', 'pointer is'] as const)
-          : ([address.cause < 0 ? 'GCR4012' : this.#code(address.cause, 'GCR4012'), 'address has no known base; it depends on'] as const);
+          : ([
+              address.cause < 0 ? 'GCR4012' : this.#code(address.cause, 'GCR4012'),
+              'address has no known base; it depends on',
+            ] as const);
         widen('unknown', code, what, this.#pointerCause(value.args[0]));
       }
     }
@@ -141,7 +170,12 @@ class Derivation {
       const length = this.classes.of(size);
       const precision = contentPrecision(length);
       if (precision > 0) {
-        const to = precision === 1 ? 'bounded' : hasPointer(value.args[0] === undefined ? undefined : this.classes.of(value.args[0])) ? 'allocation' : 'unknown';
+        const to =
+          precision === 1
+            ? 'bounded'
+            : hasPointer(value.args[0] === undefined ? undefined : this.classes.of(value.args[0]))
+              ? 'allocation'
+              : 'unknown';
         widen(to, 'GCR4004', 'length depends on', length.cause);
       }
     }
@@ -209,7 +243,13 @@ function judgeForms(knowledge: Knowledge): Verdict {
   let verdict: Verdict = 'exact';
   for (const form of knowledge.forms) {
     const data = form.rest === 2 || form.roots.has(ROOT_MEMORY) || form.roots.has(ROOT_OTHER);
-    const own: Verdict = data ? (pointers(form).length > 0 ? 'allocation' : 'unknown') : form.rest === 1 ? 'bounded' : 'exact';
+    const own: Verdict = data
+      ? pointers(form).length > 0
+        ? 'allocation'
+        : 'unknown'
+      : form.rest === 1
+        ? 'bounded'
+        : 'exact';
     verdict = worseVerdict(verdict, own);
   }
   return verdict;

@@ -61,7 +61,12 @@ export function parseTemplateFile(text: string, source = 'templates'): TemplateF
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw problem(source, `not JSON: ${(error as Error).message}`, 'GCR4009', 'give a file that `gcr-templates build` wrote');
+    throw problem(
+      source,
+      `not JSON: ${(error as Error).message}`,
+      'GCR4009',
+      'give a file that `gcr-templates build` wrote',
+    );
   }
   const head = value as { format?: unknown; version?: unknown } | null;
   if (typeof head !== 'object' || head === null || head.format !== TEMPLATE_FORMAT) {
@@ -132,7 +137,8 @@ function valueOperands(value: SliceValue): readonly unknown[] {
 /** The first index of a kernel that points nowhere, in words. */
 function findBadReference(kernel: KernelTemplate, modules: number): string | undefined {
   const { values, blocks } = kernel;
-  const isIndex = (index: unknown, limit: number) => Number.isInteger(index) && (index as number) >= 0 && (index as number) < limit;
+  const isIndex = (index: unknown, limit: number) =>
+    Number.isInteger(index) && (index as number) >= 0 && (index as number) < limit;
   if (!isIndex(kernel.module, modules)) return `module ${kernel.module} is not there`;
   for (const [id, value] of values.entries()) {
     const [op] = value;
@@ -164,9 +170,11 @@ function findBadReference(kernel: KernelTemplate, modules: number): string | und
   }
   if (blocks[0]?.first !== 0) return 'the first block does not start at value 0';
   for (const site of [...kernel.writes, ...kernel.reads]) {
-    if (!isIndex(site.block, blocks.length)) return `site at line ${site.line} is in block ${site.block}, which is not there`;
+    if (!isIndex(site.block, blocks.length))
+      return `site at line ${site.line} is in block ${site.block}, which is not there`;
     for (const operand of siteValues(site)) {
-      if (!isIndex(operand, values.length)) return `site at line ${site.line} uses value ${operand}, which is not there`;
+      if (!isIndex(operand, values.length))
+        return `site at line ${site.line} uses value ${operand}, which is not there`;
     }
   }
   return undefined;

@@ -90,7 +90,8 @@ function print(polynomial: Polynomial): string {
 function printFactor(polynomial: Polynomial): string {
   const text = print(polynomial);
   // A single atom is already in parentheses where it needs them.
-  if (polynomial.size === 1 && [...polynomial.values()][0] === 1n && ![...polynomial.keys()][0]!.includes('·')) return text;
+  if (polynomial.size === 1 && [...polynomial.values()][0] === 1n && ![...polynomial.keys()][0]!.includes('·'))
+    return text;
   return polynomial.size > 1 || text.startsWith('-') || /[·\s]/.test(text) ? `(${text})` : text;
 }
 
@@ -164,7 +165,11 @@ export class FormulaPrinter {
     }
     // The base: a pointer with coefficient one.
     const bases = site.bases.map((base) =>
-      'parameter' in base ? this.parameterName(base.parameter) : 'object' in base ? this.#objectName(base.object) : undefined,
+      'parameter' in base
+        ? this.parameterName(base.parameter)
+        : 'object' in base
+          ? this.#objectName(base.object)
+          : undefined,
     );
     for (const base of bases) {
       if (base === undefined || polynomial.get(base) !== 1n) continue;
@@ -191,7 +196,9 @@ export class FormulaPrinter {
         const fails = this.#onlyThrough(otherwise, above, site.block);
         if (holds !== fails) conditions.push(this.#truth(condition, holds));
       } else if (end[0] === 'switch') {
-        const taken = end.slice(2).flatMap((target, index) => (this.#onlyThrough(target as number, above, site.block) ? [index] : []));
+        const taken = end
+          .slice(2)
+          .flatMap((target, index) => (this.#onlyThrough(target as number, above, site.block) ? [index] : []));
         if (taken.length > 0 && taken.length < end.length - 2) {
           conditions.push(`${print(this.#polynomial(end[1]))} ∈ {${taken.join(', ')}}`);
         }
@@ -202,7 +209,10 @@ export class FormulaPrinter {
   }
 
   #onlyThrough(target: number, from: number, site: number): boolean {
-    return this.#predecessors[target]!.every((p) => p === from || this.#tree.dominates(target, p)) && this.#tree.dominates(target, site);
+    return (
+      this.#predecessors[target]!.every((p) => p === from || this.#tree.dominates(target, p)) &&
+      this.#tree.dominates(target, site)
+    );
   }
 
   /** A condition in words, or its negation. */
@@ -313,7 +323,10 @@ export class FormulaPrinter {
     let result: Polynomial = new Map();
     for (const [left, x] of a) {
       for (const [right, y] of b) {
-        const key = [left, right].filter((factor) => factor !== '').sort().join('·');
+        const key = [left, right]
+          .filter((factor) => factor !== '')
+          .sort()
+          .join('·');
         result = sum(result, new Map([[key, x * y]]));
       }
     }

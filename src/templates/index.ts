@@ -1,4 +1,5 @@
-export { deriveTemplate, type DerivationContext } from './derive.js';
+export { evaluateInteger, isIntegerOperation } from '../ir/index.js';
+export { type DerivationContext, deriveTemplate } from './derive.js';
 export {
   encodeTemplateFile,
   parseTemplateFile,
@@ -8,4 +9,3 @@ export {
 } from './file.js';
 export { FormulaPrinter, type SiteFormula } from './formula.js';
 export * from './types.js';
-export { evaluateInteger, isIntegerOperation } from '../ir/index.js';

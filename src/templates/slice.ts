@@ -37,7 +37,8 @@ class Slicer {
     this.#blocks = new Uint8Array(program.blocks.length);
     this.#branches = new Uint8Array(program.blocks.length);
     this.#blockOf = new Int32Array(program.values.length);
-    for (const [index, block] of program.blocks.entries()) this.#blockOf.fill(index, block.first, block.first + block.count);
+    for (const [index, block] of program.blocks.entries())
+      this.#blockOf.fill(index, block.first, block.first + block.count);
   }
 
   keepValue(id: ValueId): void {
@@ -97,7 +98,8 @@ class Slicer {
     /** The next kept block from a block on, following what is not kept; `end` when there is none. */
     const next = (from: number): number => {
       let block = from;
-      while (block !== end && !this.#blocks[block]) block = this.#skip(block);
+      // More steps than blocks: control goes round for ever without coming to anything kept.
+      for (let steps = 0; block !== end && !this.#blocks[block]; steps++) block = steps > end ? end : this.#skip(block);
       return block;
     };
     const exitNeeded = { used: false };
@@ -120,7 +122,7 @@ class Slicer {
       }
       let sliceEnd: SliceEnd;
       if (this.#branches[block] && terminator.kind === 'branch') {
-        sliceEnd = ['branch', number(terminator.condition), target(terminator.then), target(terminator.otherwise)];
+        sliceEnd = ['branch', number(terminator.condition), target(terminator.whenTrue), target(terminator.whenFalse)];
       } else if (this.#branches[block] && terminator.kind === 'switch') {
         sliceEnd = ['switch', number(terminator.index), ...terminator.targets.map(target)];
       } else {
@@ -140,12 +142,7 @@ class Slicer {
     return this.control.immediatePostdominator[block]!;
   }
 
-  #encode(
-    value: Value,
-    block: number,
-    number: (id: ValueId) => number,
-    blockNumber: Int32Array,
-  ): SliceValue {
+  #encode(value: Value, block: number, number: (id: ValueId) => number, blockNumber: Int32Array): SliceValue {
     const { op, width } = value;
     const args = value.args.map(number);
     switch (op) {

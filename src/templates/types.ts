@@ -3,9 +3,7 @@
  * that computes addresses, lengths and guards; shadow execution runs that slice with a launch's parameters. The types
  * are the JSON (docs/formats/template.md, schema/template.schema.json): reading a file and checking it gives these.
  */
-import type {
-  DiagnosticCode,
-} from '../diagnostics/index.js';
+import type { DiagnosticCode } from '../diagnostics/index.js';
 import type { KernelParameter, LaunchBounds, MemoryObject, MemorySpace, ReadKind, WriteKind } from '../ir/index.js';
 
 export const TEMPLATE_FORMAT = 'gcr-templates';

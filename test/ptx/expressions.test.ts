@@ -114,7 +114,7 @@ describe('constant expressions', () => {
         case 'binary':
           return `(${inner('left')}${tree['operator']}${inner('right')})`;
         case 'conditional':
-          return `(${inner('condition')}?${inner('then')}:${inner('otherwise')})`;
+          return `(${inner('condition')}?${inner('whenTrue')}:${inner('whenFalse')})`;
         default:
           return String(tree['name']);
       }

@@ -55,7 +55,9 @@ describe('executeConcretely', () => {
     );
     const result = executeConcretely(template, launch(parameters([8, 0n], [4, 100n]), [2, 1, 1], [32, 1, 1]));
     expect(result.verdict).toBe('exact');
-    expect(result.ranges).toEqual(Array.from({ length: 100 }, (_, i) => ({ from: BigInt(8 * i), to: BigInt(8 * i + 4) })));
+    expect(result.ranges).toEqual(
+      Array.from({ length: 100 }, (_, i) => ({ from: BigInt(8 * i), to: BigInt(8 * i + 4) })),
+    );
   });
 
   it('wraps 32-bit arithmetic', async () => {

@@ -8,7 +8,12 @@ import { countsAsWrite, type KernelTemplate } from '../../src/templates/index.js
 
 interface Expected {
   readonly verdict?: string;
-  readonly writes?: readonly { readonly kind: string; readonly verdict?: string; readonly count?: number; readonly window?: string }[];
+  readonly writes?: readonly {
+    readonly kind: string;
+    readonly verdict?: string;
+    readonly count?: number;
+    readonly window?: string;
+  }[];
 }
 interface Fixture {
   readonly file: string;
@@ -34,7 +39,9 @@ async function kernelsOf(file: string): Promise<KernelTemplate[]> {
 }
 
 /** `store exact`, `store exact ~shared`, … with counts, sorted. */
-function summary(sites: readonly { kind: string; verdict?: string | undefined; window?: string | undefined; count?: number }[]): string[] {
+function summary(
+  sites: readonly { kind: string; verdict?: string | undefined; window?: string | undefined; count?: number }[],
+): string[] {
   const counts = new Map<string, number>();
   for (const { kind, verdict, window, count } of sites) {
     const key = window ? `${kind} ~${window}` : `${kind} ${verdict}`;

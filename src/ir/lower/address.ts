@@ -42,7 +42,11 @@ export function lowerAddress(frame: Frame, view: View, form: string): boolean {
       // Without a space the result is a generic address, always of some block's shared memory.
       const address = builder.opaque(width, 'GCR4008');
       const generic = space === 'generic';
-      frame.define(view, destination, generic ? builder.value('toGeneric', width, [address], { space: 'shared' }) : address);
+      frame.define(
+        view,
+        destination,
+        generic ? builder.value('toGeneric', width, [address], { space: 'shared' }) : address,
+      );
       return true;
     }
     default:

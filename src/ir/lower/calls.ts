@@ -42,7 +42,8 @@ function callOperands(view: View): CallOperands {
 class Binding {
   readonly parameters: ParameterVariable[];
   readonly returns: ParameterVariable[];
-  readonly #registers: { readonly operand: Operand; readonly variable: ParameterVariable; readonly width: number }[] = [];
+  readonly #registers: { readonly operand: Operand; readonly variable: ParameterVariable; readonly width: number }[] =
+    [];
 
   constructor(
     readonly frame: Frame,
@@ -98,7 +99,7 @@ export function lowerCall(lowering: Lowering, frame: Frame, view: View): void {
   if (view.guard !== undefined) {
     const taken = builder.newBlock();
     const after = builder.newBlock();
-    builder.terminate({ kind: 'branch', condition: view.guard, then: taken, otherwise: after });
+    builder.terminate({ kind: 'branch', condition: view.guard, whenTrue: taken, whenFalse: after });
     builder.seal(taken);
     builder.startBlock(taken);
     lowerCall(lowering, frame, { ...view, guard: undefined });
@@ -243,7 +244,7 @@ function callIndirect(
     if (next !== undefined) {
       const taken = builder.newBlock();
       const matches = builder.value('equal', 1, [target, builder.functionAddress(candidate.name, 64)]);
-      builder.terminate({ kind: 'branch', condition: matches, then: taken, otherwise: next });
+      builder.terminate({ kind: 'branch', condition: matches, whenTrue: taken, whenFalse: next });
       builder.seal(taken);
       builder.startBlock(taken);
     }
@@ -255,7 +256,10 @@ function callIndirect(
     }
   }
   if (!closed || candidates.length === 0) {
-    const detail = candidates.length === 0 ? 'no function of this module fits the indirect call' : 'indirect call may leave the module';
+    const detail =
+      candidates.length === 0
+        ? 'no function of this module fits the indirect call'
+        : 'indirect call may leave the module';
     callUnknown(lowering, frame, view, binding, 'GCR3006', detail);
     builder.terminate({ kind: 'jump', target: done });
   }

@@ -32,7 +32,7 @@ function evaluate(expression: Expression): Constant | undefined {
     case 'conditional': {
       const condition = evaluate(expression.condition);
       if (!condition) return undefined;
-      return evaluate(condition.value !== 0n ? expression.then : expression.otherwise);
+      return evaluate(condition.value !== 0n ? expression.whenTrue : expression.whenFalse);
     }
     case 'cast': {
       const operand = evaluate(expression.operand);

@@ -93,7 +93,10 @@ export class Frame {
     readonly inlined: readonly string[],
     returnBlock: number,
     /** Bound formal parameters: arguments first, then results. */
-    readonly formals: { readonly parameters: readonly ParameterVariable[]; readonly returns: readonly ParameterVariable[] },
+    readonly formals: {
+      readonly parameters: readonly ParameterVariable[];
+      readonly returns: readonly ParameterVariable[];
+    },
     /** The flat block being lowered. */
     public block = 0,
   ) {
@@ -220,7 +223,11 @@ export class Frame {
       case 'binary': {
         // `variable + constant`: an address.
         const right = constantValue(operand.right);
-        if (operand.left.kind === 'name' && right !== undefined && (operand.operator === '+' || operand.operator === '-')) {
+        if (
+          operand.left.kind === 'name' &&
+          right !== undefined &&
+          (operand.operator === '+' || operand.operator === '-')
+        ) {
           const base = this.use(view, operand.left, width);
           return builder.value(operand.operator === '+' ? 'add' : 'sub', width, [base, builder.constant(width, right)]);
         }
@@ -314,7 +321,8 @@ export class Frame {
   #special(name: string, offset: number): ValueId {
     const plain = name.slice(1);
     if (SPECIALS.has(plain)) return this.builder.special(plain as SpecialValue);
-    const known = /^%(clock|clock_hi|clock64|globaltimer(_lo|_hi)?|gridid|smid|nsmid|warpid|nwarpid|pm[0-7](_64)?|envreg\d+|is_explicit_cluster|reserved_smem_.*|current_graph_exec)$/;
+    const known =
+      /^%(clock|clock_hi|clock64|globaltimer(_lo|_hi)?|gridid|smid|nsmid|warpid|nwarpid|pm[0-7](_64)?|envreg\d+|is_explicit_cluster|reserved_smem_.*|current_graph_exec)$/;
     if (!known.test(name)) return this.undeclared(name, offset, 32);
     return this.builder.opaque(SPECIAL_WIDTHS[name] ?? (name.endsWith('_64') ? 64 : 32), 'GCR4015');
   }

@@ -5,11 +5,11 @@
  */
 import type { DiagnosticCode } from '../../diagnostics/index.js';
 import {
+  assignOperandRoles,
   type FunctionDeclaration,
   type Instruction,
   type InstructionForm,
   type Operand,
-  assignOperandRoles,
   resolveInstruction,
   type Statement,
 } from '../../ptx/index.js';
@@ -254,7 +254,7 @@ class Analyzer {
       }
     }
     const starts = [...this.starts].filter((start) => start < end).sort((a, b) => a - b);
-    if (starts.length === 0) starts.push(0);
+    if (starts.length === 0) return [{ from: 0, to: 0, successors: [] }];
     const blockAt = new Map(starts.map((start, index) => [start, index]));
     // A label at the very end is the place behind the last instruction: the function returns there.
     const returnBlock = starts.length;
@@ -280,7 +280,7 @@ class Analyzer {
       if (last.node.guard) successors.push(blockOf(to));
       return { from, to, successors: [...new Set(successors)] };
     });
-    if (needsReturn || blocks.length === 0) blocks.push({ from: end, to: end, successors: [] });
+    if (needsReturn) blocks.push({ from: end, to: end, successors: [] });
     return blocks;
   }
 

@@ -61,7 +61,11 @@ function multiply(add: boolean): Handler {
     let value = product(frame, view, type);
     if (value === undefined) return false;
     const width = frame.builder.width(value);
-    if (add) value = frame.builder.value('add', width, [value, frame.use(view, view.node.operands[3], width, type.as === 'signed')]);
+    if (add)
+      value = frame.builder.value('add', width, [
+        value,
+        frame.use(view, view.node.operands[3], width, type.as === 'signed'),
+      ]);
     frame.define(view, view.node.operands[0], value, type.as === 'signed');
     return true;
   };
@@ -119,7 +123,10 @@ function extendedMultiply(carryIn: boolean): Handler {
     if (value === undefined) return false;
     const addend = frame.use(view, view.node.operands[3], width);
     const carry = carryIn ? builder.read(frame.carry) : builder.constant(1, 0);
-    const sum = builder.value('add', width, [builder.value('add', width, [value, addend]), frame.fit(carry, width, false)]);
+    const sum = builder.value('add', width, [
+      builder.value('add', width, [value, addend]),
+      frame.fit(carry, width, false),
+    ]);
     if (!carryIn || view.m.has.has('cc')) {
       const out = builder.value('carry', 1, [value, addend, carry]);
       builder.write(frame.carry, view.guard === undefined ? out : builder.opaque(1, 'GCR4008'));
@@ -130,7 +137,13 @@ function extendedMultiply(carryIn: boolean): Handler {
 }
 
 /** An integer comparison by its name; undefined for names that only floats have. */
-export function compare(builder: ProgramBuilder, name: string, signed: boolean, a: ValueId, b: ValueId): ValueId | undefined {
+export function compare(
+  builder: ProgramBuilder,
+  name: string,
+  signed: boolean,
+  a: ValueId,
+  b: ValueId,
+): ValueId | undefined {
   const less = signed ? 'lessSigned' : 'lessUnsigned';
   const lessEqual = signed ? 'lessEqualSigned' : 'lessEqualUnsigned';
   switch (name) {
@@ -221,7 +234,10 @@ const slct: Handler = (frame, view) => {
   const [type, selector] = view.m.types;
   if (!type || selector?.name !== 's32') return false;
   const { builder } = frame;
-  const negative = builder.value('lessSigned', 1, [frame.use(view, view.node.operands[3], 32), builder.constant(32, 0)]);
+  const negative = builder.value('lessSigned', 1, [
+    frame.use(view, view.node.operands[3], 32),
+    builder.constant(32, 0),
+  ]);
   const a = frame.use(view, view.node.operands[1], type.width);
   const b = frame.use(view, view.node.operands[2], type.width);
   frame.define(view, view.node.operands[0], builder.value('select', type.width, [negative, b, a]));
@@ -251,7 +267,12 @@ const shift =
     const amount = frame.use(view, view.node.operands[2], 32);
     const value = frame.use(view, view.node.operands[1], type.width, type.as === 'signed');
     const op = left ? 'shiftLeft' : type.as === 'signed' ? 'shiftRightArithmetic' : 'shiftRightLogical';
-    frame.define(view, view.node.operands[0], frame.builder.value(op, type.width, [value, amount]), type.as === 'signed');
+    frame.define(
+      view,
+      view.node.operands[0],
+      frame.builder.value(op, type.width, [value, amount]),
+      type.as === 'signed',
+    );
     return true;
   };
 
@@ -281,7 +302,12 @@ const bfe: Handler = (frame, view, type) => {
 
 const bfi: Handler = (frame, view, type) => {
   const [, a, b, c, d] = view.node.operands;
-  const args = [frame.use(view, a, type.width), frame.use(view, b, type.width), frame.use(view, c, 32), frame.use(view, d, 32)];
+  const args = [
+    frame.use(view, a, type.width),
+    frame.use(view, b, type.width),
+    frame.use(view, c, 32),
+    frame.use(view, d, 32),
+  ];
   frame.define(view, view.node.operands[0], frame.builder.value('insertBits', type.width, args));
   return true;
 };
@@ -315,7 +341,12 @@ const abs: Handler = (frame, view, type) => {
 const neg: Handler = (frame, view, type) => {
   if (!isInteger(type)) return false;
   const a = frame.use(view, view.node.operands[1], type.width, true);
-  frame.define(view, view.node.operands[0], frame.builder.value('sub', type.width, [frame.builder.constant(type.width, 0), a]), true);
+  frame.define(
+    view,
+    view.node.operands[0],
+    frame.builder.value('sub', type.width, [frame.builder.constant(type.width, 0), a]),
+    true,
+  );
   return true;
 };
 
@@ -324,7 +355,11 @@ const sad: Handler = (frame, view, type) => {
   if (!isInteger(type)) return false;
   const { builder } = frame;
   const signed = type.as === 'signed';
-  const [a, b, c] = [1, 2, 3].map((index) => frame.use(view, view.node.operands[index], type.width, signed)) as [ValueId, ValueId, ValueId];
+  const [a, b, c] = [1, 2, 3].map((index) => frame.use(view, view.node.operands[index], type.width, signed)) as [
+    ValueId,
+    ValueId,
+    ValueId,
+  ];
   const high = builder.value(signed ? 'maxSigned' : 'maxUnsigned', type.width, [a, b]);
   const low = builder.value(signed ? 'minSigned' : 'minUnsigned', type.width, [a, b]);
   const sum = builder.value('add', type.width, [builder.value('sub', type.width, [high, low]), c]);
@@ -352,9 +387,7 @@ const bfind: Handler = (frame, view, type) => {
   }
   const zeros = builder.value('leadingZeros', 32, [a]);
   const none = builder.value('equal', 1, [zeros, builder.constant(32, width)]);
-  const found = view.m.has.has('shiftamt')
-    ? zeros
-    : builder.value('sub', 32, [builder.constant(32, width - 1), zeros]);
+  const found = view.m.has.has('shiftamt') ? zeros : builder.value('sub', 32, [builder.constant(32, width - 1), zeros]);
   frame.define(view, view.node.operands[0], builder.value('select', 32, [none, builder.constant(32, -1), found]));
   return true;
 };

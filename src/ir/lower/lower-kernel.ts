@@ -120,7 +120,7 @@ export class Lowering {
     const next = view.guard === undefined ? undefined : blocks[successors[successors.length - 1]!]!;
     const go = (target: number): void => {
       if (view.guard === undefined || next === undefined) builder.terminate({ kind: 'jump', target });
-      else builder.terminate({ kind: 'branch', condition: view.guard, then: target, otherwise: next });
+      else builder.terminate({ kind: 'branch', condition: view.guard, whenTrue: target, whenFalse: next });
     };
     if (opcode === 'ret') return go(frame.returnBlock);
     if (opcode === 'exit' || opcode === 'trap') return go(this.exitBlock);
@@ -138,7 +138,7 @@ export class Lowering {
     const index = frame.use(view, last.node.operands[0], 32);
     if (next !== undefined) {
       const taken = builder.newBlock();
-      builder.terminate({ kind: 'branch', condition: view.guard!, then: taken, otherwise: next });
+      builder.terminate({ kind: 'branch', condition: view.guard!, whenTrue: taken, whenFalse: next });
       builder.seal(taken);
       builder.startBlock(taken);
     }

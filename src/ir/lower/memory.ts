@@ -15,7 +15,9 @@ const MEMORY_FORM_SET: ReadonlySet<string> = new Set(MEMORY_FORMS);
 const TENSOR_MAP_BYTES = 128;
 
 /** Extra parts of an access beside kind, space and place. */
-type Details = Partial<Pick<Access, 'bytes' | 'length' | 'rows' | 'coordinates' | 'values' | 'elements' | 'atomic' | 'reason' | 'detail'>>;
+type Details = Partial<
+  Pick<Access, 'bytes' | 'length' | 'rows' | 'coordinates' | 'values' | 'elements' | 'atomic' | 'reason' | 'detail'>
+>;
 
 /** Lowers a form that touches memory; false when it is not one. */
 export function lowerMemory(lowering: Lowering, frame: Frame, view: View, form: InstructionForm): boolean {
@@ -202,7 +204,7 @@ class MemoryLowering {
   #distribute(destination: Operand | undefined, parts: readonly ValueId[], signed: boolean): void {
     const { frame, view } = this;
     if (destination?.kind === 'vector' && destination.elements.length === parts.length) {
-      destination.elements.forEach((element, index) => frame.define(view, element, parts[index]!, signed));
+      for (const [index, element] of destination.elements.entries()) frame.define(view, element, parts[index]!, signed);
       return;
     }
     const symbol = destination?.kind === 'name' ? view.scope.lookUp(destination.name) : undefined;
@@ -211,7 +213,12 @@ class MemoryLowering {
       parts.forEach((part, index) => {
         const component = names[index];
         if (!component || destination?.kind !== 'name') return;
-        frame.define(view, { kind: 'component', name: destination.name, component, offset: destination.offset }, part, signed);
+        frame.define(
+          view,
+          { kind: 'component', name: destination.name, component, offset: destination.offset },
+          part,
+          signed,
+        );
       });
       return;
     }
@@ -225,9 +232,11 @@ class MemoryLowering {
     if (operand?.kind === 'vector') return operand.elements.map((element) => frame.use(view, element, width));
     const symbol = operand?.kind === 'name' ? view.scope.lookUp(operand.name) : undefined;
     if (operand?.kind === 'name' && symbol?.kind === 'register' && symbol.components > 1) {
-      return ['x', 'y', 'z', 'w'].slice(0, elements).map((component) =>
-        frame.use(view, { kind: 'component', name: operand.name, component, offset: operand.offset }, width),
-      );
+      return ['x', 'y', 'z', 'w']
+        .slice(0, elements)
+        .map((component) =>
+          frame.use(view, { kind: 'component', name: operand.name, component, offset: operand.offset }, width),
+        );
     }
     return [frame.use(view, operand, width)];
   }
@@ -254,7 +263,9 @@ class MemoryLowering {
   }
 
   #function(): string | undefined {
-    return ['add', 'min', 'max', 'inc', 'dec', 'cas', 'exch', 'and', 'or', 'xor'].find((name) => this.view.m.has.has(name));
+    return ['add', 'min', 'max', 'inc', 'dec', 'cas', 'exch', 'and', 'or', 'xor'].find((name) =>
+      this.view.m.has.has(name),
+    );
   }
 
   #atomic(): void {

@@ -237,7 +237,7 @@ function visitNames(initializer: Initializer, note: (name: string) => void): voi
         work.push(node.left, node.right);
         break;
       case 'conditional':
-        work.push(node.then, node.otherwise);
+        work.push(node.whenTrue, node.whenFalse);
         break;
       default:
         break;

@@ -2,7 +2,14 @@
  * Names and scopes. Braces open scopes with their own registers, variables and labels; names resolve outwards
  * (PTX ISA 5.4, 4.3). `%r<100>` declares a family whose members are found by their number.
  */
-import type { BranchTargets, CallPrototype, CallTargets, FunctionDeclaration, VariableDeclaration, Declarator } from '../../ptx/index.js';
+import type {
+  BranchTargets,
+  CallPrototype,
+  CallTargets,
+  Declarator,
+  FunctionDeclaration,
+  VariableDeclaration,
+} from '../../ptx/index.js';
 
 export type LocalSymbol =
   | { readonly kind: 'register'; readonly index: number; readonly width: number; readonly components: number }
