@@ -22,6 +22,7 @@ import type {
   Value,
   ValueId,
 } from './program.js';
+import { type DraftProgram, promoteLocalMemory } from './promote-local.js';
 
 /** Variable number, given out by {@link ProgramBuilder.newVariables}. */
 export type VariableId = number;
@@ -424,6 +425,7 @@ export class ProgramBuilder {
     for (const block of order) reachable[block] = 1;
     this.#dropUnreachableOperands(order, reachable);
     this.#simplifyPhis(order);
+    if (promoteLocalMemory(this.#draft(order))) this.#simplifyPhis(order);
     const live = this.#markLive(order);
 
     const newBlock = new Int32Array(this.#blocks.length).fill(-1);
@@ -467,6 +469,41 @@ export class ProgramBuilder {
       loop: header[index]!,
     }));
     return { values, blocks, irreducible };
+  }
+
+  /** The program as {@link promoteLocalMemory} sees and changes it. */
+  #draft(order: readonly BlockId[]): DraftProgram {
+    const block = (id: BlockId) => this.#blocks[id]!;
+    return {
+      objects: this.objects,
+      order,
+      resolve: (id) => this.resolve(id),
+      get: (id) => this.get(id),
+      valuesOf: (id) => [...block(id).phis, ...block(id).values],
+      predecessorsOf: (id) => block(id).predecessors,
+      opaque: (id, width, reason) => {
+        const value = this.#push({ op: 'opaque', width, args: [], reason });
+        block(id).values.unshift(value);
+        return value;
+      },
+      phi: (id, width) => {
+        const phi = this.#push({ op: 'phi', width, args: [] });
+        block(id).phis.push(phi);
+        return phi;
+      },
+      setOperands: (phi, args) => {
+        this.#values[phi]!.args = [...args];
+      },
+      select: (id, before, width, condition, a, b) => {
+        const value = this.#push({ op: 'select', width, args: [condition, a, b] });
+        const { values } = block(id);
+        values.splice(values.indexOf(before), 0, value);
+        return value;
+      },
+      replace: (id, value) => {
+        this.#forward[id] = this.resolve(value);
+      },
+    };
   }
 
   #dropUnreachableOperands(order: readonly BlockId[], reachable: Uint8Array): void {

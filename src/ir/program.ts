@@ -267,6 +267,8 @@ export interface Access {
   readonly guard?: ValueId;
   /** matrixStore/matrixLoad: rows of `bytes` each, this many bytes apart. */
   readonly rows?: { readonly count: number; readonly stride: ValueId };
+  /** A mask chooses which of the bytes are touched. */
+  readonly masked?: boolean;
   /** Tensor and surface accesses: coordinates, innermost first. */
   readonly coordinates?: readonly ValueId[];
   /** Values written, in order of memory; for execution. */

@@ -190,6 +190,7 @@ class Execution {
     if (
       address === undefined ||
       bytes === undefined ||
+      site.masked ||
       site.verdict === 'unknown' ||
       (site.length === undefined && site.bytes === 0)
     ) {

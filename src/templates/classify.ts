@@ -7,7 +7,6 @@
  * claimed only for a form in which exactly that pointer has coefficient one: differences of pointers cancel, so a
  * compiler's `p + (q - p)` is seen as `q`. The transfer function is monotone and unknown operations map to the top.
  */
-import type { DiagnosticCode } from '../diagnostics/index.js';
 import type { KernelProgram, Value, ValueId } from '../ir/index.js';
 import type { ControlDependence } from './control.js';
 
@@ -155,6 +154,8 @@ export function contentPrecision(knowledge: Knowledge): Precision {
 const BOUNDED_BITS = 16;
 /** Constant masks, lengths and divisors below this bound a value. */
 const BOUNDING_CONSTANT = 1n << 31n;
+
+const ORDER: ReadonlySet<string> = new Set(['lessSigned', 'lessEqualSigned', 'lessUnsigned', 'lessEqualUnsigned']);
 
 const COMPARISONS: ReadonlySet<string> = new Set([
   'equal',
@@ -422,8 +423,19 @@ export class Classification {
     return exits;
   }
 
+  /**
+   * Whether a loop leaves at a test that bounds its rounds: one that is exact, or a comparison of values that are bounded
+   * themselves. (A counter that data may stop early is bounded: it takes the first so many values of an exact sequence.)
+   */
   #hasExactExit(header: number): boolean {
-    return this.#loopExits(header).some((block) => this.#endOf(block).precision === 0);
+    return this.#loopExits(header).some((block) => {
+      if (this.#endOf(block).precision === 0) return true;
+      const { terminator } = this.program.blocks[block]!;
+      if (terminator.kind !== 'branch') return false;
+      let condition = this.program.values[terminator.condition]!;
+      while (condition.op === 'not') condition = this.program.values[condition.args[0]!]!;
+      return ORDER.has(condition.op) && condition.args.every((arg) => contentPrecision(this.#knowledge[arg]!) <= 1);
+    });
   }
 
   #other(id: ValueId, value: Value, args: readonly Knowledge[]): Knowledge {
@@ -458,15 +470,6 @@ export class Classification {
       default:
         return value.width <= BOUNDED_BITS;
     }
-  }
-
-  /** The diagnostic that explains an imprecise value. */
-  explain(cause: ValueId): { readonly code: DiagnosticCode; readonly value: Value } | undefined {
-    const value = this.program.values[cause];
-    if (!value) return undefined;
-    if (value.op === 'exchange') return { code: 'GCR4011', value };
-    if (value.op === 'load') return { code: 'GCR4002', value };
-    return { code: value.reason ?? 'GCR4008', value };
   }
 }
 

@@ -3,12 +3,22 @@
  * that cannot reach the end get an edge to it, so that infinite loops have postdominators too; slices built on this are
  * insensitive to termination, which only widens them.
  */
-import { immediateDominators, type KernelProgram, predecessorsOf, reversePostorder, targetsOf } from '../ir/index.js';
+import {
+  DominatorTree,
+  immediateDominators,
+  type KernelProgram,
+  predecessorsOf,
+  reversePostorder,
+  targetsOf,
+} from '../ir/index.js';
 
 export interface ControlDependence {
   /** Block behind all paths from a block; `blocks.length` (the end) when there is none other. */
   readonly immediatePostdominator: Int32Array;
-  /** Blocks whose branch decides whether a block runs. */
+  /**
+   * Blocks whose branch decides whether a block runs at all. Branches that a block dominates are left out: when they are
+   * reached it has run, and whether it runs again matters only through the phis of the loop, which count their own way.
+   */
   readonly controllers: readonly (readonly number[])[];
   readonly successors: readonly (readonly number[])[];
 }
@@ -44,6 +54,10 @@ export function controlDependence(program: KernelProgram): ControlDependence {
   }
   const order = reversePostorder(backward, end);
   const immediatePostdominator = immediateDominators(order, forward);
+  const dominators = new DominatorTree(
+    Int32Array.from(program.blocks, (block) => block.immediateDominator),
+    0,
+  );
   const controllers: number[][] = Array.from({ length: count }, () => []);
   for (let block = 0; block < count; block++) {
     if (forward[block]!.length < 2) continue;
@@ -53,7 +67,7 @@ export function controlDependence(program: KernelProgram): ControlDependence {
       for (let runner = successor; runner !== stop && runner !== end; runner = immediatePostdominator[runner]!) {
         if (marked.has(runner)) break;
         marked.add(runner);
-        controllers[runner]!.push(block);
+        if (!dominators.dominates(runner, block)) controllers[runner]!.push(block);
       }
     }
   }

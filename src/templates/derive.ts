@@ -115,6 +115,7 @@ class Derivation {
       ...(access.length !== undefined && { length: slice.value(access.length) }),
       ...(access.guard !== undefined && { guard: slice.value(access.guard) }),
       ...(access.rows && { rows: { count: access.rows.count, stride: slice.value(access.rows.stride) } }),
+      ...(access.masked && { masked: true }),
       ...(access.coordinates && { coordinates: access.coordinates.map((c) => slice.value(c)) }),
       bases: knowledge ? basesOf(knowledge) : [],
       verdict,
@@ -179,6 +180,7 @@ class Derivation {
         widen(to, 'GCR4004', 'length depends on', length.cause);
       }
     }
+    if (access.masked) widen('bounded', 'GCR4003', 'which of the bytes are touched depends on a mask', -1);
     if (access.guard !== undefined) {
       const guard = this.classes.of(access.guard);
       if (contentPrecision(guard) > 0) widen('bounded', 'GCR4003', 'guard depends on', guard.cause);

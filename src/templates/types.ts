@@ -69,6 +69,8 @@ export interface Site {
   readonly guard?: number;
   /** A matrix fragment: `count` rows of `bytes`, value `stride` bytes apart. */
   readonly rows?: { readonly count: number; readonly stride: number };
+  /** A mask chooses which of the bytes are touched. */
+  readonly masked?: boolean;
   /** Coordinates of a tensor access: values, innermost first. */
   readonly coordinates?: readonly number[];
   readonly bases: readonly Base[];

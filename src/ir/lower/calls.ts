@@ -158,11 +158,12 @@ function callFunction(
   node: FunctionDeclaration | undefined,
 ): void {
   const { builder, limits } = lowering;
-  const runtime = RUNTIME_FUNCTIONS.get(name);
+  // A module's own function of such a name is that function.
+  const runtime = node?.bodySpan ? undefined : RUNTIME_FUNCTIONS.get(name);
   if (runtime) {
     if (runtime.effect === 'runtimeMemory') {
       access(lowering, frame, view, 'runtimeMemory', 'GCR4007', `'${name}' writes memory of the device runtime`);
-    } else if (runtime.effect === 'childLaunch') {
+    } else {
       access(lowering, frame, view, 'childLaunch', 'GCR3010', `'${name}' launches another kernel`);
     }
     binding.forget();
@@ -184,6 +185,10 @@ function callFunction(
   const recursive = frame.inlined.includes(node.name);
   if (recursive || frame.inlined.length >= limits.depth || builder.size > limits.values) {
     if (writesNothing(lowering.module, node)) {
+      // Through a pointer it was given it may still write this thread's local memory.
+      builder.value('access', 0, [], {
+        access: { writes: 'call', space: 'local', bytes: 0, origin: frame.origin(view) },
+      });
       binding.forget();
       return;
     }

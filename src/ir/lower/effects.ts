@@ -79,8 +79,8 @@ export const CONTROL_FORMS: ReadonlySet<string> = new Set(['bra', 'brx.idx', 'ca
 
 /** What calling a function of the device runtime does. */
 export interface RuntimeFunction {
-  /** `none`: writes nothing; otherwise the kind of write site. */
-  readonly effect: 'none' | 'runtimeMemory' | 'childLaunch';
+  /** The kind of its write site. */
+  readonly effect: 'runtimeMemory' | 'childLaunch';
   readonly returns: boolean;
 }
 

@@ -16,7 +16,10 @@ const TENSOR_MAP_BYTES = 128;
 
 /** Extra parts of an access beside kind, space and place. */
 type Details = Partial<
-  Pick<Access, 'bytes' | 'length' | 'rows' | 'coordinates' | 'values' | 'elements' | 'atomic' | 'reason' | 'detail'>
+  Pick<
+    Access,
+    'bytes' | 'length' | 'rows' | 'masked' | 'coordinates' | 'values' | 'elements' | 'atomic' | 'reason' | 'detail'
+  >
 >;
 
 /** Lowers a form that touches memory; false when it is not one. */
@@ -65,8 +68,10 @@ class MemoryLowering {
       case 'cp.async':
         return this.#read(1, 'asyncLoad', 'global', this.#length(2));
       case 'cp.async.bulk':
-        if (!this.#toShared()) this.#write(0, 'bulkCopy', 'global', this.#length(2));
-        else if (this.view.m.spaces.at(-1) === 'global') this.#read(1, 'bulkLoad', 'global', this.#length(2));
+        if (!this.#toShared()) {
+          const masked = has.has('cp_mask');
+          this.#write(0, 'bulkCopy', 'global', { ...this.#length(2), ...(masked && { masked }) });
+        } else if (this.view.m.spaces.at(-1) === 'global') this.#read(1, 'bulkLoad', 'global', this.#length(2));
         return;
       case 'cp.reduce.async.bulk':
         if (!this.#toShared()) this.#write(0, 'bulkReduction', 'global', this.#length(2));

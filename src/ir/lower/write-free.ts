@@ -3,7 +3,7 @@
  * The answer is taken from the instructions' forms and spaces alone, so a generic store counts as global.
  */
 import { type FunctionDeclaration, resolveInstruction } from '../../ptx/index.js';
-import { CONTROL_FORMS, RUNTIME_FUNCTIONS, WITHOUT_EFFECT } from './effects.js';
+import { CONTROL_FORMS, WITHOUT_EFFECT } from './effects.js';
 import { mnemonicInfo } from './mnemonic-info.js';
 import type { ModuleSymbols } from './module-symbols.js';
 
@@ -41,8 +41,7 @@ export function writesNothing(module: ModuleSymbols, node: FunctionDeclaration):
         const callee = instruction.operands.find((operand) => operand.kind !== 'list');
         const symbol = callee?.kind === 'name' ? scope.lookUp(callee.name) : undefined;
         if (symbol?.kind !== 'function') return false;
-        if (RUNTIME_FUNCTIONS.get(symbol.name)?.effect === 'none') continue;
-        if (!symbol.node || symbol.node.entry || RUNTIME_FUNCTIONS.has(symbol.name)) return false;
+        if (!symbol.node || symbol.node.entry) return false;
         work.push(symbol.node);
       } else if (SPACED.has(form.name)) {
         const space = mnemonicInfo(instruction.mnemonic).spaces[0];
