@@ -66,24 +66,21 @@ export class Scope {
   #own(name: string): LocalSymbol | undefined {
     const known = this.#symbols.get(name);
     if (known || !this.#families) return known;
-    // `%r12` may belong to `%r<…>` or to `%r1<…>`: try every split whose number is written without leading zeros.
-    for (let split = name.length - 1; split > 0; split--) {
-      const code = name.charCodeAt(split);
-      if (code < 48 || code > 57) return undefined;
-      if (code === 48 && split < name.length - 1) continue;
-      const family = this.#families.get(name.slice(0, split));
-      if (!family) continue;
-      const member = Number(name.slice(split));
-      if (member >= family.count) continue;
-      const symbol: LocalSymbol = {
-        kind: 'register',
-        index: family.first + member * family.components,
-        width: family.width,
-        components: family.components,
-      };
-      this.#symbols.set(name, symbol);
-      return symbol;
-    }
-    return undefined;
+    // All trailing digits are the number, leading zeros included: `%r12` is never a member of `%r1<…>`, and `%r03` is
+    // `%r3` (so does ptxas; PTX ISA 5.4.6 does not say).
+    let split = name.length;
+    while (split > 0 && name.charCodeAt(split - 1) >= 48 && name.charCodeAt(split - 1) <= 57) split--;
+    const family = split < name.length ? this.#families.get(name.slice(0, split)) : undefined;
+    if (!family) return undefined;
+    const member = Number(name.slice(split));
+    if (member >= family.count) return undefined;
+    const symbol: LocalSymbol = {
+      kind: 'register',
+      index: family.first + member * family.components,
+      width: family.width,
+      components: family.components,
+    };
+    this.#symbols.set(name, symbol);
+    return symbol;
   }
 }

@@ -1,0 +1,133 @@
+#!/usr/bin/env node
+/**
+ * How fast templates are built, and in how much memory, beside ptxas on the same PTX in the same run:
+ * `node bench/build.mjs [FILE.ptx]`. Runs on the built `dist`; takes a few minutes.
+ *
+ * Without a file, nvcc compiles CUB sorts, scans and reductions to some 5 MB of PTX. Larger inputs are that module several
+ * times in one file, each copy with a comment of its own, so that none is taken for a text that was already built.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROUNDS = 3;
+const COPIES = [1, 2, 4, 8, 20];
+const CLI = fileURLToPath(new URL('../bin/gcr-templates.js', import.meta.url));
+
+const CUB = `#include <cub/cub.cuh>
+#define SORT(name, K, V) void name(void* t, size_t& n, K* a, K* b, V* c, V* d, int m) { \\
+  cub::DeviceRadixSort::SortPairs(t, n, a, b, c, d, m); \\
+  cub::DeviceScan::InclusiveSum(t, n, a, b, m); cub::DeviceReduce::Sum(t, n, a, b, m); \\
+  cub::DeviceRadixSort::SortPairsDescending(t, n, a, b, c, d, m); }
+SORT(s1, unsigned, unsigned) SORT(s2, unsigned long long, unsigned) SORT(s3, float, double)
+SORT(s4, double, unsigned long long) SORT(s5, unsigned char, unsigned short) SORT(s6, int, long long)
+`;
+
+const folder = mkdtempSync(join(tmpdir(), 'gcr-bench-'));
+try {
+  await main();
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function main() {
+  const { text, origin } = input();
+  console.log(`module: ${origin}, ${mb(text.length)}\n`);
+  console.log('copies      input   jobs   best time        rate   peak memory   template file');
+  const times = new Map();
+  for (const copies of COPIES) {
+    const file = join(folder, `input${copies}.ptx`);
+    const parts = Array.from({ length: copies }, (_, index) => `${text}\n// copy ${index}\n`);
+    writeFileSync(file, parts.join(''), 'latin1');
+    const size = statSync(file).size;
+    for (const jobs of [1, 2]) {
+      let best;
+      for (let round = 0; round < ROUNDS; round++) {
+        const run = await build(file, jobs);
+        if (!best || run.seconds < best.seconds) best = run;
+      }
+      times.set(`${copies}:${jobs}`, best.seconds);
+      console.log(
+        [
+          String(copies).padStart(6),
+          mb(size).padStart(10),
+          String(jobs).padStart(6),
+          `${best.seconds.toFixed(2)} s`.padStart(11),
+          `${(size / 1e6 / best.seconds).toFixed(2)} MB/s`.padStart(11),
+          mb(best.peak).padStart(13),
+          mb(best.output).padStart(15),
+        ].join(' '),
+      );
+    }
+    rmSync(file);
+  }
+  const [small, large] = [COPIES[1], COPIES.at(-1)];
+  const growth = times.get(`${large}:1`) / times.get(`${small}:1`);
+  console.log(`\nlinear: ${large / small} times the input takes ${growth.toFixed(2)} times as long`);
+  console.log(`two workers: ${(times.get(`${large}:1`) / times.get(`${large}:2`)).toFixed(2)} times as fast as one`);
+  ptxas(text);
+}
+
+function mb(bytes) {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** One run of the command in a process of its own; its peak memory covers its threads. */
+function build(file, jobs) {
+  const output = join(folder, 'templates.json');
+  const peakFile = join(folder, 'peak');
+  const preload = `import { writeFileSync } from 'node:fs'; import { isMainThread } from 'node:worker_threads';
+    if (isMainThread) process.on('exit', () => writeFileSync(${JSON.stringify(peakFile)}, String(process.resourceUsage().maxRSS)));`;
+  return new Promise((resolve, reject) => {
+    const start = performance.now();
+    const args = ['--import', `data:text/javascript,${encodeURIComponent(preload)}`, CLI, 'build', file];
+    const child = spawn(process.execPath, [...args, '-o', output, '--jobs', String(jobs)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    child.on('error', reject);
+    child.on('exit', (code) => {
+      const seconds = (performance.now() - start) / 1e3;
+      if (code !== 0 && code !== 3) return reject(new Error(`build ended with ${code}`));
+      resolve({ seconds, peak: Number(readFileSync(peakFile, 'utf8')) * 1024, output: statSync(output).size });
+    });
+  });
+}
+
+/** ptxas on one copy: parsing alone, compiling without optimisation, and as usual. */
+function ptxas(text) {
+  const good = join(folder, 'good.ptx');
+  const broken = join(folder, 'broken.ptx');
+  writeFileSync(good, text, 'latin1');
+  // A syntax error at the end: everything is parsed, then it stops.
+  writeFileSync(broken, `${text}\n.global .u32 ,;\n`, 'latin1');
+  const arch = /\.target\s+(sm_\w+)/.exec(text)?.[1] ?? 'sm_90';
+  const cases = [
+    ['ptxas, parsing alone', broken, []],
+    ['ptxas -O0', good, ['-O0']],
+    ['ptxas', good, []],
+  ];
+  console.log('');
+  for (const [what, file, flags] of cases) {
+    const start = performance.now();
+    const run = spawnSync('ptxas', [`-arch=${arch}`, ...flags, file, '-o', '/dev/null'], { encoding: 'utf8' });
+    if (run.error) return console.log('ptxas is not installed: no comparison');
+    const seconds = (performance.now() - start) / 1e3;
+    console.log(
+      `${what.padEnd(21)} ${seconds.toFixed(2).padStart(8)} s ${(text.length / 1e6 / seconds).toFixed(2).padStart(8)} MB/s`,
+    );
+  }
+}
+
+function input() {
+  const given = process.argv[2];
+  if (given !== undefined) return { text: readFileSync(given, 'latin1'), origin: given };
+  const source = join(folder, 'cub.cu');
+  const target = join(folder, 'cub.ptx');
+  writeFileSync(source, CUB);
+  const run = spawnSync('nvcc', ['-std=c++17', '-arch=sm_90', '-lineinfo', '-ptx', source, '-o', target]);
+  if (!run.error && run.status === 0) return { text: readFileSync(target, 'latin1'), origin: 'CUB from nvcc' };
+  console.error('nvcc is not installed: give a large PTX file');
+  process.exit(64);
+}
