@@ -59,6 +59,7 @@ interface SiteReport {
   readonly place: string;
   readonly conditions: readonly string[];
   readonly loops: readonly string[];
+  readonly where: readonly string[];
   readonly inlined?: readonly string[];
   readonly reasons: Site['reasons'];
 }
@@ -78,13 +79,22 @@ function report(printer: FormulaPrinter, site: Site): SiteReport {
   };
 }
 
-function siteText(site: SiteReport): string[] {
+/** One site in lines; names that were explained before (`told`) are not explained again. */
+function siteText(site: SiteReport, told: Set<string>): string[] {
   const place =
     site.place === 'a place that is not described' ? site.place : `${site.size ? `${site.size} at ` : ''}${site.place}`;
   const lines = [`  line ${site.line}: ${site.instruction}  [${site.verdict}]`, `    ${WORDS[site.kind]} ${place}`];
   if (site.window) lines.push(`    counts for nothing: a generic address of ${site.window} memory`);
   if (site.conditions.length > 0) lines.push(`    if ${site.conditions.join(' and ')}`);
-  for (const loop of site.loops) lines.push(`    for ${loop}`);
+  for (const [word, texts] of [
+    ['for', site.loops],
+    ['where', site.where],
+  ] as const) {
+    for (const text of texts) {
+      if (!told.has(text)) lines.push(`    ${word} ${text}`);
+      told.add(text);
+    }
+  }
   if (site.inlined) lines.push(`    in ${site.inlined.join(' → ')}`);
   for (const reason of site.reasons) {
     lines.push(`    ${reason.code}: ${reason.message} (line ${reason.line}, ${reason.instruction})`);
@@ -94,10 +104,11 @@ function siteText(site: SiteReport): string[] {
 
 function kernelText(kernel: KernelTemplate, source: string, reads: boolean): string {
   const printer = new FormulaPrinter(kernel);
+  const told = new Set<string>();
   const lines = [`${kernel.name}  [${kernel.verdict}]  ${source}:${kernel.line}`];
   if (kernel.writes.length === 0) lines.push('  writes no global memory');
-  for (const site of kernel.writes) lines.push(...siteText(report(printer, site)));
-  if (reads) for (const site of kernel.reads) lines.push(...siteText(report(printer, site)));
+  for (const site of kernel.writes) lines.push(...siteText(report(printer, site), told));
+  if (reads) for (const site of kernel.reads) lines.push(...siteText(report(printer, site), told));
   return lines.join('\n');
 }
 

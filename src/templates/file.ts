@@ -5,12 +5,11 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
-import { endTargets } from './formula.js';
+import { endTargets, operandsOf } from './formula.js';
 import {
   type KernelTemplate,
   type MissingTemplate,
   type Site,
-  type SliceValue,
   TEMPLATE_FORMAT,
   TEMPLATE_VERSION,
   type TemplateFile,
@@ -107,33 +106,6 @@ export function readTemplateFile(path: string): TemplateFile {
   return parseTemplateFile(bytes.toString('utf8'), path);
 }
 
-/** Operations with operands that are not all values: how many values at which position. */
-function valueOperands(value: SliceValue): readonly unknown[] {
-  const [op, , ...rest] = value;
-  switch (op) {
-    case 'constant':
-    case 'undefined':
-    case 'opaque':
-    case 'special':
-    case 'parameter':
-    case 'parameterAddress':
-    case 'objectAddress':
-    case 'functionAddress':
-      return [];
-    case 'toGeneric':
-    case 'fromGeneric':
-    case 'isSpace':
-    case 'load':
-      return [rest[1]];
-    case 'element':
-      return [rest[0]];
-    case 'phi':
-      return rest.filter((_, index) => index % 2 === 1);
-    default:
-      return rest.filter((operand) => typeof operand !== 'object');
-  }
-}
-
 /** The first index of a kernel that points nowhere, in words. */
 function findBadReference(kernel: KernelTemplate, modules: number): string | undefined {
   const { values, blocks } = kernel;
@@ -142,7 +114,7 @@ function findBadReference(kernel: KernelTemplate, modules: number): string | und
   if (!isIndex(kernel.module, modules)) return `module ${kernel.module} is not there`;
   for (const [id, value] of values.entries()) {
     const [op] = value;
-    for (const operand of valueOperands(value)) {
+    for (const operand of operandsOf(value)) {
       if (!isIndex(operand, values.length)) return `value ${id} uses value ${operand}, which is not there`;
       if (op !== 'phi' && (operand as number) >= id) return `value ${id} uses value ${operand} before it is made`;
     }

@@ -6,10 +6,12 @@
 import { DominatorTree, immediateDominators, innermostLoops, predecessorsOf, reversePostorder } from '../ir/index.js';
 import type { KernelTemplate, Site, SliceEnd, SliceValue } from './types.js';
 
-/** Formulas longer than this are cut: nobody checks them by eye. */
-const MAX_TEXT = 300;
-/** Products of sums are multiplied out up to this many terms. */
-const MAX_TERMS = 12;
+/** Terms longer than this get a name of their own, explained behind `where`; so texts stay short however values nest. */
+const MAX_TERM_TEXT = 56;
+/** Sums of more terms get a name, and products of sums are multiplied out up to this many terms. */
+const MAX_TERMS = 8;
+/** Conditions nested deeper are not taken apart. */
+const MAX_CONDITION_DEPTH = 4;
 
 /** Sum of products: coefficient by sorted factor list joined with `·`; the empty list is the constant. */
 type Polynomial = ReadonlyMap<string, bigint>;
@@ -35,6 +37,8 @@ const RELATIONS: Readonly<Record<string, readonly [string, string]>> = {
   lessEqualSigned: ['≤', '>'],
   lessEqualUnsigned: ['≤', '>'],
 };
+
+const MIRRORED: Readonly<Record<string, string>> = { '<': '>', '>': '<', '≤': '≥', '≥': '≤' };
 
 function constant(value: bigint): Polynomial {
   return value === 0n ? new Map() : new Map([['', value]]);
@@ -101,20 +105,31 @@ export interface SiteFormula {
   readonly place: string;
   /** Conditions that all must hold; empty when it always runs. */
   readonly conditions: readonly string[];
-  /** `i = tid.x, tid.x + ntid.x, …`: what the loop variables used above run over. */
+  /** `i from tid.x in steps of ntid.x`: what the loop variables used in it run over. */
   readonly loops: readonly string[];
+  /** `$1 = (n + 63) / 64`: long terms used in it, each explained by those before it. */
+  readonly where: readonly string[];
+}
+
+/** A name used in formulas, with the text that explains it. */
+interface Definition {
+  readonly kind: 'loop' | 'term';
+  readonly text: () => string;
 }
 
 export class FormulaPrinter {
   readonly #memo = new Map<number, Polynomial>();
   readonly #blockOf: Int32Array;
-  readonly #loops = new Map<number, string>();
+  /** Loop variables and named terms, by name. */
+  readonly #definitions = new Map<string, Definition>();
+  readonly #taken: ReadonlySet<string>;
+  readonly #terms = new Map<string, string>();
+  #loopCount = 0;
   readonly #tree: DominatorTree;
   readonly #idom: Int32Array;
   readonly #header: Int32Array;
   readonly #successors: readonly number[][];
   readonly #predecessors: readonly number[][];
-  #used = new Set<number>();
 
   constructor(readonly template: KernelTemplate) {
     this.#blockOf = new Int32Array(template.values.length);
@@ -125,26 +140,47 @@ export class FormulaPrinter {
     this.#idom = immediateDominators(order, this.#predecessors);
     this.#tree = new DominatorTree(this.#idom, 0);
     this.#header = innermostLoops(order, this.#predecessors, this.#tree).header;
+    this.#taken = new Set([
+      ...template.parameters.map((parameter) => this.parameterName(parameter.offset)),
+      ...template.objects.map((object) => object.name),
+    ]);
   }
 
   /** The formula of one site of this template. */
   site(site: Site): SiteFormula {
-    this.#used = new Set();
     const place = this.#place(site);
     const conditions = this.#conditions(site);
     const loops: string[] = [];
-    // Starts and steps may mention further loop variables.
-    const told = new Set<number>();
-    for (let more = true; more; ) {
-      more = false;
-      for (const id of [...this.#used]) {
-        if (told.has(id)) continue;
-        told.add(id);
-        more = true;
-        loops.push(this.#loopText(id));
+    const where: string[] = [];
+    // What explains a name may mention further names; those stand before it.
+    const told = new Set<string>();
+    const tell = (text: string): void => {
+      const work: { name: string; definition: Definition; text: string | undefined }[] = [];
+      const push = (mentioned: string): void => {
+        for (const name of (mentioned.match(/[$\w]+/g) ?? []).reverse()) {
+          const definition = this.#definitions.get(name);
+          if (definition && !told.has(name)) work.push({ name, definition, text: undefined });
+        }
+      };
+      push(text);
+      while (work.length > 0) {
+        const top = work[work.length - 1]!;
+        if (top.text === undefined) {
+          if (told.has(top.name)) {
+            work.pop();
+            continue;
+          }
+          told.add(top.name);
+          top.text = top.definition.text();
+          push(top.text);
+        } else {
+          work.pop();
+          (top.definition.kind === 'loop' ? loops : where).push(top.text);
+        }
       }
-    }
-    return { place: cut(place), conditions: conditions.map(cut), loops: loops.map(cut) };
+    };
+    for (const text of [place, ...conditions]) tell(text);
+    return { place, conditions, loops, where };
   }
 
   /** Short name of a parameter: without the kernel's name in front. */
@@ -216,20 +252,24 @@ export class FormulaPrinter {
   }
 
   /** A condition in words, or its negation. */
-  #truth(id: number, holds: boolean): string {
+  #truth(id: number, holds: boolean, depth = 0): string {
     const value = this.template.values[id]!;
     const [op, , ...rest] = value;
     const args = rest as number[];
     const relation = RELATIONS[op];
     if (relation) {
-      const [a, b] = args as [number, number];
-      return `${print(this.#polynomial(a))} ${relation[holds ? 0 : 1]} ${print(this.#polynomial(b))}`;
+      const [a, b] = args.map((arg) => this.#polynomial(arg)) as [Polynomial, Polynomial];
+      const sign = relation[holds ? 0 : 1];
+      // The bound stands on the right, as people write it.
+      if (b.size > a.size || isConstant(a) !== undefined) return `${print(b)} ${MIRRORED[sign] ?? sign} ${print(a)}`;
+      return `${print(a)} ${sign} ${print(b)}`;
     }
-    if (op === 'not') return this.#truth(args[0]!, !holds);
+    if (op === 'not' && depth < MAX_CONDITION_DEPTH) return this.#truth(args[0]!, !holds, depth + 1);
     if (op === 'constant') return (rest[0] !== '0') === holds ? 'true' : 'false';
-    if (op === 'and' || op === 'or') {
+    if ((op === 'and' || op === 'or') && depth < MAX_CONDITION_DEPTH) {
       const word = (op === 'and') === holds ? 'and' : 'or';
-      return `(${this.#truth(args[0]!, holds)} ${word} ${this.#truth(args[1]!, holds)})`;
+      const [a, b] = args.map((arg) => this.#truth(arg, holds, depth + 1));
+      return `(${a} ${word} ${b})`;
     }
     const text = print(this.#polynomial(id));
     return holds ? text : `not ${text}`;
@@ -237,22 +277,57 @@ export class FormulaPrinter {
 
   #polynomial(id: number): Polynomial {
     const known = this.#memo.get(id);
-    if (known) {
-      if (this.#loops.has(id)) this.#used.add(id);
-      for (const key of known.keys()) this.#useLoops(key);
-      return known;
+    if (known) return known;
+    // Operands first, without recursion: chains are as long as kernels are.
+    const work = [id];
+    while (work.length > 0) {
+      const top = work[work.length - 1]!;
+      if (this.#memo.has(top)) {
+        work.pop();
+        continue;
+      }
+      const value = this.template.values[top]!;
+      const missing = value[0] === 'phi' ? this.#choices(top, value) : operandsOf(value);
+      const open = missing.filter((operand) => !this.#memo.has(operand));
+      if (open.length > 0) {
+        work.push(...open);
+        continue;
+      }
+      work.pop();
+      this.#memo.set(top, this.#named(this.#make(top, value)));
     }
-    this.#memo.set(id, atom(`v${id}`));
-    const made = this.#make(id, this.template.values[id]!);
-    this.#memo.set(id, made);
-    return made;
+    return this.#memo.get(id)!;
   }
 
-  /** Notes the loop variables that a remembered text mentions. */
-  #useLoops(text: string): void {
-    for (const [id, name] of this.#loops) {
-      if (text === name || new RegExp(`(^|[^\\w])${name}([^\\w]|$)`, 'u').test(text)) this.#used.add(id);
+  /** The values that a merge chooses from; none for a loop's variable, which has a name. */
+  #choices(id: number, value: SliceValue): number[] {
+    if (this.#header[this.#blockOf[id]!] === this.#blockOf[id]) return [];
+    // An operand made later comes by an edge of an irreducible loop.
+    return (value.slice(2) as number[]).filter((operand, index) => index % 2 === 1 && operand < id);
+  }
+
+  /** The same sum with names for terms too long to read. */
+  #named(polynomial: Polynomial): Polynomial {
+    let result = polynomial;
+    for (const [key, coefficient] of polynomial) {
+      if (key.length <= MAX_TERM_TEXT) continue;
+      if (result === polynomial) result = new Map(polynomial);
+      (result as Map<string, bigint>).delete(key);
+      result = sum(result, atom(this.#term(key)), coefficient);
     }
+    return result.size > MAX_TERMS ? atom(this.#term(print(result))) : result;
+  }
+
+  /** The name of a long term; the same for the same text. */
+  #term(text: string): string {
+    let name = this.#terms.get(text);
+    if (name === undefined) {
+      name = `$${this.#terms.size + 1}`;
+      this.#terms.set(text, name);
+      const explained = `${name} = ${text}`;
+      this.#definitions.set(name, { kind: 'term', text: () => explained });
+    }
+    return name;
   }
 
   #make(id: number, value: SliceValue): Polynomial {
@@ -302,12 +377,18 @@ export class FormulaPrinter {
         if (amount !== undefined && amount >= 0n && amount < 64n) return this.#product(of(0), constant(1n << amount));
         break;
       }
+      case 'shiftRightArithmetic':
+      case 'and': {
+        const quotient = this.#quotient(op, width, args);
+        if (quotient) return quotient;
+        break;
+      }
       case 'not':
         return width === 1 ? atom(`(${this.#truth(args[0]!, false)})`) : atom(`~${printFactor(of(0))}`);
       case 'select':
         return atom(`(${this.#truth(args[0]!, true)} ? ${print(of(1))} : ${print(of(2))})`);
       case 'phi':
-        return this.#phi(id, rest as number[]);
+        return this.#phi(id, value);
       default:
         break;
     }
@@ -316,6 +397,33 @@ export class FormulaPrinter {
     if (operator) return atom(`(${printFactor(of(0))} ${operator} ${printFactor(of(1))})`);
     const plain = rest.filter((argument) => typeof argument === 'number') as number[];
     return atom(`${op}(${plain.map((argument) => print(this.#polynomial(argument))).join(', ')})`);
+  }
+
+  #constantOf(id: number | undefined): bigint | undefined {
+    const value = id === undefined ? undefined : this.template.values[id]!;
+    return value?.[0] === 'constant' ? BigInt(value[2] as string) : undefined;
+  }
+
+  /** Signed division by 2^k as compilers write it: `(x + ((x >> 31) >>> (32 - k))) >> k`, or `& -2^k` for a multiple. */
+  #quotient(op: string, width: number, args: readonly number[]): Polynomial | undefined {
+    const second = this.#constantOf(args[1]);
+    if (second === undefined) return undefined;
+    const factor = op === 'and' ? BigInt.asUintN(width, -second) : 1n << second;
+    if (factor < 2n || (factor & (factor - 1n)) !== 0n) return undefined;
+    const [add, , x, bias] = this.template.values[args[0]!]!;
+    if (add !== 'add') return undefined;
+    const [shift, , sign, amount] = this.template.values[bias as number]!;
+    if (
+      shift !== 'shiftRightLogical' ||
+      1n << (BigInt(width) - (this.#constantOf(amount as number) ?? 0n)) !== factor
+    ) {
+      return undefined;
+    }
+    const [fill, , filled, all] = this.template.values[sign as number]!;
+    const whole = fill === 'shiftRightArithmetic' && this.#constantOf(all as number) === BigInt(width - 1);
+    if (whole ? filled !== x : sign !== x || factor !== 2n) return undefined;
+    const quotient = atom(`(${printFactor(this.#polynomial(x as number))} / ${factor})`);
+    return op === 'and' ? this.#product(quotient, constant(factor)) : quotient;
   }
 
   #product(a: Polynomial, b: Polynomial): Polynomial {
@@ -333,23 +441,30 @@ export class FormulaPrinter {
     return result;
   }
 
-  #phi(id: number, pairs: readonly number[]): Polynomial {
-    const block = this.#blockOf[id]!;
-    if (this.#header[block] === block) {
-      const name = loopName(this.#loops.size);
-      this.#loops.set(id, name);
-      this.#used.add(id);
+  #phi(id: number, value: SliceValue): Polynomial {
+    if (this.#header[this.#blockOf[id]!] === this.#blockOf[id]) {
+      const name = this.#loopName();
+      this.#definitions.set(name, { kind: 'loop', text: () => this.#loopText(id, name) });
       return atom(name);
     }
-    const options: string[] = [];
-    for (let index = 1; index < pairs.length; index += 2) options.push(print(this.#polynomial(pairs[index]!)));
-    const distinct = [...new Set(options)];
-    return distinct.length === 1 ? this.#polynomial(pairs[1]!) : atom(`(one of ${distinct.join(', ')})`);
+    const pairs = value.slice(2) as number[];
+    const options = this.#choices(id, value);
+    const texts = new Set(options.map((option) => print(this.#polynomial(option))));
+    if (options.length < pairs.length / 2) texts.add('what a loop made');
+    return texts.size === 1 && options.length > 0
+      ? this.#polynomial(options[0]!)
+      : atom(`(one of ${[...texts].join(', ')})`);
+  }
+
+  #loopName(): string {
+    for (;;) {
+      const name = loopName(this.#loopCount++);
+      if (!this.#taken.has(name)) return name;
+    }
   }
 
   /** How a loop variable starts and goes on. */
-  #loopText(id: number): string {
-    const name = this.#loops.get(id)!;
+  #loopText(id: number, name: string): string {
     const pairs = this.template.values[id]!.slice(2) as number[];
     const block = this.#blockOf[id]!;
     const starts: string[] = [];
@@ -373,10 +488,6 @@ function loopName(index: number): string {
   return index < letters.length ? letters[index]! : `i${index - letters.length + 1}`;
 }
 
-function cut(text: string): string {
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
-}
-
 /** Targets of a slice block's end. */
 export function endTargets(end: SliceEnd): number[] {
   switch (end[0]) {
@@ -388,5 +499,32 @@ export function endTargets(end: SliceEnd): number[] {
       return [...new Set(end.slice(2) as number[])];
     case 'exit':
       return [];
+  }
+}
+
+/** The values that a value is computed from. */
+export function operandsOf(value: SliceValue): readonly number[] {
+  const [op, , ...rest] = value;
+  switch (op) {
+    case 'constant':
+    case 'undefined':
+    case 'opaque':
+    case 'special':
+    case 'parameter':
+    case 'parameterAddress':
+    case 'objectAddress':
+    case 'functionAddress':
+      return [];
+    case 'toGeneric':
+    case 'fromGeneric':
+    case 'isSpace':
+    case 'load':
+      return [rest[1] as number];
+    case 'element':
+      return [rest[0] as number];
+    case 'phi':
+      return rest.filter((_, index) => index % 2 === 1) as number[];
+    default:
+      return rest.filter((operand) => typeof operand !== 'object') as number[];
   }
 }
