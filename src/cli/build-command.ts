@@ -23,16 +23,22 @@ const MEANING: Readonly<Record<Verdict, string>> = {
 /** The summary a person sees. */
 export function summaryText(summary: BuildSummary): string {
   const lines: string[] = [];
-  if (summary.list.length <= LISTED && summary.list.length > 0) {
+  const total = summary.kernels + summary.missing.length;
+  if (total <= LISTED && total > 0) {
     const rows = summary.list.map((kernel) => [
       `  ${shorten(kernel.name)}`,
       kernel.verdict,
       `${kernel.writes} write site${kernel.writes === 1 ? '' : 's'}`,
       kernel.source,
     ]);
-    lines.push(table([['  kernel', 'verdict', 'writes', 'source'], ...rows]), '');
+    const without = summary.missing.map((kernel) => [
+      `  ${shorten(kernel.name)}`,
+      'unknown',
+      kernel.code === 'GCR1007' ? 'no PTX' : kernel.code,
+      kernel.source,
+    ]);
+    lines.push(table([['  kernel', 'verdict', 'writes', 'source'], ...rows, ...without]), '');
   }
-  const total = summary.kernels + summary.missing;
   lines.push(
     `${summary.kernels} of ${total} kernel${total === 1 ? '' : 's'} in ${summary.modules} module${summary.modules === 1 ? '' : 's'}` +
       ` have a template (${summary.writes} write sites, ${summary.reads} read sites)`,
@@ -57,15 +63,21 @@ async function build(inputs: readonly string[], options: Options, signal: AbortS
       buildOptions(options, { signal, onProgress: (done, total) => progress.update(done, total) }),
     );
     progress.clear();
-    output.commit();
+    const failed = diagnostics.some((diagnostic) => diagnostic.severity === 'error');
+    // Bad input alone leaves an output of before as it was.
+    const nothing = failed && summary.kernels + summary.missing.length === 0;
+    if (!nothing) output.commit();
     printDiagnostics(diagnostics);
     const report = options.output === '-' ? process.stderr : process.stdout;
-    if (options.json) report.write(`${JSON.stringify({ output: options.output, ...summary, diagnostics })}\n`);
+    if (options.json) {
+      const written = nothing ? null : options.output;
+      report.write(`${JSON.stringify({ output: written, ...summary, diagnostics })}\n`);
+    } else if (nothing) report.write('no kernel could be built; nothing was written\n');
     else {
       report.write(`${summaryText(summary)}\n`);
       if (options.output !== '-') report.write(`written to ${options.output}\n`);
     }
-    if (diagnostics.some((diagnostic) => diagnostic.severity === 'error')) return EXIT.badInput;
+    if (failed) return EXIT.badInput;
     return summary.verdicts.unknown > 0 ? EXIT.unknown : EXIT.ok;
   } finally {
     progress.clear();

@@ -2,7 +2,17 @@
  * What commands print and write: diagnostics and progress to standard error, results to standard output, files under a
  * temporary name that is renamed when they are whole.
  */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { type Diagnostic, formatDiagnostic, InputError } from '../diagnostics/index.js';
 
 /** Diagnostics shown at most; the rest is counted. A folder of broken files must not scroll the summary away. */
@@ -39,17 +49,27 @@ export class Progress {
   }
 }
 
-/** A file that appears whole or not at all: written beside its place, then renamed. `-` is standard output. */
+/**
+ * A file that appears whole or not at all: written beside its place, then renamed. A link is followed to the file it
+ * means; what is no ordinary file (`/dev/null`, a pipe) is written to as it is. `-` is standard output.
+ */
 export class OutputFile {
-  readonly #temporary: string;
+  readonly #target: string;
+  readonly #temporary: string | undefined;
   #descriptor: number | undefined;
 
-  /** @throws InputError GCR9002 when the folder cannot be written to */
+  /** @throws InputError GCR9002 when the place cannot be written to */
   constructor(readonly path: string) {
-    this.#temporary = `${path}.${process.pid}.tmp`;
+    this.#target = path;
     if (path === '-') return;
     try {
-      this.#descriptor = openSync(this.#temporary, 'w');
+      const known = lstatSync(path, { throwIfNoEntry: false });
+      if (known?.isSymbolicLink()) this.#target = realpathSync(path);
+      const kind = known?.isSymbolicLink() ? statSync(this.#target) : known;
+      const direct = kind !== undefined && !kind.isFile() && !kind.isDirectory();
+      if (kind?.isDirectory()) throw new Error('is a directory');
+      this.#temporary = direct ? undefined : `${this.#target}.${process.pid}.tmp`;
+      this.#descriptor = openSync(this.#temporary ?? this.#target, 'w');
     } catch (error) {
       throw cannotWrite(path, error);
     }
@@ -57,21 +77,11 @@ export class OutputFile {
 
   write(text: string): void {
     const bytes = Buffer.from(text, 'utf8');
-    try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor ?? 1, bytes, at);
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (this.path === '-' && code === 'EAGAIN') return this.#retry(bytes);
-      throw cannotWrite(this.path, error);
-    }
-  }
-
-  /** A pipe that is full for the moment: waits a little. */
-  #retry(bytes: Buffer): void {
     for (let at = 0; at < bytes.length; ) {
       try {
-        at += writeSync(1, bytes, at);
+        at += writeSync(this.#descriptor ?? 1, bytes, at);
       } catch (error) {
+        // A pipe that is full for the moment.
         if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw cannotWrite(this.path, error);
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
       }
@@ -81,20 +91,21 @@ export class OutputFile {
   commit(): void {
     if (this.#descriptor === undefined) return;
     try {
-      fsyncSync(this.#descriptor);
+      if (this.#temporary !== undefined) fsyncSync(this.#descriptor);
       closeSync(this.#descriptor);
       this.#descriptor = undefined;
-      renameSync(this.#temporary, this.path);
+      if (this.#temporary !== undefined) renameSync(this.#temporary, this.#target);
     } catch (error) {
       this.discard();
       throw cannotWrite(this.path, error);
     }
   }
 
+  /** Leaves the place as it was. */
   discard(): void {
     if (this.#descriptor !== undefined) closeSync(this.#descriptor);
     this.#descriptor = undefined;
-    if (this.path !== '-') rmSync(this.#temporary, { force: true });
+    if (this.#temporary !== undefined) rmSync(this.#temporary, { force: true });
   }
 }
 

@@ -22,7 +22,7 @@ import { runTasks } from './pool.js';
 import { type BuiltKernel, tasksOf } from './tasks.js';
 
 export interface BuildOptions extends CollectOptions {
-  /** Worker threads; 1 (the default) builds in the calling thread. */
+  /** Worker threads. Without it everything is built in the calling thread. */
   readonly jobs?: number;
   /** Only kernels of these names. */
   readonly kernels?: readonly string[];
@@ -35,8 +35,8 @@ export interface BuildOptions extends CollectOptions {
 export interface BuildSummary {
   readonly modules: number;
   readonly kernels: number;
-  /** Kernels without a template: they count as unknown. */
-  readonly missing: number;
+  /** Kernels without a template, with the reason: they count as unknown. */
+  readonly missing: readonly MissingTemplate[];
   readonly writes: number;
   readonly reads: number;
   readonly verdicts: Readonly<Record<Verdict, number>>;
@@ -109,7 +109,7 @@ async function build(
   let writes = 0;
   let reads = 0;
   const tasks = modules.flatMap((module, index) => tasksOf(index, module.text));
-  for await (const result of runTasks(tasks, modules, { ...options, jobs: options.jobs ?? 1 })) {
+  for await (const result of runTasks(tasks, modules, options)) {
     const { module } = result.task;
     const source = modules[module]!.name;
     if (result.description) descriptions[module] = result.description;
@@ -150,7 +150,7 @@ async function build(
     summary: {
       modules: modules.length,
       kernels: list.length,
-      missing: missing.length,
+      missing,
       writes,
       reads,
       verdicts,

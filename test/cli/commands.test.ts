@@ -1,0 +1,279 @@
+/** The commands as a user meets them: a process of their own, judged by exit code, output and what is left on disk. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseTemplateFile } from '../../src/templates/index.js';
+
+const ROOT = join(import.meta.dirname, '../..');
+const BIN = join(ROOT, 'bin/gcr-templates.js');
+const IDEAS = join(ROOT, 'fixtures/ptx/ideas');
+const EXACT = join(IDEAS, 'loop-grid-stride.ptx');
+const UNKNOWN = join(IDEAS, 'unknown-opcode.ptx');
+const BROKEN = join(ROOT, 'fixtures/ptx/invalid/missing-comma.ptx');
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'gcr-cli-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function run(args: readonly string[], options: { input?: string; env?: NodeJS.ProcessEnv } = {}) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [BIN, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: 50_000,
+    killSignal: 'SIGKILL',
+    maxBuffer: 1 << 28,
+    ...options,
+  });
+  return { status, stdout, stderr };
+}
+
+const files = () => readdirSync(folder).sort();
+
+/** A text that takes long to build: one kernel of many blocks, many times. */
+function longText(kernels: number): string {
+  const body = Array.from(
+    { length: 2000 },
+    (_, i) =>
+      `setp.eq.u32 %p1, %r1, ${i}; @%p1 bra L${i}; add.u32 %r1, %r1, ${i}; L${i}: st.global.u32 [%rd1+${4 * i}], %r1;`,
+  ).join('\n');
+  const one = (name: string) =>
+    `.visible .entry ${name}(.param .u64 out)\n{\n.reg .pred %p<2>; .reg .b32 %r<2>; .reg .b64 %rd<2>;\nld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x;\n${body}\nret;\n}\n`;
+  const head = '.version 8.0\n.target sm_80\n.address_size 64\n';
+  return head + Array.from({ length: kernels }, (_, i) => one(`k${i}`)).join('');
+}
+
+describe('build', () => {
+  it('writes templates.json and ends with 0 when every write set is known', () => {
+    const { status, stdout, stderr } = run(['build', EXACT]);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    expect(stdout).toContain('k_stride');
+    expect(stdout).toContain('written to templates.json');
+    expect(files()).toEqual(['templates.json']);
+    expect(parseTemplateFile(readFileSync(join(folder, 'templates.json'), 'utf8')).kernels).toHaveLength(1);
+  });
+
+  it('ends with 3 when a kernel ended unknown', () => {
+    expect(run(['build', EXACT, UNKNOWN, '-o', 'a.json']).status).toBe(3);
+    expect(files()).toEqual(['a.json']);
+  });
+
+  it('ends with 65 on bad input and still writes what could be built', () => {
+    const { status, stderr } = run(['build', BROKEN, EXACT, '-o', 'a.json']);
+    expect(status).toBe(65);
+    expect(stderr).toMatch(/missing-comma\.ptx:10:20: error GCR2002/);
+    const file = parseTemplateFile(readFileSync(join(folder, 'a.json'), 'utf8'));
+    expect(file.kernels.map((kernel) => kernel.name)).toEqual(['k_stride']);
+    expect(file.missing).toHaveLength(1);
+  });
+
+  it.each([
+    ['a missing file', ['nowhere.ptx'], 'GCR1001'],
+    ['binary noise', [join(ROOT, 'fixtures/ptx/invalid/binary-noise.ptx')], 'GCR1003'],
+    ['an empty file', [join(ROOT, 'fixtures/ptx/invalid/empty.ptx')], 'GCR1004'],
+  ])('leaves the output of before alone when %s is all it got', (_, inputs, code) => {
+    writeFileSync(join(folder, 'a.json'), 'before');
+    const { status, stderr, stdout } = run(['build', ...inputs, '-o', 'a.json']);
+    expect(status).toBe(65);
+    expect(stderr).toContain(code);
+    expect(stdout).toContain('nothing was written');
+    expect(readFileSync(join(folder, 'a.json'), 'utf8')).toBe('before');
+    expect(files()).toEqual(['a.json']);
+  });
+
+  it.each([
+    ['no input', ['build']],
+    ['an unknown option', ['build', EXACT, '--frobnicate']],
+    ['an unknown command', ['bild', EXACT]],
+    ['a number of jobs that is none', ['build', EXACT, '--jobs', 'many']],
+    ['no jobs', ['build', EXACT, '--jobs', '0']],
+  ])('ends with 64 on %s', (_, args) => {
+    const { status, stderr } = run(args);
+    expect(status).toBe(64);
+    expect(stderr).toContain('--help');
+    expect(files()).toEqual([]);
+  });
+
+  it.each([
+    ['a folder that is not there', join('nowhere', 'a.json')],
+    ['a folder in its place', '.'],
+  ])('ends with 73 when the output cannot be written: %s', (_, output) => {
+    const { status, stderr } = run(['build', EXACT, '-o', output]);
+    expect(status).toBe(73);
+    expect(stderr).toContain('GCR9002');
+    expect(files()).toEqual([]);
+  });
+
+  it('writes to standard output with -o -, and the summary to standard error', () => {
+    const { status, stdout, stderr } = run(['build', EXACT, '-o', '-']);
+    expect(status).toBe(0);
+    expect(parseTemplateFile(stdout).kernels[0]!.name).toBe('k_stride');
+    expect(stderr).toContain('1 of 1 kernel');
+  });
+
+  it('writes through a link and into a device without replacing them', () => {
+    writeFileSync(join(folder, 'real.json'), '');
+    symlinkSync('real.json', join(folder, 'link.json'));
+    expect(run(['build', EXACT, '-o', 'link.json']).status).toBe(0);
+    expect(readFileSync(join(folder, 'real.json'), 'utf8')).toContain('k_stride');
+    expect(files()).toEqual(['link.json', 'real.json']);
+    expect(run(['build', EXACT, '-o', '/dev/null']).status).toBe(0);
+    expect(existsSync('/dev/null')).toBe(true);
+    expect(readFileSync('/dev/null', 'utf8')).toBe('');
+  });
+
+  it('reads standard input', () => {
+    const { status, stdout } = run(['build', '-', '--json'], { input: readFileSync(EXACT, 'latin1') });
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      output: 'templates.json',
+      modules: 1,
+      kernels: 1,
+      missing: [],
+      verdicts: { exact: 1, bounded: 0, allocation: 0, unknown: 0 },
+      diagnostics: [],
+      list: [{ name: 'k_stride', verdict: 'exact', writes: 1 }],
+    });
+  });
+
+  it('takes only the kernels that are named, and says when there is none', () => {
+    const two = join(IDEAS, 'two-kernels.ptx');
+    const all = JSON.parse(run(['build', two, '--json']).stdout) as { list: { name: string }[] };
+    const name = all.list[1]!.name;
+    const one = JSON.parse(run(['build', two, '--json', '--kernel', name]).stdout) as typeof all;
+    expect(one.list.map((kernel) => kernel.name)).toEqual([name]);
+    const none = run(['build', two, '--kernel', 'nobody', '-o', 'b.json']);
+    expect(none.status).toBe(65);
+    expect(none.stderr).toContain("no kernel is named 'nobody'");
+  });
+
+  it('gives the same bytes with any number of jobs', () => {
+    for (const jobs of ['1', '2', '5'])
+      expect(run(['build', IDEAS, '-o', `${jobs}.json`, '--jobs', jobs]).status).toBe(3);
+    const [one, two, five] = ['1', '2', '5'].map((jobs) => readFileSync(join(folder, `${jobs}.json`), 'utf8'));
+    expect(two === one && five === one).toBe(true);
+  });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('stops at %s with 130 and leaves the output of before', async (signal) => {
+    writeFileSync(join(folder, 'long.ptx'), longText(60));
+    writeFileSync(join(folder, 'a.json'), 'before');
+    const child: ChildProcess = spawn(process.execPath, [BIN, 'build', 'long.ptx', '-o', 'a.json', '--jobs', '1'], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let stderr = '';
+    child.stderr!.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    // The temporary file shows that the build has begun.
+    while (!files().some((name) => name.endsWith('.tmp'))) await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const asked = Date.now();
+    child.kill(signal);
+    const status = await new Promise((resolve) => child.on('exit', resolve));
+    expect(status).toBe(130);
+    expect(Date.now() - asked).toBeLessThan(5000);
+    expect(stderr).toContain('interrupted');
+    expect(readFileSync(join(folder, 'a.json'), 'utf8')).toBe('before');
+    expect(files()).toEqual(['a.json', 'long.ptx']);
+  });
+});
+
+describe('explain', () => {
+  it('says what a kernel writes, from PTX and from a template file alike', () => {
+    run(['build', EXACT]);
+    const fromPtx = run(['explain', EXACT]);
+    const fromFile = run(['explain', 'templates.json']);
+    expect(fromPtx.status).toBe(0);
+    expect(fromFile.stdout).toBe(fromPtx.stdout);
+    expect(fromPtx.stdout).toContain('writes 4 bytes at out[4·i]');
+    expect(fromPtx.stdout).toContain('if ctaid.x·ntid.x + tid.x < n');
+    expect(fromPtx.stdout).toContain('line 27: st.global.u32  [exact]');
+  });
+
+  it('gives the same as JSON, reads too', () => {
+    const { stdout } = run(['explain', join(IDEAS, 'index-loaded-word.ptx'), '--json', '--reads']);
+    const { kernels } = JSON.parse(stdout) as { kernels: { writes: object[]; reads: object[] }[] };
+    expect(kernels[0]!.writes[0]).toMatchObject({
+      kind: 'store',
+      verdict: 'allocation',
+      reasons: [{ code: 'GCR4002' }],
+    });
+    expect(kernels[0]!.reads[0]).toMatchObject({ kind: 'load', verdict: 'exact' });
+  });
+
+  it.each([
+    ['damaged', '{"format":"gcr-templates","version":1,"kernels":[', 'GCR4009'],
+    ['of something else', '{"kernels":[]}', 'GCR4009'],
+    ['newer', '{"format":"gcr-templates","version":999}', 'GCR4010'],
+  ])('refuses a template file that is %s', (_, text, code) => {
+    writeFileSync(join(folder, 'bad.json'), text);
+    const { status, stderr } = run(['explain', 'bad.json']);
+    expect(status).toBe(65);
+    expect(stderr).toContain(code);
+    expect(stderr).toContain('bad.json');
+  });
+});
+
+describe('coverage', () => {
+  it('counts kernels and sites by verdict', () => {
+    const { status, stdout } = run(['coverage', EXACT, UNKNOWN]);
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/^k_stride +exact +1 +1 +- +- +- /m);
+    expect(stdout).toMatch(/^GCR3001 +\d+$/m);
+  });
+
+  it('gives the same as JSON', () => {
+    const { stdout } = run(['coverage', EXACT, '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      byKernel: { exact: 1, bounded: 0, allocation: 0, unknown: 0 },
+      bySite: { exact: 1 },
+      kernels: [{ name: 'k_stride', verdict: 'exact' }],
+    });
+  });
+});
+
+describe('every command', () => {
+  it.each(['build', 'explain', 'coverage'])('%s --help shows examples', (command) => {
+    const { status, stdout } = run([command, '--help']);
+    expect(status).toBe(0);
+    expect(stdout).toContain('Examples:');
+    expect(stdout).toContain(`gcr-templates ${command} `);
+  });
+
+  it('--help lists the exit codes, --version the version', () => {
+    expect(run(['--help']).stdout).toContain('Exit codes:');
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+    expect(run(['--version']).stdout.trim()).toBe(version);
+  });
+
+  it('does not mind a reader that goes away', () => {
+    const command = `"${process.execPath}" "${BIN}" explain "${IDEAS}" --reads | head -n 1`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', command], { encoding: 'utf8', cwd: folder });
+    expect(stdout.split('\n')).toHaveLength(2);
+    expect(stderr).not.toContain('EPIPE');
+    expect(stderr).not.toContain('internal error');
+  });
+
+  it('follows no circle of links', () => {
+    mkdirSync(join(folder, 'in/deeper'), { recursive: true });
+    writeFileSync(join(folder, 'in/a.ptx'), readFileSync(EXACT));
+    symlinkSync('../..', join(folder, 'in/deeper/up'));
+    const { status, stdout } = run(['coverage', 'in', '--json']);
+    expect(status).toBe(0);
+    expect((JSON.parse(stdout) as { kernels: object[] }).kernels).toHaveLength(1);
+  });
+});
