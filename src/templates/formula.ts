@@ -93,10 +93,18 @@ function print(polynomial: Polynomial): string {
 
 function printFactor(polynomial: Polynomial): string {
   const text = print(polynomial);
-  // A single atom is already in parentheses where it needs them.
-  if (polynomial.size === 1 && [...polynomial.values()][0] === 1n && ![...polynomial.keys()][0]!.includes('·'))
-    return text;
-  return polynomial.size > 1 || text.startsWith('-') || /[·\s]/.test(text) ? `(${text})` : text;
+  return isAtomic(text) ? text : `(${text})`;
+}
+
+/** Whether a text needs no parentheses: no sign, space or product outside brackets. */
+function isAtomic(text: string): boolean {
+  let depth = 0;
+  for (const character of text) {
+    if (character === '(' || character === '[') depth++;
+    else if (character === ')' || character === ']') depth--;
+    else if (depth === 0 && (character === ' ' || character === '·' || character === '-')) return false;
+  }
+  return true;
 }
 
 /** What a formula says about one site. */
@@ -315,7 +323,13 @@ export class FormulaPrinter {
       (result as Map<string, bigint>).delete(key);
       result = sum(result, atom(this.#term(key)), coefficient);
     }
-    return result.size > MAX_TERMS ? atom(this.#term(print(result))) : result;
+    if (result.size <= MAX_TERMS) return result;
+    // A pointer stays in sight.
+    const isPointer = (key: string, coefficient: bigint) => coefficient === 1n && this.#taken.has(key);
+    const terms = [...result];
+    const rest = new Map(terms.filter(([key, coefficient]) => !isPointer(key, coefficient)));
+    const pointers = new Map(terms.filter(([key, coefficient]) => isPointer(key, coefficient)));
+    return sum(pointers, atom(this.#term(print(rest))));
   }
 
   /** The name of a long term; the same for the same text. */
@@ -479,7 +493,15 @@ export class FormulaPrinter {
       const linear = next.get(name) === 1n && ![...step.keys()].some((key) => key.split('·').includes(name));
       steps.push(linear ? `in steps of ${print(step)}` : `then ${print(next)}`);
     }
-    return `${name} from ${[...new Set(starts)].join(' or ')} ${[...new Set(steps)].join(' or ')}`;
+    // A loop tested at its end goes round while the latch's condition holds.
+    const goesOn: string[] = [];
+    for (let index = 0; index < pairs.length; index += 2) {
+      const { end } = this.template.blocks[pairs[index]!]!;
+      if (!this.#tree.dominates(block, pairs[index]!) || end[0] !== 'branch' || end[2] === end[3]) continue;
+      goesOn.push(this.#truth(end[1], end[2] === block));
+    }
+    const text = `${name} from ${[...new Set(starts)].join(' or ')} ${[...new Set(steps)].join(' or ')}`;
+    return goesOn.length > 0 ? `${text} while ${[...new Set(goesOn)].join(' or ')}` : text;
   }
 }
 
