@@ -5,11 +5,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import './setup.mjs';
 
+/** One target of each shipped kernel. */
+const SHIPPED = ['fixtures/ptx/nvcc/*.sm_90.ptx', 'fixtures/ptx/nvcc/reduce*.ptx', 'fixtures/ptx/triton/*.sm_90.ptx'];
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 mkdirSync(join(root, 'build'), { recursive: true });
 const { status } = spawnSync(
   process.execPath,
-  ['bin/gcr-templates.js', 'build', 'fixtures/ptx/nvcc', 'fixtures/ptx/triton', '-o', 'build/templates.json'],
+  ['bin/gcr-templates.js', 'build', ...SHIPPED, '-o', 'build/templates.json'],
   { cwd: root, stdio: 'inherit' },
 );
 console.log('\nnext: node bin/gcr-templates.js explain fixtures/ptx/triton   or   coverage build/templates.json');

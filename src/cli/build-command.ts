@@ -10,8 +10,10 @@ interface Options extends SharedOptions {
   readonly output: string;
 }
 
-/** Kernels listed by name in the summary; more are only counted. */
+/** Kernels listed by name in the summary; more are counted by source. */
 const LISTED = 40;
+/** Sources listed; more are only counted. */
+const LISTED_SOURCES = 80;
 
 const MEANING: Readonly<Record<Verdict, string>> = {
   exact: 'every address follows from launch parameters and thread coordinates',
@@ -19,6 +21,26 @@ const MEANING: Readonly<Record<Verdict, string>> = {
   allocation: 'the written allocation is known, the place in it depends on data',
   unknown: 'anything may have been written',
 };
+
+/** Kernels by source and verdict, as rows with a head. */
+function bySource(summary: BuildSummary): string[][] {
+  const counts = new Map<string, Record<Verdict, number>>();
+  const count = (source: string, verdict: Verdict): void => {
+    const own = counts.get(source) ?? { exact: 0, bounded: 0, allocation: 0, unknown: 0 };
+    own[verdict]++;
+    counts.set(source, own);
+  };
+  for (const kernel of summary.list) count(kernel.source, kernel.verdict);
+  for (const kernel of summary.missing) count(kernel.source, 'unknown');
+  const cell = (value: number) => (value === 0 ? '-' : String(value));
+  const rows = [...counts].map(([source, own]) => [
+    '',
+    String(VERDICTS.reduce((sum, verdict) => sum + own[verdict], 0)),
+    ...VERDICTS.map((verdict) => cell(own[verdict])),
+    source,
+  ]);
+  return [['', 'kernels', ...VERDICTS, 'source'], ...rows];
+}
 
 /** The summary a person sees. */
 export function summaryText(summary: BuildSummary): string {
@@ -39,6 +61,8 @@ export function summaryText(summary: BuildSummary): string {
     ]);
     lines.push(table([['  kernel', 'verdict', 'writes', 'source'], ...rows, ...without]), '');
   }
+  const sources = bySource(summary);
+  if (total > LISTED && sources.length <= LISTED_SOURCES) lines.push(table(sources), '');
   lines.push(
     `${summary.kernels} of ${total} kernel${total === 1 ? '' : 's'} in ${summary.modules} module${summary.modules === 1 ? '' : 's'}` +
       ` have a template (${summary.writes} write sites, ${summary.reads} read sites)`,

@@ -190,7 +190,7 @@ class Promotion {
   /** An object escapes where its address goes anywhere but into an address computation that is followed. */
   #findEscapes(): void {
     const { draft } = this;
-    const escape = (id: ValueId): void => {
+    const letOut = (id: ValueId): void => {
       const known = this.#of(id);
       if (typeof known === 'object') this.#escaped.add(known.object);
     };
@@ -199,10 +199,10 @@ class Promotion {
         if (draft.resolve(id) !== id) continue;
         const { op, args, access } = draft.get(id);
         if (access) {
-          for (const value of access.values ?? []) escape(value);
-          if (access.length !== undefined) escape(access.length);
-          if (access.rows) escape(access.rows.stride);
-          for (const value of access.coordinates ?? []) escape(value);
+          for (const value of access.values ?? []) letOut(value);
+          if (access.length !== undefined) letOut(access.length);
+          if (access.rows) letOut(access.rows.stride);
+          for (const value of access.coordinates ?? []) letOut(value);
           continue;
         }
         if (COMPARISONS.has(op)) continue;
@@ -210,7 +210,7 @@ class Promotion {
         const pointers = args.filter((arg) => typeof this.#of(arg) === 'object');
         // The result is followed as a place in the same object, and no second pointer went into it.
         if (typeof own === 'object' && (pointers.length <= 1 || op === 'phi' || op === 'select')) continue;
-        for (const arg of pointers) escape(arg);
+        for (const arg of pointers) letOut(arg);
       }
     }
   }
