@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerates the compiled files of fixtures/containers from fixtures/containers/src, and the Triton cache.
+# Regenerates fixtures/containers (compiled files, Triton cache, Neutrino trace) from fixtures/containers/src.
 #
 #   scripts/make-containers.sh
 #
@@ -63,6 +63,78 @@ metadata fill >"$code_folder/kernels.json"
 printf '{"child_paths": {"scale.ptx": "scale.ptx", "scale.cubin": "scale.cubin", "scale.json": "scale.json"}}\n' \
   >"$text_folder/__grp__scale.json"
 
+# A Neutrino trace in the form of its main branch of July 2025, with what goes wrong in real ones.
+trace=$out/neutrino/trace
+run=$trace/Apr24_231539_1860576
+rm -rf "$out/neutrino"
+mkdir -p "$run/kernel" "$run/result"
+for arch in 80 90; do compile -arch=compute_$arch -ptx kernels.cu -o kernels.$arch.ptx; done
+cat kernels.80.ptx kernels.90.ptx >both.ptx
+# PTX of the text given, with one entry alone, as pruning leaves it: `pruned TEXT PREFIX`. It takes the first entry whose
+# name starts so, which is the wrong one when the names are fill and fill2, and loses variables behind the first entry.
+pruned() {
+  awk -v start="$2" '
+    /^\.version/ { blocks++ }
+    blocks > 1 { exit }
+    /\.entry/ { inside = 1; wanted = index($0, ".entry " start) > 0 && !taken; if (wanted) taken = 1 }
+    !inside || wanted
+    /^}/ { inside = 0 }' "$1"
+}
+folder() { # number, kernel
+  local path
+  path=$run/kernel/$1_$(printf %s "$2" | sha1sum | cut -d' ' -f1)
+  mkdir -p "$path"
+  echo "$path"
+}
+instrumented='// instrumented: never to be used'
+# All files. Several .version blocks; pruned.ptx has fill2 instead of fill; the parameter count is wrong.
+path=$(folder 0 fill)
+cp bin/kernels.default.fatbin "$path/original.bin"
+cp both.ptx "$path/original.ptx"
+sed 's/\.entry fill(/.entry fill_renamed(/' both.ptx >shifted.ptx
+pruned shifted.ptx fill2 >"$path/pruned.ptx"
+{ echo "$instrumented"; cat both.ptx; } >"$path/probed.ptx"
+cp bin/no-ptx.fatbin "$path/probed.bin"
+printf 'fill\n1\n1\nu64,8\n' >"$path/kernel.info"
+echo 'probing done' >"$path/process.log"
+# The image alone.
+cp bin/kernels.default.fatbin "$(folder 1 fill2)/original.bin"
+# The pruned text alone: the image was never written.
+pruned scale.ptx scale >"$(folder 2 scale)/pruned.ptx"
+# The same name again, as autotuning gives it, with another text.
+{ echo '// second configuration'; cat kernels.90.ptx; } >"$(folder 3 fill)/original.ptx"
+# Instrumented files only.
+path=$(folder 4 hidden)
+{ echo "$instrumented"; sed 's/scale/hidden/' scale.ptx; } >"$path/probed.ptx"
+# original.ptx lacks the kernel; pruned.ptx has it.
+path=$(folder 5 scale_late)
+cp kernels.90.ptx "$path/original.ptx"
+sed 's/scale/scale_late/' scale.ptx >"$path/pruned.ptx"
+# No file has the kernel: pruned by prefix, and nothing else was kept.
+pruned shifted.ptx fill2 >"$(folder 6 fi)/pruned.ptx"
+# Behind 6 by number, in front of it by name: machine code only.
+cp bin/no-ptx.fatbin "$(folder 10 _Z9transposePfPKfii)/original.bin"
+# Not in the log; kernel.info tells the name.
+path=$(folder 11 unlogged)
+sed 's/scale/unlogged/' scale.ptx >"$path/original.ptx"
+printf 'unlogged\n2\n0\n' >"$path/kernel.info"
+# The name is nowhere: all kernels of the image.
+cp kernels.80.ptx "$(folder 12 lost)/original.ptx"
+printf 'position = "kernel"\n' >"$run/probe.toml"
+printf '\0\1\2\3' >"$run/result/0.bin"
+{
+  echo '[pid] 1860576'
+  for name in fill fill2 scale hidden scale_late fi _Z9transposePfPKfii; do
+    printf '[mod]  cuModuleGetFunction 0 func 0x55d0c0ffee00 mod 0x55d0c0ffee80 name %s\n' "$name"
+  done
+  echo '[lib]  cuLibraryGetKernel 0 kernel 0x55d0c0ffee10 lib 0x55d0c0ffee80 name scale'
+  printf '[probe] fill\x8f\xff\xfe\x01 name garbage\n'
+  echo '[mem]  cuMemAlloc_v2 0 dptr 7f5d2a000000 bytesize 4096'
+  echo '[exec] 1234567 param 7f5d2a000000 deadbeef3f800000 cafef00d00000400'
+  echo '[exec] grid 4 1 1 block 256 1 1 shared 0'
+  echo '[mem]  cuMemFree_v2 0 dptr 7f5d2a000000'
+} >"$run/event.log"
+
 rm -rf "$out/bin"
 mv bin "$out/bin"
 
@@ -71,5 +143,5 @@ while IFS= read -r file; do
     echo "make-containers: ${file#"$root"/} names a path of this machine: $found" >&2
     exit 1
   fi
-done < <(find "$out/bin" "$cache" -type f)
+done < <(find "$out/bin" "$cache" "$out/neutrino" -type f)
 du -sh "$out"

@@ -84,7 +84,7 @@ async function build(inputs: readonly string[], options: Options, signal: AbortS
     const { summary, diagnostics } = await buildTemplatesTo(
       inputs,
       (piece) => output.write(piece),
-      buildOptions(options, { signal, onProgress: (done, total) => progress.update(done, total) }),
+      buildOptions(options, signal, (done, total) => progress.update(done, total)),
     );
     progress.clear();
     const failed = diagnostics.some((diagnostic) => diagnostic.severity === 'error');

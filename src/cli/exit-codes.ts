@@ -5,6 +5,7 @@ export const EXIT = {
   unknown: 3,
   usage: 64,
   badInput: 65,
+  /** A bug of ours, or a worker that ran out of memory. */
   internal: 70,
   cannotWrite: 73,
   interrupted: 130,
@@ -17,6 +18,6 @@ export const EXIT_HELP = `Exit codes:
   3    done, some kernel ended 'unknown' or has no template
   64   wrong usage
   65   bad input; what could be built was still written
-  70   a bug in gcr-templates
+  70   a bug in gcr-templates, or too little memory
   73   the output could not be written
   130  interrupted; an output file of before is untouched`;

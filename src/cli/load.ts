@@ -47,7 +47,7 @@ export async function loadTemplates(
     try {
       const built = await buildTemplates(
         others,
-        buildOptions(options, { signal, onProgress: (done, total) => progress.update(done, total) }),
+        buildOptions(options, signal, (done, total) => progress.update(done, total)),
       );
       diagnostics.push(...built.diagnostics);
       files.push(built.product);

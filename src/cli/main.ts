@@ -9,7 +9,10 @@ import { addBuildCommand } from './build-command.js';
 import { addCoverageCommand } from './coverage-command.js';
 import { EXIT, EXIT_HELP, type ExitCode } from './exit-codes.js';
 import { addExplainCommand } from './explain-command.js';
-import { printDiagnostics } from './output.js';
+import { cannotWrite, printDiagnostics, ReaderGone } from './output.js';
+
+/** What ends a command early, leaving nothing half-written. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function version(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
@@ -26,13 +29,15 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = EXIT.ok;
   const abort = new AbortController();
   const interrupt = () => abort.abort();
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
-  // A reader that goes away (`| head`) is no error of ours.
+  for (const signal of SIGNALS) process.on(signal, interrupt);
+  // A reader that goes away (`| head`) is no error of ours; a full disk is one of the output.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(code);
-    throw error;
+    printDiagnostics(cannotWrite('-', error).diagnostics);
+    process.exit(EXIT.cannotWrite);
   });
+  // Messages that nobody takes do not stop the work.
+  process.stderr.on('error', () => {});
   const finish = async (command: (signal: AbortSignal) => Promise<ExitCode>): Promise<void> => {
     code = await command(abort.signal);
   };
@@ -54,6 +59,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
       process.stderr.write('interrupted; nothing was written\n');
       return EXIT.interrupted;
     }
+    if (error instanceof ReaderGone) return code;
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof InputError) {
       printDiagnostics(error.diagnostics);
@@ -64,7 +70,6 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
     process.stderr.write('please report this with the input that caused it\n');
     return EXIT.internal;
   } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
+    for (const signal of SIGNALS) process.off(signal, interrupt);
   }
 }

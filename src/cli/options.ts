@@ -1,5 +1,6 @@
 /** Options that commands share, and how their values are checked. */
 import { availableParallelism } from 'node:os';
+import { addAbortSignal } from 'node:stream';
 import { InvalidArgumentError, Option } from 'commander';
 import type { BuildOptions } from '../pipeline/index.js';
 
@@ -32,6 +33,24 @@ export interface SharedOptions {
   readonly json?: boolean;
 }
 
-export function buildOptions(options: SharedOptions, rest: Partial<BuildOptions>): BuildOptions {
-  return { jobs: options.jobs, ...(options.kernel && { kernels: options.kernel }), ...rest };
+/** Standard input to its end, or to the signal: whoever types at a terminal may also change their mind. */
+async function readStandardInput(signal: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** Options of a build, from those of the command line. Always worker threads: a thread that builds answers no signal. */
+export function buildOptions(
+  options: SharedOptions,
+  signal: AbortSignal,
+  onProgress: NonNullable<BuildOptions['onProgress']>,
+): BuildOptions {
+  return {
+    jobs: options.jobs,
+    ...(options.kernel && { kernels: options.kernel }),
+    signal,
+    onProgress,
+    stdin: () => readStandardInput(signal),
+  };
 }

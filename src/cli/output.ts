@@ -3,7 +3,9 @@
  * temporary name that is renamed when they are whole.
  */
 import {
+  accessSync,
   closeSync,
+  constants,
   fsyncSync,
   lstatSync,
   openSync,
@@ -24,6 +26,11 @@ export function printDiagnostics(diagnostics: readonly Diagnostic[]): void {
   const sorted = [...diagnostics].sort((a, b) => order[a.severity] - order[b.severity]);
   for (const diagnostic of sorted.slice(0, SHOWN)) process.stderr.write(`${formatDiagnostic(diagnostic)}\n`);
   if (sorted.length > SHOWN) process.stderr.write(`… and ${sorted.length - SHOWN} more\n`);
+}
+
+/** The reader of our standard output went away (`| head`): no error, and nothing more to do. */
+export class ReaderGone extends Error {
+  override readonly name = 'ReaderGone';
 }
 
 /** One line of progress on a terminal, redrawn at most ten times a second; nothing elsewhere. */
@@ -68,8 +75,10 @@ export class OutputFile {
       const kind = known?.isSymbolicLink() ? statSync(this.#target) : known;
       const direct = kind !== undefined && !kind.isFile() && !kind.isDirectory();
       if (kind?.isDirectory()) throw new Error('is a directory');
+      // The new file takes the old one's place and permissions; one that may not be written is not replaced either.
+      if (kind) accessSync(this.#target, constants.W_OK);
       this.#temporary = direct ? undefined : `${this.#target}.${process.pid}.tmp`;
-      this.#descriptor = openSync(this.#temporary ?? this.#target, 'w');
+      this.#descriptor = openSync(this.#temporary ?? this.#target, 'w', kind?.mode);
     } catch (error) {
       throw cannotWrite(path, error);
     }
@@ -81,8 +90,10 @@ export class OutputFile {
       try {
         at += writeSync(this.#descriptor ?? 1, bytes, at);
       } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'EPIPE' && this.path === '-') throw new ReaderGone();
         // A pipe that is full for the moment.
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw cannotWrite(this.path, error);
+        if (code !== 'EAGAIN') throw cannotWrite(this.path, error);
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
       }
     }
@@ -109,7 +120,7 @@ export class OutputFile {
   }
 }
 
-function cannotWrite(path: string, error: unknown): InputError {
+export function cannotWrite(path: string, error: unknown): InputError {
   return new InputError({
     code: 'GCR9002',
     severity: 'error',

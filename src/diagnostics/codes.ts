@@ -37,9 +37,7 @@ export const CODES = {
   GCR3006: 'indirect call may leave the module',
   GCR3007: 'kernel is too large to expand its calls',
   GCR3008: 'operand form is not supported',
-  GCR3009: 'alias cannot be resolved',
   GCR3010: 'launches other kernels',
-  GCR3011: 'indirect branch without a target list',
 
   // --- 4xxx: templates (src/templates) ---
   GCR4001: 'address is read from memory',
@@ -55,7 +53,6 @@ export const CODES = {
   GCR4011: 'value is exchanged between threads',
   GCR4012: 'address has no base that could be identified',
   GCR4013: 'address is a multicast address',
-  GCR4014: 'slice is too large',
   GCR4015: 'value depends on time or scheduling',
 
   // --- 5xxx: shadow execution (src/shadow) ---
@@ -63,7 +60,6 @@ export const CODES = {
   GCR5002: 'launch has too many threads to execute one by one',
 
   // --- 9xxx: command line (src/cli) ---
-  GCR9001: 'wrong usage',
   GCR9002: 'output cannot be written',
   GCR9003: 'a worker failed',
   GCR9004: 'no kernel of that name',

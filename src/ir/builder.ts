@@ -55,7 +55,19 @@ export type ValueExtras = Omit<DraftValue, 'op' | 'width' | 'args'>;
 /** Operations whose operands may be swapped. */
 const COMMUTATIVE: ReadonlySet<Operation> = new Set(['add', 'mul', 'and', 'or', 'xor', 'equal', 'notEqual']);
 
+/** A program beyond these is given up: register-times-block tables grow with the square of a hostile text. */
+const MAX_VALUES = 1_500_000;
+const MAX_OPERANDS = 6_000_000;
+
+/** Thrown while a program is built: it has more values than memory should be spent on. */
+export class ProgramTooLarge extends Error {
+  constructor() {
+    super('program is too large');
+  }
+}
+
 export class ProgramBuilder {
+  #operands = 0;
   readonly #values: DraftValue[] = [];
   readonly #forward: ValueId[] = [];
   readonly #blocks: DraftBlock[] = [];
@@ -222,6 +234,7 @@ export class ProgramBuilder {
     for (let index = 0; index < pending.length; index++) {
       const { block, variable, phi } = pending[index]!;
       const predecessors = this.#blocks[block]!.predecessors;
+      this.#count(predecessors.length);
       const args = predecessors.map((predecessor) => this.#lookUp(variable, predecessor, pending));
       this.#values[phi]!.args = args;
     }
@@ -408,7 +421,13 @@ export class ProgramBuilder {
     return id;
   }
 
+  #count(operands: number): void {
+    this.#operands += operands;
+    if (this.#operands > MAX_OPERANDS || this.#values.length > MAX_VALUES) throw new ProgramTooLarge();
+  }
+
   #push(value: DraftValue): ValueId {
+    this.#count(value.args.length);
     this.#values.push(value);
     this.#forward.push(this.#values.length - 1);
     return this.#values.length - 1;
@@ -492,6 +511,7 @@ export class ProgramBuilder {
         return phi;
       },
       setOperands: (phi, args) => {
+        this.#count(args.length);
         this.#values[phi]!.args = [...args];
       },
       select: (id, before, width, condition, a, b) => {

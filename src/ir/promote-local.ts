@@ -53,6 +53,9 @@ interface Slot {
   readonly bytes: bigint;
 }
 
+/** Phis made at most; beyond, what a slot holds where control joins is not known. */
+const MAX_PHIS = 200_000;
+
 /** In place of a value: the slot holds something that is not known. */
 const FORGOTTEN = -1;
 
@@ -89,6 +92,7 @@ class Promotion {
   /** By slot: value at a block's end, where the block defines it. */
   readonly #atEnd: Map<BlockId, ValueId>[] = [];
   readonly #atStart: Map<BlockId, ValueId>[] = [];
+  #phis = 0;
 
   constructor(readonly draft: DraftProgram) {}
 
@@ -374,8 +378,10 @@ class Promotion {
         path.push(at);
         const predecessors = draft.predecessorsOf(at);
         if (predecessors.length !== 1) {
-          value = draft.phi(at, width);
-          pending.push({ phi: value, block: at });
+          if (this.#phis++ < MAX_PHIS) {
+            value = draft.phi(at, width);
+            pending.push({ phi: value, block: at });
+          } else value = this.#unknown(slot, at);
           break;
         }
         at = predecessors[0]!;

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Diagnostic } from '../diagnostics/index.js';
-import { type CollectOptions, collectSources, type PtxSource } from '../sources/index.js';
+import { type CollectOptions, collectSources, type PtxSource, splitVersions } from '../sources/index.js';
 import {
   type KernelTemplate,
   type MissingTemplate,
@@ -22,7 +22,7 @@ import { runTasks } from './pool.js';
 import { type BuiltKernel, tasksOf } from './tasks.js';
 
 export interface BuildOptions extends CollectOptions {
-  /** Worker threads. Without it everything is built in the calling thread. */
+  /** Worker threads, a whole number from 1. Without it everything is built in the calling thread. */
   readonly jobs?: number;
   /** Only kernels of these names. */
   readonly kernels?: readonly string[];
@@ -83,6 +83,7 @@ interface Outcome {
 }
 
 async function run(inputs: readonly string[], options: BuildOptions, emit: Emit): Promise<Outcome> {
+  options.signal?.throwIfAborted();
   const collected = await collectSources(inputs, options);
   return build(
     moduleInputs(collected.product.sources, options.kernels),
@@ -180,7 +181,16 @@ export async function buildTemplates(
   return finished(outcome, kernels);
 }
 
-/** Builds the templates of one PTX text. See {@link buildTemplates}. */
+/**
+ * The text as inputs give it: without a byte order mark and without NULs at the end, one character a byte. Worker threads
+ * get bytes, so a character above U+00FF stands there as its UTF-8 bytes.
+ */
+function plainText(text: string): string {
+  const plain = text.replace(/^\uFEFF/, '').replace(/\0+$/, '');
+  return /[^\x00-\xff]/.test(plain) ? Buffer.from(plain, 'utf8').toString('latin1') : plain;
+}
+
+/** Builds the templates of one PTX text, of one or several `.version` blocks. See {@link buildTemplates}. */
 export async function buildTemplatesFromText(
   text: string,
   name = '<text>',
@@ -191,8 +201,12 @@ export async function buildTemplatesFromText(
   readonly diagnostics: readonly Diagnostic[];
 }> {
   const kernels: KernelTemplate[] = [];
-  const module: ModuleInput = { name, text, lineOffset: 0, ...(options.kernels && { kernels: options.kernels }) };
-  const outcome = await build([module], [], [], options, (kernel) => {
+  const blocks = splitVersions(plainText(text));
+  const sources = blocks.map((block, index): PtxSource => {
+    const own = blocks.length > 1 ? `${name}[${index}]` : name;
+    return { name: own, text: block.text, lineOffset: block.lineOffset, origin: { kind: 'file', path: name } };
+  });
+  const outcome = await build(moduleInputs(sources, options.kernels), [], [], options, (kernel) => {
     kernels.push(JSON.parse(kernel.json) as KernelTemplate);
   });
   return finished(outcome, kernels);

@@ -4,7 +4,7 @@
  * in a worker; both give the same bytes.
  */
 import { createHash } from 'node:crypto';
-import { type Diagnostic, InternalError, SourceText } from '../diagnostics/index.js';
+import { type Diagnostic, type DiagnosticCode, InternalError, SourceText } from '../diagnostics/index.js';
 import { type KernelProgram, lowerKernel, ModuleSymbols } from '../ir/index.js';
 import { type FunctionDeclaration, type Module, parse, parseBody } from '../ptx/index.js';
 import { deriveTemplate, type KernelTemplate, type MissingTemplate, type TemplateModule } from '../templates/index.js';
@@ -21,6 +21,8 @@ export interface ModuleInput {
   /** SHA-256 of the machine code that was found beside the text. */
   readonly image?: string;
 }
+
+const UNDEFINED_NAMES: ReadonlySet<DiagnosticCode> = new Set(['GCR3002', 'GCR3003']);
 
 /** A parsed module head with its kernels, ready to be built. */
 export class ModuleBuild {
@@ -81,10 +83,20 @@ export class ModuleBuild {
     return undefined;
   }
 
-  /** Lowers one kernel; undefined when its body does not parse. */
+  /** Lowers one kernel; undefined when its body does not parse or it is too large. */
   lower(node: FunctionDeclaration): KernelProgram | undefined {
-    const { product } = lowerKernel(this.symbols, node);
+    const { product, diagnostics } = lowerKernel(this.symbols, node);
     this.symbols.forget(node);
+    const line = this.source.line(node.offset);
+    if (diagnostics.length > 0) {
+      this.#report(diagnostics.map((diagnostic) => ({ ...diagnostic, source: this.input.name, line })));
+    }
+    if (diagnostics[0]) this.#broken.set(node, diagnostics[0]);
+    // Names that nothing declares: the text is wrong, though the rest of the kernel could be built.
+    for (const { code, offset, message } of product?.notes ?? []) {
+      if (!UNDEFINED_NAMES.has(code)) continue;
+      this.#report([this.source.diagnostic(offset, { code, severity: 'error', message })]);
+    }
     return product;
   }
 

@@ -12,32 +12,60 @@ import type { WorkerRequest } from './worker.js';
 const YOUNG_MB = 64;
 
 export interface PoolOptions {
-  /** Worker threads; without it the tasks run in the calling thread, which then answers to nothing else meanwhile. */
+  /**
+   * Worker threads, a whole number from 1; without it the tasks run in the calling thread, which then answers to nothing
+   * else meanwhile.
+   */
   readonly jobs?: number;
   readonly signal?: AbortSignal;
   /** Called as results are handed out, with the number of finished tasks. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Results of `tasks`, in their order. */
+/** What a worker's death means to the user. Too little memory is told apart from a bug of ours. */
+function workerFailure(error: NodeJS.ErrnoException, source: string | undefined): InputError {
+  const memory = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
+  return new InputError({
+    code: 'GCR9003',
+    severity: 'error',
+    message: memory ? 'a worker ran out of memory' : `a worker failed: ${error.message}`,
+    ...(source !== undefined && { source }),
+    hint: memory
+      ? 'allow more with NODE_OPTIONS=--max-old-space-size=<MiB>, or build fewer kernels at a time with --kernel'
+      : 'please report this with the input; try --kernel to leave it out',
+  });
+}
+
+/**
+ * Results of `tasks`, in their order.
+ *
+ * @throws InputError GCR9003 when a worker dies, the signal's reason when it is aborted, RangeError for bad `jobs`
+ */
 export async function* runTasks(
   tasks: readonly Task[],
   inputs: readonly ModuleInput[],
   options: PoolOptions,
 ): AsyncGenerator<TaskResult> {
-  if (options.jobs === undefined || tasks.length === 0) {
+  const { jobs } = options;
+  if (jobs !== undefined && !(Number.isInteger(jobs) && jobs >= 1)) {
+    throw new RangeError(`jobs must be a whole number from 1, not ${jobs}`);
+  }
+  // An abort of before gives no event any more.
+  options.signal?.throwIfAborted();
+  if (jobs === undefined || tasks.length === 0) {
     const runner = new TaskRunner((module) => inputs[module]!);
     let done = 0;
     for (const task of tasks) {
       options.signal?.throwIfAborted();
-      yield runner.run(task);
+      const result = runner.run(task);
       options.onProgress?.(++done, tasks.length);
+      yield result;
       // Lets signals and progress through between tasks.
       await new Promise((resolve) => setImmediate(resolve));
     }
     return;
   }
-  yield* runOnThreads(tasks, inputs, { ...options, jobs: Math.max(1, Math.min(options.jobs, tasks.length)) });
+  yield* runOnThreads(tasks, inputs, { ...options, jobs: Math.min(jobs, tasks.length) });
 }
 
 async function* runOnThreads(
@@ -98,16 +126,7 @@ async function* runOnThreads(
       worker.on('exit', () => fail(new InternalError('a worker ended by itself')));
       worker.on('error', (error) => {
         const task = tasks[held.index];
-        const source = task ? inputs[task.module]!.name : undefined;
-        fail(
-          new InputError({
-            code: 'GCR9003',
-            severity: 'error',
-            message: `a worker failed: ${error.message}`,
-            ...(source !== undefined && { source }),
-            hint: 'please report this with the input; try --kernel to leave it out',
-          }),
-        );
+        fail(workerFailure(error, task && inputs[task.module]!.name));
       });
       start(worker, held);
     }

@@ -66,9 +66,16 @@ class Collector {
       const stat = statSync(path);
       if (stat.isDirectory()) {
         const before = this.sources.length + this.machineCode.length + this.diagnostics.length;
+        // Given twice, or inside a folder given before.
+        const known = this.#visited.has(realpathSync(path));
         this.folder(path, 0);
-        if (named && this.sources.length + this.machineCode.length + this.diagnostics.length === before) {
-          this.report('GCR1004', path, 'no PTX and no image with device code in this folder');
+        if (named && !known && this.sources.length + this.machineCode.length + this.diagnostics.length === before) {
+          this.report(
+            'GCR1004',
+            path,
+            'no PTX and no image with device code in this folder',
+            'in a folder, texts are found by the ending .ptx, images by their content',
+          );
         }
       } else if (stat.isFile()) this.file(path, stat.size, named);
       else if (named) this.report('GCR1003', path, 'neither a file nor a folder', 'pipe its content in and give -');
@@ -87,15 +94,11 @@ class Collector {
       return;
     }
     if (isRunFolder(path)) {
-      const { kernels, empty } = kernelsOfRun(path);
-      for (const folder of empty)
-        this.report('GCR1008', folder, 'trace folder holds no image and no PTX', undefined, 'warning');
-      for (const kernel of kernels) this.neutrino(kernel);
+      for (const kernel of kernelsOfRun(path)) this.neutrino(kernel);
       return;
     }
     if (isKernelFolder(path)) {
-      const kernel = kernelOfFolder(path);
-      if (kernel) this.neutrino(kernel);
+      this.neutrino(kernelOfFolder(path));
       return;
     }
     for (const name of readdirSync(path).sort()) {
@@ -130,7 +133,26 @@ class Collector {
     this.bytes(path, readFileSync(path), origin, undefined, named);
   }
 
-  neutrino({ folder, file, name }: NeutrinoKernel): void {
+  /** A traced kernel, from the first of its files that has it. It ran, so it is listed even when none has. */
+  neutrino({ folder, files, name }: NeutrinoKernel): void {
+    const sources = this.sources.length;
+    const machineCode = this.machineCode.length;
+    for (const file of files) {
+      this.neutrinoFile(folder, file, name);
+      // Texts without the kernel are not taken, so any text is enough.
+      if (this.sources.length > sources) return;
+    }
+    if (this.machineCode.length > machineCode) return;
+    const [what, hint] =
+      files.length > 0 && name !== undefined
+        ? [`no file of this trace folder has kernel ${name}`, 'give the program or library itself as a further input']
+        : ['trace folder holds no image and no PTX', 'instrumented files (probed.*) are never used; trace again'];
+    this.report('GCR1008', folder, what, hint, 'warning');
+    if (name !== undefined)
+      this.machineCode.push({ name, source: folder, architecture: 'an unknown target', hasPtx: false });
+  }
+
+  neutrinoFile(folder: string, file: string, name: string | undefined): void {
     const path = join(folder, file);
     try {
       if (name === undefined) {
@@ -138,7 +160,7 @@ class Collector {
           'GCR1008',
           folder,
           'the kernel’s name is not known; all kernels of its image are taken',
-          undefined,
+          'the name is told by event.log, two folders up, or by kernel.info',
           'note',
         );
       }
@@ -157,7 +179,7 @@ class Collector {
     }
     const text = plainText(bytes);
     if (text.trim() === '') {
-      this.report('GCR1004', name, 'input is empty');
+      this.report('GCR1004', name, 'input is empty', 'give PTX, an ELF file, a fatbin or a cubin');
       return;
     }
     if (looksBinary(text)) {
@@ -177,6 +199,8 @@ class Collector {
       ...block,
       name: all.length > 1 ? `${name}[${index}]` : name,
     }));
+    // First: the block for the device need not have the kernel.
+    if (kernels) blocks = blocks.filter((block) => kernels.some((kernel) => entryNames(block.text).has(kernel)));
     const { deviceArchitecture } = this.options;
     if (deviceArchitecture !== undefined && blocks.length > 1) {
       const fitting = blocks.filter((block) => targetArchitecture(block.text) <= deviceArchitecture);
@@ -184,8 +208,6 @@ class Collector {
       // Nothing fits: all of them, since the device may be another.
       if (fitting.length > 0) blocks = fitting.filter((block) => targetArchitecture(block.text) === best);
     }
-    if (kernels && blocks.length > 1)
-      blocks = blocks.filter((block) => kernels.some((kernel) => entryNames(block.text).has(kernel)));
     for (const block of blocks) {
       this.sources.push({
         name: block.name,
@@ -205,7 +227,7 @@ class Collector {
     named: boolean,
   ): void {
     const { product, diagnostics } = readContainer(name, bytes);
-    this.diagnostics.push(...diagnostics);
+    for (const diagnostic of diagnostics) this.diagnostics.push(diagnostic);
     const path = 'path' in origin ? origin.path : name;
     const entries = new Set<string>();
     for (const { label, text, architecture } of product.ptx) {
@@ -220,7 +242,7 @@ class Collector {
       }
     }
     if (named && product.ptx.length === 0 && product.cubins.length === 0 && diagnostics.length === 0) {
-      this.report('GCR1004', name, 'this image holds no device code');
+      this.report('GCR1004', name, 'this image holds no device code', 'give the library that holds the kernels');
     }
   }
 }

@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Diagnostic } from '../diagnostics/index.js';
+import { withoutPadding } from './bytes.js';
 import { cubinArchitecture, cubinKernels, elfSections, isCubin, isElf } from './elf.js';
-import { FATBIN_MAGIC, type FatbinLimits, FatbinReader } from './fatbin.js';
+import { FATBIN_MAGIC, type FatbinBudget, type FatbinLimits, FatbinReader, newBudget } from './fatbin.js';
 
 /** A PTX text in a container. */
 export interface ContainerPtx {
@@ -35,7 +36,10 @@ const ARCHIVE_HEADER = 60;
 /** Sections of host files that hold fatbins: linked, and relocatable (`-rdc=true`). */
 const FATBIN_SECTIONS: ReadonlySet<string> = new Set(['.nv_fatbin', '__nv_relfatbin']);
 
-const DEFAULT_LIMITS: FatbinLimits = { maxEntryBytes: 512 << 20, maxTotalBytes: 4 * 1024 ** 3 };
+/** An entry is as long as a string can be: just under 2^29 characters. */
+const DEFAULT_LIMITS: FatbinLimits = { maxEntryBytes: 2 ** 29 - 25, maxTotalBytes: 4 * 1024 ** 3 };
+/** Archives in archives. */
+const MAX_NESTING = 4;
 
 /** Whether bytes (the first 64 suffice) start like an image this version reads. */
 export function isContainer(bytes: Buffer): boolean {
@@ -47,17 +51,23 @@ class ContainerReader {
   readonly ptx: ContainerPtx[] = [];
   readonly cubins: ContainerCubin[] = [];
   readonly diagnostics: Diagnostic[] = [];
+  readonly #budget: FatbinBudget;
 
   constructor(
     readonly name: string,
-    readonly limits: FatbinLimits,
-  ) {}
+    limits: FatbinLimits,
+  ) {
+    this.#budget = newBudget(limits);
+  }
 
-  image(bytes: Buffer, prefix: string): void {
+  image(bytes: Buffer, prefix: string, nesting = 0): void {
     if (isCubin(bytes)) this.#cubin(bytes, `${prefix}cubin`, undefined);
     else if (isElf(bytes)) this.#hostFile(bytes, prefix);
-    else if (bytes.length >= 4 && bytes.readUInt32LE(0) === FATBIN_MAGIC) this.#fatbins(bytes, 'file', prefix);
-    else if (bytes.toString('latin1', 0, 8) === ARCHIVE_MAGIC) this.#archive(bytes);
+    else if (bytes.length >= 4 && bytes.readUInt32LE(0) === FATBIN_MAGIC) this.#fatbins(bytes, 'file', prefix, true);
+    else if (bytes.toString('latin1', 0, 8) === ARCHIVE_MAGIC) {
+      if (nesting < MAX_NESTING) this.#archive(bytes, prefix, nesting);
+      else this.#damaged(`${prefix}archives are nested more than ${MAX_NESTING} deep`);
+    }
   }
 
   #damaged(message: string): void {
@@ -68,21 +78,27 @@ class ContainerReader {
   #hostFile(bytes: Buffer, prefix: string): void {
     const { sections, damaged } = elfSections(bytes);
     if (damaged) this.#damaged(`${prefix}the section table does not fit the file`);
-    const found = sections.filter(({ name }) => FATBIN_SECTIONS.has(name));
-    for (const { name, offset, size } of found) this.#fatbins(bytes.subarray(offset, offset + size), name, prefix);
+    const found = sections.filter(({ name, size }) => size > 0 && FATBIN_SECTIONS.has(name));
+    // Sections of a real file do not overlap; ones that do would make the work quadratic.
+    let end = 0;
+    for (const { name, offset, size } of [...found].sort((a, b) => a.offset - b.offset)) {
+      if (offset < end) this.#damaged(`${prefix}section ${name} overlaps another`);
+      else this.#fatbins(bytes.subarray(offset, offset + size), name, prefix, true);
+      end = Math.max(end, offset + size);
+    }
     // Without a section table fatbins are found by their magic.
-    if (sections.length === 0) this.#fatbins(bytes, 'file', prefix);
+    if (sections.length === 0) this.#fatbins(bytes, 'file', prefix, false);
   }
 
-  #fatbins(bytes: Buffer, where: string, prefix: string): void {
-    const reader = new FatbinReader(this.name, this.limits);
-    reader.read(bytes, `${prefix}${where}`);
-    this.diagnostics.push(...reader.diagnostics);
+  #fatbins(bytes: Buffer, where: string, prefix: string, only: boolean): void {
+    const reader = new FatbinReader(this.name, this.#budget);
+    reader.read(bytes, `${prefix}${where}`, only);
+    for (const diagnostic of reader.diagnostics) this.diagnostics.push(diagnostic);
     for (const entry of reader.entries) {
       const label = `${prefix}fatbin[${entry.fatbin}].entry[${entry.index}]`;
       if (entry.kind === 'elf') this.#cubin(entry.bytes, `${label}.cubin(${entry.architecture})`, entry.architecture);
       else {
-        const text = entry.bytes.toString('latin1').replace(/\0+$/, '');
+        const text = withoutPadding(entry.bytes).toString('latin1');
         this.ptx.push({ label: `${label}.ptx(${entry.architecture})`, text, architecture: entry.architecture });
       }
     }
@@ -93,34 +109,45 @@ class ContainerReader {
       this.#damaged(`${label} is no cubin`);
       return;
     }
+    const { kernels, damaged } = cubinKernels(bytes);
+    if (damaged) this.#damaged(`the section table of ${label} does not fit it`);
     this.cubins.push({
       label,
       architecture: architecture ?? cubinArchitecture(bytes),
       sha256: createHash('sha256').update(bytes).digest('hex'),
-      kernels: cubinKernels(bytes),
+      kernels,
     });
   }
 
   /** Members of an `ar` archive; their names only label what is found. */
-  #archive(bytes: Buffer): void {
+  #archive(bytes: Buffer, prefix: string, nesting: number): void {
     let at = ARCHIVE_MAGIC.length;
+    let longNames = bytes.subarray(0, 0);
     for (let index = 0; at + ARCHIVE_HEADER <= bytes.length; index++) {
       const size = Number.parseInt(bytes.toString('latin1', at + 48, at + 58), 10);
       const start = at + ARCHIVE_HEADER;
       if (!Number.isSafeInteger(size) || size < 0 || start + size > bytes.length) {
-        this.#damaged(`archive member ${index} does not fit the file`);
+        this.#damaged(`${prefix}archive member ${index} does not fit the file`);
         return;
       }
-      const name =
-        bytes
-          .toString('latin1', at, at + 16)
-          .trim()
-          .replace(/\/$/, '') || String(index);
+      const field = bytes.toString('latin1', at, at + 16).trim();
       // Members start at even offsets, and ELF fields are read by offset, so no alignment is needed.
-      const member = bytes.subarray(start, start + size);
-      if (!name.startsWith('/') && isContainer(member)) this.image(member, `${name}: `);
+      let member = bytes.subarray(start, start + size);
+      if (field === '//') longNames = member;
+      let name = field.replace(/\/$/, '');
+      const [, style, number] = /^(\/|#1\/)(\d+)$/.exec(field) ?? [];
+      if (style === '/') {
+        // GNU: an offset into the name table, whose names end in a slash.
+        name = /^[^/\n]*/.exec(longNames.toString('latin1', Number(number), Number(number) + 256))![0];
+      } else if (style === '#1/') {
+        // BSD: the name's length; the name is in front of the content.
+        name = withoutPadding(member.subarray(0, Math.min(Number(number), 256))).toString('latin1');
+        member = member.subarray(Number(number));
+      }
+      if (isContainer(member)) this.image(member, `${prefix}${name || index}: `, nesting + 1);
       at = start + size + (size % 2);
     }
+    if (at < bytes.length) this.#damaged(`${prefix}the archive ends in ${bytes.length - at} bytes that are no member`);
   }
 }
 

@@ -8,6 +8,8 @@ import { cString, u16, u32, u64 } from './bytes.js';
 const EM_CUDA = 190;
 /** Sections looked at; a header that claims more is damaged. */
 const MAX_SECTIONS = 1 << 17;
+const SHT_SYMTAB = 2;
+const SHT_NOBITS = 8;
 const STT_FUNC = 2;
 /** Bit of `st_other` that marks a kernel in a cubin. */
 const ENTRY_FLAG = 0x10;
@@ -49,12 +51,12 @@ export function elfSections(bytes: Buffer): { readonly sections: readonly ElfSec
     const type = u32(bytes, at + 4) ?? 0;
     const offset = u64(bytes, at + 24);
     const size = u64(bytes, at + 32);
-    const fits = offset !== undefined && size !== undefined && (type === 8 || offset + size <= bytes.length);
+    const fits = offset !== undefined && size !== undefined && (type === SHT_NOBITS || offset + size <= bytes.length);
     if (!fits) damaged = true;
     sections.push({
       name: cString(bytes, nameTable + (u32(bytes, at) ?? 0)),
       offset: fits ? offset : 0,
-      size: fits && type !== 8 ? size : 0,
+      size: fits && type !== SHT_NOBITS ? size : 0,
       link: u32(bytes, at + 40) ?? 0,
       type,
     });
@@ -69,13 +71,17 @@ export function cubinArchitecture(bytes: Buffer): string {
   return `sm_${number}`;
 }
 
-/** Names of a cubin's kernels, in order of its symbol table. */
-export function cubinKernels(bytes: Buffer): string[] {
-  const { sections } = elfSections(bytes);
+/** Names of a cubin's kernels, in order of its symbol table. `damaged`: there may be more. */
+export function cubinKernels(bytes: Buffer): { readonly kernels: readonly string[]; readonly damaged: boolean } {
+  const { sections, damaged } = elfSections(bytes);
   const names = new Set<string>();
+  // Tables of a real file do not overlap; ones that do would make the work quadratic.
+  let left = bytes.length;
   for (const table of sections) {
-    const strings = table.type === 2 ? sections[table.link] : undefined;
+    const strings = table.type === SHT_SYMTAB ? sections[table.link] : undefined;
     if (!strings) continue;
+    left -= table.size;
+    if (left < 0) break;
     for (let at = table.offset; at + 24 <= table.offset + table.size; at += 24) {
       const kind = bytes[at + 4]! & 15;
       if (kind === STT_FUNC && bytes[at + 5]! & ENTRY_FLAG)
@@ -86,5 +92,5 @@ export function cubinKernels(bytes: Buffer): string[] {
   for (const { name } of sections)
     if (name.startsWith('.nv.constant0.')) names.add(name.slice('.nv.constant0.'.length));
   names.delete('');
-  return [...names];
+  return { kernels: [...names], damaged: damaged || sections.length === 0 };
 }

@@ -36,31 +36,58 @@ export interface FatbinLimits {
   readonly maxTotalBytes: number;
 }
 
-/** zstd gives at least this share back: more is a bomb. Real PTX compresses about tenfold. */
-const MAX_RATIO = 4096;
+/** What is left of the limits; shared by all fatbins of an image. */
+export interface FatbinBudget extends FatbinLimits {
+  bytes: number;
+  entries: number;
+  reports: number;
+}
+
+/** Entries and diagnostics of an image: far above real files, and below what memory could not hold. */
+const MAX_ENTRIES = 1 << 20;
+const MAX_REPORTS = 1000;
+
+export function newBudget(limits: FatbinLimits): FatbinBudget {
+  return { ...limits, bytes: limits.maxTotalBytes, entries: MAX_ENTRIES, reports: MAX_REPORTS };
+}
+
+/** Plain bytes that a compressed byte can stand for: more is a lie. LZ4 cannot, zstd does not for real code. */
+const MAX_RATIO = { lz4: 255, zstd: 4096 } as const;
 
 export class FatbinReader {
   readonly entries: FatbinEntry[] = [];
   readonly diagnostics: Diagnostic[] = [];
   #fatbins = 0;
-  #total = 0;
 
   constructor(
     readonly name: string,
-    readonly limits: FatbinLimits,
+    readonly budget: FatbinBudget,
   ) {}
 
   #report(code: DiagnosticCode, message: string, severity: Diagnostic['severity'] = 'error'): void {
+    if (this.budget.reports === 0) return;
+    const last = --this.budget.reports === 0 ? '; no further damage of this file is told' : '';
     const hint =
-      code === 'GCR1010' ? undefined : 'the rest of the file is still read; build it again if it was cut or changed';
-    this.diagnostics.push({ code, severity, message, source: this.name, ...(hint && { hint }) });
+      code === 'GCR1010'
+        ? 'compile the kernel to PTX as well, for example with -gencode arch=compute_90,code=compute_90'
+        : 'the rest of the file is still read; build it again if it was cut or changed';
+    this.diagnostics.push({ code, severity, message: message + last, source: this.name, hint });
   }
 
-  /** Reads all fatbins in `bytes`: one after the other, with padding between. */
-  read(bytes: Buffer, where: string): void {
+  /**
+   * Reads all fatbins in `bytes`: one after the other, with padding between.
+   *
+   * @param only whether `bytes` hold nothing else, so that anything else is damage
+   */
+  read(bytes: Buffer, where: string, only: boolean): void {
     let at = 0;
+    let told = !only;
     while (at + HEADER_BYTES <= bytes.length) {
       if (u32(bytes, at) !== FATBIN_MAGIC) {
+        if (!told && u32(bytes, at) !== 0) {
+          this.#report('GCR1005', `${where}: the bytes from ${at} on belong to no fatbin`);
+          told = true;
+        }
         at += 8;
         continue;
       }
@@ -68,35 +95,48 @@ export class FatbinReader {
       const size = u64(bytes, at + 8);
       const start = at + headerBytes;
       const fatbin = this.#fatbins++;
-      if (headerBytes < HEADER_BYTES || size === undefined || start + size > bytes.length) {
+      const fits = headerBytes >= HEADER_BYTES && size !== undefined && start + size <= bytes.length;
+      if (!fits) {
         this.#report('GCR1005', `${where}: fatbin ${fatbin} says it has ${size} bytes, but the bytes end before`);
-        // What is there is still read.
-        this.#readEntries(bytes.subarray(Math.min(start, bytes.length)), fatbin, where);
-        at += HEADER_BYTES;
-        continue;
       }
-      this.#readEntries(bytes.subarray(start, start + size), fatbin, where);
-      at = start + size;
+      // What is there is still read. Entries end where they end, whatever the header says; nothing is read twice.
+      const from = Math.min(headerBytes >= HEADER_BYTES ? start : at + HEADER_BYTES, bytes.length);
+      const to = fits ? start + size : bytes.length;
+      const end = from + this.#readEntries(bytes.subarray(from, to), fatbin, where);
+      at = Math.max(at + HEADER_BYTES, end);
       at += (8 - (at % 8)) % 8;
+      told = !only || end < to;
     }
   }
 
-  #readEntries(bytes: Buffer, fatbin: number, where: string): void {
+  /** Reads entries one after the other; where they end. */
+  #readEntries(bytes: Buffer, fatbin: number, where: string): number {
     let at = 0;
     for (let index = 0; at + ENTRY_BYTES <= bytes.length; index++) {
       // The next fatbin begins: only met when this one's size was wrong.
-      if (u32(bytes, at) === FATBIN_MAGIC) return;
+      if (u32(bytes, at) === FATBIN_MAGIC) {
+        this.#report('GCR1005', `${where}: fatbin ${fatbin} ends before its size`);
+        return at;
+      }
       const headerBytes = u32(bytes, at + 4)!;
       const padded = u64(bytes, at + 8);
       const label = `${where}: fatbin ${fatbin}, entry ${index}`;
       if (headerBytes < ENTRY_BYTES || padded === undefined || at + headerBytes + padded > bytes.length) {
         this.#report('GCR1005', `${label} says it has ${headerBytes} + ${padded} bytes, but the fatbin ends before`);
-        return;
+        return at;
+      }
+      if (this.budget.entries-- <= 0) {
+        this.#report('GCR1009', `${label}: this version reads ${MAX_ENTRIES} entries of a file`);
+        return bytes.length;
       }
       const payload = bytes.subarray(at + headerBytes, at + headerBytes + padded);
       this.#entry(bytes, at, payload, fatbin, index, label);
       at += headerBytes + padded;
     }
+    if (at < bytes.length) {
+      this.#report('GCR1005', `${where}: fatbin ${fatbin} ends in ${bytes.length - at} bytes that are no entry`);
+    }
+    return bytes.length;
   }
 
   #entry(bytes: Buffer, at: number, payload: Buffer, fatbin: number, index: number, label: string): void {
@@ -112,19 +152,23 @@ export class FatbinReader {
     }
     const compression: Compression = flags & FLAG_ZSTD ? 'zstd' : flags & FLAG_LZ4 ? 'lz4' : 'none';
     let content: Buffer | undefined = payload;
+    if (payload.length > this.budget.maxEntryBytes) {
+      this.#report('GCR1009', `${label} has ${payload.length} bytes, more than this version allows`);
+      return;
+    }
     if (compression !== 'none') {
-      if (size === undefined || size > this.limits.maxEntryBytes || this.#total + size > this.limits.maxTotalBytes) {
+      if (size === undefined || size > this.budget.maxEntryBytes || size > this.budget.bytes) {
         this.#report('GCR1009', `${label} says it decompresses to ${size} bytes, more than this version allows`);
         return;
       }
-      if (compressed > payload.length || size > compressed * MAX_RATIO) {
+      if (compressed > payload.length || size > compressed * MAX_RATIO[compression]) {
         this.#report(
           'GCR1005',
           `${label} says it has ${compressed} compressed and ${size} plain bytes, which cannot be`,
         );
         return;
       }
-      this.#total += size;
+      this.budget.bytes -= size;
       content = decompress(compression, payload.subarray(0, compressed), size);
       if (!content) {
         this.#report('GCR1006', `${label} (${compression}) does not decompress to ${size} bytes`);
@@ -136,11 +180,26 @@ export class FatbinReader {
 }
 
 function decompress(compression: 'lz4' | 'zstd', input: Buffer, size: number): Buffer | undefined {
-  if (compression === 'lz4') return decompressLz4(input, size);
-  try {
-    const output = decompressZstd(input, new Uint8Array(size));
-    return output.length === size ? Buffer.from(output.buffer, output.byteOffset, output.length) : undefined;
-  } catch {
-    return undefined;
+  return compression === 'lz4' ? decompressLz4(input, size) : decompressFrames(input, size);
+}
+
+/**
+ * Decompresses zstd frames to exactly `size` bytes. The library fills the buffer that it is given and does not say how far,
+ * so the last byte and one behind it are marked: the first mark must go and the second must stay.
+ */
+function decompressFrames(input: Buffer, size: number): Buffer | undefined {
+  for (const mark of [0xa5, 0x5a]) {
+    const output = new Uint8Array(size + 1);
+    output.fill(mark, Math.max(0, size - 1));
+    // The library compares the buffer with a number, which would print all of it.
+    Object.defineProperty(output, Symbol.toPrimitive, { value: () => 0 });
+    try {
+      if (decompressZstd(input, output) !== output || output[size] !== mark) return undefined;
+    } catch {
+      return undefined;
+    }
+    // The content can end in the mark itself: the other mark tells.
+    if (size === 0 || output[size - 1] !== mark) return Buffer.from(output.buffer, 0, size);
   }
+  return undefined;
 }

@@ -5,13 +5,13 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 
 /** A kernel's folder and the file to take its text from. */
 export interface NeutrinoKernel {
   readonly folder: string;
-  /** `original.ptx`, `original.bin` or `pruned.ptx`, by preference. */
-  readonly file: string;
+  /** `original.ptx`, `original.bin` and `pruned.ptx` as far as they are there, by preference. */
+  readonly files: readonly string[];
   /** The exact kernel name, when the run's log or `kernel.info` tells it. */
   readonly name?: string;
 }
@@ -19,6 +19,7 @@ export interface NeutrinoKernel {
 /** Largest `event.log` that is read for names. */
 const MAX_LOG = 256 << 20;
 const FILES = ['original.ptx', 'original.bin', 'pruned.ptx'] as const;
+const INSTRUMENTED = ['probed.ptx', 'probed.bin'] as const;
 const FOLDER_NAME = /^\d+_[0-9a-f]{40}$/;
 
 function isFile(path: string): boolean {
@@ -29,10 +30,13 @@ function isFolder(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 
-/** Whether a folder is one kernel's folder of a trace. */
+/**
+ * Whether a folder is one kernel's folder of a trace. One that holds instrumented files only is such a folder too: it must
+ * not be taken for a folder of PTX files.
+ */
 export function isKernelFolder(folder: string): boolean {
-  const named = FOLDER_NAME.test(basename(folder));
-  const has = FILES.filter((file) => isFile(join(folder, file)));
+  const has = [...FILES, ...INSTRUMENTED].filter((file) => isFile(join(folder, file)));
+  const named = FOLDER_NAME.test(basename(resolve(folder)));
   return has.length > 0 && (named || has.length > 1 || isFile(join(folder, 'kernel.info')));
 }
 
@@ -58,7 +62,7 @@ export function namesInLog(path: string): string[] {
 }
 
 function kernelName(folder: string, hashes: ReadonlyMap<string, string>): string | undefined {
-  const hash = basename(folder).replace(/^\d+_/, '');
+  const hash = basename(resolve(folder)).replace(/^\d+_/, '');
   const exact = hashes.get(hash);
   if (exact !== undefined) return exact;
   const info = join(folder, 'kernel.info');
@@ -67,11 +71,10 @@ function kernelName(folder: string, hashes: ReadonlyMap<string, string>): string
   return /^[A-Za-z_$%][\w$]*/.exec(line?.trim() ?? '')?.[0];
 }
 
-function kernel(folder: string, hashes: ReadonlyMap<string, string>): NeutrinoKernel | undefined {
-  const file = FILES.find((candidate) => isFile(join(folder, candidate)));
-  if (!file) return undefined;
+function kernel(folder: string, hashes: ReadonlyMap<string, string>): NeutrinoKernel {
+  const files = FILES.filter((candidate) => isFile(join(folder, candidate)));
   const name = kernelName(folder, hashes);
-  return { folder, file, ...(name !== undefined && { name }) };
+  return { folder, files, ...(name !== undefined && { name }) };
 }
 
 function hashedNames(run: string): Map<string, string> {
@@ -80,24 +83,17 @@ function hashedNames(run: string): Map<string, string> {
   );
 }
 
-/** The kernels of one run, in order of their folders' numbers, and folders that hold nothing to read. */
-export function kernelsOfRun(run: string): {
-  readonly kernels: readonly NeutrinoKernel[];
-  readonly empty: readonly string[];
-} {
+/** The kernels of one run, in order of their folders' numbers. */
+export function kernelsOfRun(run: string): NeutrinoKernel[] {
   const hashes = hashedNames(run);
-  const folders = readdirSync(join(run, 'kernel'))
+  return readdirSync(join(run, 'kernel'))
     .map((name) => join(run, 'kernel', name))
     .filter(isFolder)
-    .sort((a, b) => Number.parseInt(basename(a), 10) - Number.parseInt(basename(b), 10) || (a < b ? -1 : 1));
-  const found = folders.map((folder) => [folder, kernel(folder, hashes)] as const);
-  return {
-    kernels: found.flatMap(([, entry]) => (entry ? [entry] : [])),
-    empty: found.filter(([, entry]) => !entry).map(([folder]) => folder),
-  };
+    .sort((a, b) => Number.parseInt(basename(a), 10) - Number.parseInt(basename(b), 10) || (a < b ? -1 : 1))
+    .map((folder) => kernel(folder, hashes));
 }
 
 /** One kernel's folder; its run's log is two levels up. */
-export function kernelOfFolder(folder: string): NeutrinoKernel | undefined {
-  return kernel(folder, hashedNames(dirname(dirname(folder))));
+export function kernelOfFolder(folder: string): NeutrinoKernel {
+  return kernel(folder, hashedNames(dirname(dirname(resolve(folder)))));
 }

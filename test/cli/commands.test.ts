@@ -1,12 +1,14 @@
 /** The commands as a user meets them: a process of their own, judged by exit code, output and what is left on disk. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -42,10 +44,10 @@ function run(args: readonly string[], options: { input?: string; env?: NodeJS.Pr
 
 const files = () => readdirSync(folder).sort();
 
-/** A text that takes long to build: one kernel of many blocks, many times. */
-function longText(kernels: number): string {
+/** A text that takes long to build: a kernel of many blocks, once or many times. */
+function longText(kernels: number, stores = 2000): string {
   const body = Array.from(
-    { length: 2000 },
+    { length: stores },
     (_, i) =>
       `setp.eq.u32 %p1, %r1, ${i}; @%p1 bra L${i}; add.u32 %r1, %r1, ${i}; L${i}: st.global.u32 [%rd1+${4 * i}], %r1;`,
   ).join('\n');
@@ -167,28 +169,115 @@ describe('build', () => {
     expect(two === one && five === one).toBe(true);
   });
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('stops at %s with 130 and leaves the output of before', async (signal) => {
-    writeFileSync(join(folder, 'long.ptx'), longText(60));
+  it('ends with 73 when the disk is full or the place is no place for files', () => {
+    for (const place of ['/dev/full', '/proc/version'].filter((path) => existsSync(path))) {
+      const { status, stderr } = run(['build', EXACT, '-o', place]);
+      expect(status, place).toBe(73);
+      expect(stderr).toContain(`${place}: error GCR9002`);
+    }
+  });
+
+  it.skipIf(process.getuid?.() === 0)('replaces no file that may not be written', () => {
     writeFileSync(join(folder, 'a.json'), 'before');
-    const child: ChildProcess = spawn(process.execPath, [BIN, 'build', 'long.ptx', '-o', 'a.json', '--jobs', '1'], {
+    chmodSync(join(folder, 'a.json'), 0o444);
+    expect(run(['build', EXACT, '-o', 'a.json']).status).toBe(73);
+    expect(readFileSync(join(folder, 'a.json'), 'utf8')).toBe('before');
+    expect(files()).toEqual(['a.json']);
+  });
+
+  it('keeps the permissions of the file it replaces', () => {
+    writeFileSync(join(folder, 'a.json'), 'before');
+    chmodSync(join(folder, 'a.json'), 0o600);
+    expect(run(['build', EXACT, '-o', 'a.json']).status).toBe(0);
+    expect(statSync(join(folder, 'a.json')).mode & 0o777).toBe(0o600);
+  });
+
+  it('says so when a worker runs out of memory, and leaves the output of before', () => {
+    writeFileSync(join(folder, 'large.ptx'), longText(1, 30_000));
+    writeFileSync(join(folder, 'a.json'), 'before');
+    const env = { ...process.env, NODE_OPTIONS: '--max-old-space-size=60' };
+    const { status, stderr } = run(['build', 'large.ptx', '-o', 'a.json'], { env });
+    expect(stderr).toContain('large.ptx: error GCR9003: a worker ran out of memory');
+    expect(stderr).toContain('--max-old-space-size');
+    expect(status).toBe(70);
+    expect(readFileSync(join(folder, 'a.json'), 'utf8')).toBe('before');
+    expect(files()).toEqual(['a.json', 'large.ptx']);
+  });
+
+  it('gives the summary as JSON with everything that a script needs', () => {
+    const { status, stdout } = run(['build', BROKEN, UNKNOWN, EXACT, '--json', '-o', 'a.json']);
+    expect(status).toBe(65);
+    const report = JSON.parse(stdout) as Record<string, unknown>;
+    expect(Object.keys(report).sort()).toEqual(
+      'characters diagnostics kernels list missing modules output reads verdicts writes'.split(' '),
+    );
+    expect(report).toMatchObject({
+      output: 'a.json',
+      modules: 3,
+      missing: [{ source: BROKEN, code: 'GCR2002' }],
+      verdicts: { exact: 1, bounded: 0, allocation: 0, unknown: 2 },
+    });
+    expect(report['diagnostics']).toContainEqual(
+      expect.objectContaining({ code: 'GCR2002', severity: 'error', source: BROKEN, line: 10, column: 20 }),
+    );
+  });
+
+  it('writes null for the output when nothing was written', () => {
+    const { status, stdout } = run(['build', 'nowhere.ptx', '--json']);
+    expect(status).toBe(65);
+    expect(JSON.parse(stdout)).toMatchObject({ output: null, kernels: 0, diagnostics: [{ code: 'GCR1001' }] });
+    expect(files()).toEqual([]);
+  });
+
+  /** A build in the background, once its temporary file shows that it has begun. */
+  async function begin(args: readonly string[], stdin: 'ignore' | 'pipe' = 'ignore') {
+    const child: ChildProcess = spawn(process.execPath, [BIN, ...args], {
       cwd: folder,
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: [stdin, 'ignore', 'pipe'],
     });
     let stderr = '';
     child.stderr!.on('data', (chunk) => {
       stderr += chunk;
     });
-    // The temporary file shows that the build has begun.
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
     while (!files().some((name) => name.endsWith('.tmp'))) await new Promise((resolve) => setTimeout(resolve, 10));
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    const asked = Date.now();
-    child.kill(signal);
-    const status = await new Promise((resolve) => child.on('exit', resolve));
-    expect(status).toBe(130);
-    expect(Date.now() - asked).toBeLessThan(5000);
-    expect(stderr).toContain('interrupted');
-    expect(readFileSync(join(folder, 'a.json'), 'utf8')).toBe('before');
-    expect(files()).toEqual(['a.json', 'long.ptx']);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    return {
+      interrupt: async (signal: NodeJS.Signals) => {
+        const asked = Date.now();
+        child.kill(signal);
+        const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+        const status = await ended;
+        clearTimeout(timer);
+        return { status, stderr, took: Date.now() - asked };
+      },
+    };
+  }
+
+  it.each([
+    ['SIGINT', 'many kernels', 60, 2000, ['--jobs', '1']],
+    ['SIGTERM', 'many kernels', 60, 2000, ['--jobs', '2']],
+    ['SIGINT', 'one large kernel', 1, 60_000, []],
+    ['SIGHUP', 'one large kernel', 1, 60_000, ['--jobs', '1']],
+  ] as const)(
+    'stops at %s with 130 amid %s, and leaves the output of before',
+    async (signal, _, count, stores, jobs) => {
+      writeFileSync(join(folder, 'long.ptx'), longText(count, stores));
+      writeFileSync(join(folder, 'a.json'), 'before');
+      const child = await begin(['build', 'long.ptx', '-o', 'a.json', ...jobs]);
+      const { status, stderr, took } = await child.interrupt(signal);
+      expect(status).toBe(130);
+      expect(took).toBeLessThan(5000);
+      expect(stderr).toContain('interrupted');
+      expect(readFileSync(join(folder, 'a.json'), 'utf8')).toBe('before');
+      expect(files()).toEqual(['a.json', 'long.ptx']);
+    },
+  );
+
+  it('stops while it waits for standard input', async () => {
+    const child = await begin(['build', '-', '-o', 'a.json'], 'pipe');
+    expect(await child.interrupt('SIGINT')).toMatchObject({ status: 130 });
+    expect(files()).toEqual([]);
   });
 });
 
@@ -213,6 +302,23 @@ describe('explain', () => {
       reasons: [{ code: 'GCR4002' }],
     });
     expect(kernels[0]!.reads[0]).toMatchObject({ kind: 'load', verdict: 'exact' });
+  });
+
+  it('takes the kernels that are named, from template files too, and says when there is none', () => {
+    run(['build', join(IDEAS, 'two-kernels.ptx')]);
+    const { status, stdout } = run(['explain', 'templates.json', '--kernel', 'k_first']);
+    expect(status).toBe(0);
+    expect(stdout).toContain('k_first');
+    expect(stdout).not.toContain('k_second');
+    const none = run(['explain', 'templates.json', '--kernel', 'nobody']);
+    expect(none.status).toBe(65);
+    expect(none.stderr).toContain("GCR9004: no kernel is named 'nobody'");
+  });
+
+  it('lists a kernel that has no template, with the reason', () => {
+    const { status, stdout } = run(['explain', BROKEN]);
+    expect(status).toBe(65);
+    expect(stdout).toMatch(/\[unknown\].*missing-comma\.ptx\n {2}no template: .*\(GCR2002\)/);
   });
 
   it.each([
@@ -244,6 +350,17 @@ describe('coverage', () => {
       kernels: [{ name: 'k_stride', verdict: 'exact' }],
     });
   });
+
+  it('counts the same from a template file as from PTX, and several files together', () => {
+    run(['build', EXACT, UNKNOWN]);
+    run(['build', join(IDEAS, 'two-kernels.ptx'), '-o', 'two.json']);
+    const counts = (...inputs: string[]) => {
+      const { status, stdout } = run(['coverage', ...inputs, '--json']);
+      return { status, ...(JSON.parse(stdout) as object) };
+    };
+    expect(counts('templates.json')).toEqual(counts(EXACT, UNKNOWN));
+    expect(counts('templates.json', 'two.json')).toEqual(counts(EXACT, UNKNOWN, join(IDEAS, 'two-kernels.ptx')));
+  });
 });
 
 describe('every command', () => {
@@ -266,6 +383,41 @@ describe('every command', () => {
     expect(stdout.split('\n')).toHaveLength(2);
     expect(stderr).not.toContain('EPIPE');
     expect(stderr).not.toContain('internal error');
+  });
+
+  it.each([
+    ['a template file', ['build', IDEAS, '-o', '-']],
+    ['JSON', ['explain', IDEAS, '--json']],
+  ])('does not mind a reader of %s that goes away', (_, args) => {
+    const words = [process.execPath, BIN, ...args].map((word) => `'${word}'`).join(' ');
+    const { stdout, stderr, status } = spawnSync(
+      'bash',
+      ['-c', `${words} 2>errors | head -c 10; exit \${PIPESTATUS[0]}`],
+      { encoding: 'utf8', cwd: folder },
+    );
+    expect(status).not.toBe(70);
+    expect(stdout).toHaveLength(10);
+    expect(stderr + readFileSync(join(folder, 'errors'), 'utf8')).not.toMatch(/EPIPE|internal error| at /);
+  });
+
+  it('does not mind messages that nobody reads', () => {
+    const invalid = join(ROOT, 'fixtures/ptx/invalid');
+    const words = [process.execPath, BIN, 'build', invalid, '-o', 'a.json'].map((word) => `'${word}'`).join(' ');
+    const { status } = spawnSync('bash', ['-c', `${words} 2>&1 >summary | head -c 1; exit \${PIPESTATUS[0]}`], {
+      cwd: folder,
+    });
+    expect(status).toBe(65);
+    expect(files()).toEqual(['a.json', 'summary']);
+  });
+
+  it('ends with 73 when its standard output is full', () => {
+    if (!existsSync('/dev/full')) return;
+    for (const args of [['explain'], ['coverage', '--json'], ['build', '-o', '-']]) {
+      const words = [process.execPath, BIN, ...args, EXACT].map((word) => `'${word}'`).join(' ');
+      const { status, stderr } = spawnSync('bash', ['-c', `${words} > /dev/full`], { encoding: 'utf8', cwd: folder });
+      expect(status, args[0]).toBe(73);
+      expect(stderr).toContain('GCR9002');
+    }
   });
 
   it('follows no circle of links', () => {

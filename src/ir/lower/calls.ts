@@ -183,7 +183,8 @@ function callFunction(
     return callUnknown(lowering, frame, view, binding, 'GCR3005', `function '${name}' has no body here`);
   }
   const recursive = frame.inlined.includes(node.name);
-  if (recursive || frame.inlined.length >= limits.depth || builder.size > limits.values) {
+  const tooMany = builder.size > limits.values || lowering.calls >= limits.calls;
+  if (recursive || tooMany || frame.inlined.length >= limits.depth) {
     if (writesNothing(lowering.module, node)) {
       // Through a pointer it was given it may still write this thread's local memory.
       builder.value('access', 0, [], {
@@ -197,6 +198,7 @@ function callFunction(
       : (['GCR3007', `kernel is too large to expand '${name}'`] as const);
     return callUnknown(lowering, frame, view, binding, code, why);
   }
+  lowering.calls++;
   const after = builder.newBlock();
   const fill = (formals: readonly Parameter[], actual: readonly ParameterVariable[]) =>
     formals.map((formal, index) => actual[index] ?? new ParameterVariable(parameterSize(formal)));

@@ -5,7 +5,7 @@
  */
 import type { Diagnostic, DiagnosticCode } from '../../diagnostics/index.js';
 import { assignOperandRoles, type FunctionDeclaration } from '../../ptx/index.js';
-import { ProgramBuilder } from '../builder.js';
+import { ProgramBuilder, ProgramTooLarge } from '../builder.js';
 import type { KernelProgram, LaunchBounds, ProgramNote } from '../program.js';
 import { lowerAddress } from './address.js';
 import { lowerCall } from './calls.js';
@@ -22,11 +22,13 @@ import type { ModuleSymbols } from './module-symbols.js';
 export interface LoweringLimits {
   /** Values in a program before calls stop being expanded. */
   readonly values: number;
+  /** Calls expanded. */
+  readonly calls: number;
   /** Nested calls. */
   readonly depth: number;
 }
 
-export const DEFAULT_LIMITS: LoweringLimits = { values: 1_000_000, depth: 64 };
+export const DEFAULT_LIMITS: LoweringLimits = { values: 500_000, calls: 10_000, depth: 64 };
 
 /** The state of lowering one kernel. */
 export class Lowering {
@@ -38,6 +40,8 @@ export class Lowering {
   readonly parameterBytes: number;
   /** Functions that were expanded, the kernel first. */
   readonly expanded = new Set<FunctionDeclaration>();
+  /** Number of expanded calls. */
+  calls = 0;
   readonly #noted = new Set<string>();
 
   constructor(
@@ -244,7 +248,8 @@ function launchBounds(kernel: FunctionDeclaration): LaunchBounds {
  * Lowers one kernel of a module.
  *
  * @param kernel an `.entry` with a body
- * @returns the program; undefined, with an error diagnostic of the parser elsewhere, when its body does not parse
+ * @returns the program; undefined when its body does not parse, which the parser has reported, and with a warning (GCR3007)
+ *   when it is too large to be held
  */
 export function lowerKernel(
   module: ModuleSymbols,
@@ -253,6 +258,21 @@ export function lowerKernel(
 ): { readonly product: KernelProgram | undefined; readonly diagnostics: readonly Diagnostic[] } {
   const info = module.info(kernel);
   if (!info) return { product: undefined, diagnostics: [] };
+  try {
+    return { product: lower(module, kernel, info, limits), diagnostics: [] };
+  } catch (error) {
+    if (!(error instanceof ProgramTooLarge)) throw error;
+    const message = `kernel '${kernel.name}' has more values than are held in memory`;
+    return { product: undefined, diagnostics: [{ code: 'GCR3007', severity: 'warning', message }] };
+  }
+}
+
+function lower(
+  module: ModuleSymbols,
+  kernel: FunctionDeclaration,
+  info: FunctionInfo,
+  limits: LoweringLimits,
+): KernelProgram {
   const lowering = new Lowering(module, kernel, limits);
   const { builder } = lowering;
   lowering.body(new Frame(lowering, info, [], lowering.exitBlock, { parameters: [], returns: [] }));
@@ -261,21 +281,16 @@ export function lowerKernel(
   const { values, blocks, irreducible } = builder.finish();
   if (irreducible) lowering.note('GCR4008', kernel.offset, 'control flow is irreducible');
   return {
-    product: {
-      name: kernel.name,
-      offset: kernel.offset,
-      parameters: module.kernelParameters(kernel),
-      parameterBytes: lowering.parameterBytes,
-      bounds: launchBounds(kernel),
-      objects: builder.objects,
-      functions: builder.functions,
-      values,
-      blocks,
-      spans: [...lowering.expanded]
-        .map(({ offset, length }) => ({ offset, length }))
-        .sort((a, b) => a.offset - b.offset),
-      notes: lowering.notes,
-    },
-    diagnostics: [],
+    name: kernel.name,
+    offset: kernel.offset,
+    parameters: module.kernelParameters(kernel),
+    parameterBytes: lowering.parameterBytes,
+    bounds: launchBounds(kernel),
+    objects: builder.objects,
+    functions: builder.functions,
+    values,
+    blocks,
+    spans: [...lowering.expanded].map(({ offset, length }) => ({ offset, length })).sort((a, b) => a.offset - b.offset),
+    notes: lowering.notes,
   };
 }
