@@ -67,7 +67,22 @@ async function main() {
   const growth = times.get(`${large}:1`) / times.get(`${small}:1`);
   console.log(`\nlinear: ${large / small} times the input takes ${growth.toFixed(2)} times as long`);
   console.log(`two workers: ${(times.get(`${large}:1`) / times.get(`${large}:2`)).toFixed(2)} times as fast as one`);
+  await machineLimit(text, times);
   ptxas(text);
+}
+
+/** How much two processes that share nothing get done at once: two workers cannot gain more than this machine gives. */
+async function machineLimit(text, times) {
+  const copies = COPIES.at(-1);
+  const file = join(folder, 'both.ptx');
+  writeFileSync(file, Array.from({ length: copies }, (_, index) => `${text}\n// copy ${index}\n`).join(''), 'latin1');
+  const start = performance.now();
+  await Promise.all([build(file, 1, 'a'), build(file, 1, 'b')]);
+  const seconds = (performance.now() - start) / 1e3;
+  console.log(
+    `limit: two builds of one worker at once get ${((2 * times.get(`${copies}:1`)) / seconds).toFixed(2)} times as much done as one`,
+  );
+  rmSync(file);
 }
 
 function mb(bytes) {
@@ -75,9 +90,9 @@ function mb(bytes) {
 }
 
 /** One run of the command in a process of its own; its peak memory covers its threads. */
-function build(file, jobs) {
-  const output = join(folder, 'templates.json');
-  const peakFile = join(folder, 'peak');
+function build(file, jobs, name = '') {
+  const output = join(folder, `templates${name}.json`);
+  const peakFile = join(folder, `peak${name}`);
   const preload = `import { writeFileSync } from 'node:fs'; import { isMainThread } from 'node:worker_threads';
     if (isMainThread) process.on('exit', () => writeFileSync(${JSON.stringify(peakFile)}, String(process.resourceUsage().maxRSS)));`;
   return new Promise((resolve, reject) => {

@@ -28,10 +28,13 @@ both=(-gencode 'arch=compute_80,code=[sm_80,compute_80]' -gencode 'arch=compute_
 for mode in none speed balance size default; do
   compile "${both[@]}" -fatbin "--compress-mode=$mode" kernels.cu -o "bin/kernels.$mode.fatbin"
 done
+for mode in speed size; do
+  compile -gencode arch=compute_90,code=compute_90 -fatbin "--compress-mode=$mode" large.cu -o "bin/large.$mode.fatbin"
+done
 # Machine code only, and text only.
 compile -gencode arch=compute_90,code=sm_90 -fatbin kernels.cu -o bin/no-ptx.fatbin
 compile -gencode arch=compute_90,code=compute_90 -fatbin kernels.cu -o bin/ptx-only.fatbin
-# A bare cubin, and one without its symbol table.
+# A bare cubin.
 compile -arch=sm_90 -cubin kernels.cu -o bin/kernels.sm_90.cubin
 # Host files. `default` is zstd, `speed` LZ4.
 compile "${both[@]}" -c kernels.cu -o bin/kernels.o
@@ -42,6 +45,13 @@ compile -gencode arch=compute_90,code=sm_90 -c second.cu -o no-ptx.o
 compile "${both[@]}" -cudart none -shared -Xcompiler -fPIC -Xlinker -s kernels.cu second.cu -o bin/libkernels.so
 compile "${both[@]}" -DWITH_MAIN -cudart none -Xlinker -s,--unresolved-symbols=ignore-all \
   kernels.cu no-ptx.o -o bin/app
+# Linked on the device as well: machine code in .nv_fatbin, the objects' own fatbins in __nv_relfatbin.
+compile "${both[@]}" -dc -DWITH_MAIN kernels.cu -o main.rdc.o
+compile "${both[@]}" -dc second.cu -o second.rdc.o
+compile -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -dlink main.rdc.o second.rdc.o -o linked.o
+"${CXX:-g++}" -s -Wl,--unresolved-symbols=ignore-all main.rdc.o second.rdc.o linked.o -o bin/app.rdc
+# The compiler's temporary names change from run to run.
+strip --strip-unneeded bin/*.o second.o
 # Deterministic (`D`): no times, no user. The member with the long name takes the archive's name table.
 cp second.o second-with-a-long-name.o
 ar rcD bin/libkernels.a bin/kernels.o second-with-a-long-name.o

@@ -148,7 +148,9 @@ class Promotion {
       case 'toGeneric':
       case 'fromGeneric': {
         const inner = this.#of(args[0]!);
-        return typeof inner === 'object' && space !== 'local' ? 'any' : inner;
+        if (typeof inner === 'object') return space === 'local' ? inner : 'any';
+        // A number taken for a place in local memory is one.
+        return inner === 'foreign' && op === 'toGeneric' && space === 'local' ? 'any' : inner;
       }
       case 'add':
       case 'sub': {
@@ -225,6 +227,7 @@ class Promotion {
   #place(access: Access, address: ValueId | undefined): Provenance {
     if (address === undefined) return 'any';
     const place = this.#of(address) ?? 'any';
+    if (place === 'foreign' && access.space === 'local') return 'any';
     return place === 'any' && access.space !== 'generic' && access.space !== 'local' ? 'foreign' : place;
   }
 

@@ -3,7 +3,6 @@
  * `buildTemplates` gives an object for programs; `buildTemplatesTo` streams a file, so that memory does not grow with the
  * number of kernels.
  */
-import { createHash } from 'node:crypto';
 import type { Diagnostic } from '../diagnostics/index.js';
 import { type CollectOptions, collectSources, type PtxSource, splitVersions } from '../sources/index.js';
 import {
@@ -14,12 +13,16 @@ import {
   type TemplateFile,
   type TemplateModule,
   templateFileParts,
-  VERDICTS,
   type Verdict,
 } from '../templates/index.js';
 import type { ModuleInput } from './module-build.js';
-import { runTasks } from './pool.js';
+import { runTasks, startWorkers, stopWorkers } from './pool.js';
 import { type BuiltKernel, tasksOf } from './tasks.js';
+
+/** Workers started before it is known how much there is to do. */
+const EARLY_WORKERS = 2;
+/** Characters at either end by which texts are told apart before they are compared. */
+const ALIKE = 1000;
 
 export interface BuildOptions extends CollectOptions {
   /** Worker threads, a whole number from 1. Without it everything is built in the calling thread. */
@@ -56,18 +59,28 @@ export interface BuildSummary {
  * once, for all kernels that any of them wants.
  */
 function moduleInputs(sources: readonly PtxSource[], only: readonly string[] | undefined): ModuleInput[] {
-  const byHash = new Map<string, { input: ModuleInput; kernels: Set<string> | undefined }>();
+  interface Distinct {
+    readonly input: ModuleInput;
+    kernels: Set<string> | undefined;
+  }
+  const distinct: Distinct[] = [];
+  // Texts that begin, end and measure alike are compared: quicker than a hash of each.
+  const alike = new Map<string, Distinct[]>();
   for (const { name, text, lineOffset, kernels, origin } of sources) {
-    const hash = createHash('sha256').update(text, 'latin1').digest('hex');
-    const known = byHash.get(hash);
+    const key = `${text.length}:${text.slice(0, ALIKE)}${text.slice(-ALIKE)}`;
+    const bucket = alike.get(key) ?? [];
+    alike.set(key, bucket);
+    const known = bucket.find(({ input }) => input.text === text);
     if (!known) {
       const image = origin.kind === 'triton' ? origin.image : undefined;
       const input: ModuleInput = { name, text, lineOffset, ...(image && { image }) };
-      byHash.set(hash, { input, kernels: kernels && new Set(kernels) });
+      const entry: Distinct = { input, kernels: kernels && new Set(kernels) };
+      distinct.push(entry);
+      bucket.push(entry);
     } else if (!kernels) known.kernels = undefined;
     else for (const kernel of kernels) known.kernels?.add(kernel);
   }
-  return [...byHash.values()].map(({ input, kernels }) => {
+  return distinct.map(({ input, kernels }) => {
     const wanted = only && kernels ? only.filter((name) => kernels.has(name)) : (only ?? (kernels && [...kernels]));
     return wanted ? { ...input, kernels: wanted } : input;
   });
@@ -84,14 +97,20 @@ interface Outcome {
 
 async function run(inputs: readonly string[], options: BuildOptions, emit: Emit): Promise<Outcome> {
   options.signal?.throwIfAborted();
-  const collected = await collectSources(inputs, options);
-  return build(
-    moduleInputs(collected.product.sources, options.kernels),
-    collected.diagnostics,
-    collected.product.machineCode.filter((kernel) => !kernel.hasPtx),
-    options,
-    emit,
-  );
+  const early = startWorkers(Math.min(options.jobs ?? 0, EARLY_WORKERS));
+  try {
+    const collected = await collectSources(inputs, options);
+    return await build(
+      moduleInputs(collected.product.sources, options.kernels),
+      collected.diagnostics,
+      collected.product.machineCode.filter((kernel) => !kernel.hasPtx),
+      options,
+      emit,
+      early,
+    );
+  } finally {
+    await stopWorkers(early);
+  }
 }
 
 async function build(
@@ -100,6 +119,7 @@ async function build(
   withoutPtx: readonly { readonly name: string; readonly source: string; readonly architecture: string }[],
   options: BuildOptions,
   emit: Emit,
+  early: ReturnType<typeof startWorkers> = [],
 ): Promise<Outcome> {
   const diagnostics: Diagnostic[] = [...found];
   const descriptions: TemplateModule[] = [];
@@ -110,7 +130,7 @@ async function build(
   let writes = 0;
   let reads = 0;
   const tasks = modules.flatMap((module, index) => tasksOf(index, module.text));
-  for await (const result of runTasks(tasks, modules, options)) {
+  for await (const result of runTasks(tasks, modules, options, early)) {
     const { module } = result.task;
     const source = modules[module]!.name;
     if (result.description) descriptions[module] = result.description;
@@ -236,9 +256,4 @@ export async function buildTemplatesTo(
   });
   await write(parts.tail(modules, missing));
   return { summary, diagnostics };
-}
-
-/** Worst verdict that a build met; `exact` when it met none. */
-export function worstVerdict(summary: BuildSummary): Verdict {
-  return VERDICTS.findLast((verdict) => summary.verdicts[verdict] > 0) ?? 'exact';
 }

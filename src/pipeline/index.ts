@@ -4,6 +4,4 @@ export {
   buildTemplates,
   buildTemplatesFromText,
   buildTemplatesTo,
-  worstVerdict,
 } from './build.js';
-export { isTemplate, ModuleBuild, type ModuleInput } from './module-build.js';

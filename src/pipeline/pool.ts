@@ -5,7 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import { InputError, InternalError } from '../diagnostics/index.js';
 import type { ModuleInput } from './module-build.js';
-import { type Task, type TaskResult, TaskRunner } from './tasks.js';
+import type { Task, TaskResult } from './tasks.js';
 import type { WorkerRequest } from './worker.js';
 
 /** Trees and programs die young: with the usual few megabytes for young objects a fifth of the time goes to copying them. */
@@ -20,6 +20,34 @@ export interface PoolOptions {
   readonly signal?: AbortSignal;
   /** Called as results are handed out, with the number of finished tasks. */
   readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** A worker thread, with what became of it before anybody listened. */
+interface Hand {
+  readonly worker: Worker;
+  failure: Error | undefined;
+}
+
+/** Starts worker threads, which load the parser while the caller still looks for inputs. */
+export function startWorkers(count: number): Hand[] {
+  return Array.from({ length: count }, () => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
+    const hand: Hand = { worker, failure: undefined };
+    worker.on('error', (error: Error) => {
+      hand.failure ??= error;
+    });
+    worker.on('exit', () => {
+      hand.failure ??= new InternalError('a worker ended by itself');
+    });
+    return hand;
+  });
+}
+
+/** Ends worker threads, whatever they do. */
+export async function stopWorkers(hands: readonly Hand[]): Promise<void> {
+  await Promise.all(hands.map(({ worker }) => worker.terminate()));
 }
 
 /** What a worker's death means to the user. Too little memory is told apart from a bug of ours. */
@@ -39,12 +67,14 @@ function workerFailure(error: NodeJS.ErrnoException, source: string | undefined)
 /**
  * Results of `tasks`, in their order.
  *
+ * @param early workers that were started already, used before others are started; the caller stops them
  * @throws InputError GCR9003 when a worker dies, the signal's reason when it is aborted, RangeError for bad `jobs`
  */
 export async function* runTasks(
   tasks: readonly Task[],
   inputs: readonly ModuleInput[],
   options: PoolOptions,
+  early: readonly Hand[] = [],
 ): AsyncGenerator<TaskResult> {
   const { jobs } = options;
   if (jobs !== undefined && !(Number.isInteger(jobs) && jobs >= 1)) {
@@ -53,6 +83,8 @@ export async function* runTasks(
   // An abort of before gives no event any more.
   options.signal?.throwIfAborted();
   if (jobs === undefined || tasks.length === 0) {
+    // Only here: with workers this thread has no use for the parser, which takes its time to load.
+    const { TaskRunner } = await import('./task-runner.js');
     const runner = new TaskRunner((module) => inputs[module]!);
     let done = 0;
     for (const task of tasks) {
@@ -65,13 +97,20 @@ export async function* runTasks(
     }
     return;
   }
-  yield* runOnThreads(tasks, inputs, { ...options, jobs: Math.min(jobs, tasks.length) });
+  const wanted = Math.min(jobs, tasks.length);
+  const more = startWorkers(Math.max(0, wanted - early.length));
+  try {
+    yield* runOnThreads(tasks, inputs, options, [...early, ...more].slice(0, wanted));
+  } finally {
+    await stopWorkers(more);
+  }
 }
 
 async function* runOnThreads(
   tasks: readonly Task[],
   inputs: readonly ModuleInput[],
-  options: PoolOptions & { readonly jobs: number },
+  options: PoolOptions,
+  hands: readonly Hand[],
 ): AsyncGenerator<TaskResult> {
   const results = new Map<number, TaskResult>();
   const shared = new Map<number, SharedArrayBuffer>();
@@ -90,15 +129,10 @@ async function* runOnThreads(
       Buffer.from(bytes).write(text, 'latin1');
       shared.set(module, bytes);
       // Tasks are given out in order: modules far behind are not asked for again.
-      for (const old of shared.keys()) if (old < module - options.jobs) shared.delete(old);
+      for (const old of shared.keys()) if (old < module - hands.length) shared.delete(old);
     }
     return bytes;
   };
-  const workers = Array.from(
-    { length: options.jobs },
-    () =>
-      new Worker(new URL('./worker.js', import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } }),
-  );
   const start = (worker: Worker, held: { module: number; index: number }): void => {
     if (next >= tasks.length) return;
     const index = next++;
@@ -116,18 +150,21 @@ async function* runOnThreads(
   const abort = () => fail(options.signal?.reason);
   options.signal?.addEventListener('abort', abort);
   try {
-    for (const worker of workers) {
+    for (const hand of hands) {
+      const { worker } = hand;
       const held = { module: -1, index: -1 };
+      const died = (): void => {
+        const task = tasks[held.index];
+        fail(workerFailure(hand.failure as NodeJS.ErrnoException, task && inputs[task.module]!.name));
+      };
       worker.on('message', (result: TaskResult) => {
         results.set(held.index, result);
         start(worker, held);
         wake();
       });
-      worker.on('exit', () => fail(new InternalError('a worker ended by itself')));
-      worker.on('error', (error) => {
-        const task = tasks[held.index];
-        fail(workerFailure(error, task && inputs[task.module]!.name));
-      });
+      worker.on('error', died);
+      worker.on('exit', died);
+      if (hand.failure) died();
       start(worker, held);
     }
     for (let index = 0; index < tasks.length; index++) {
@@ -145,6 +182,5 @@ async function* runOnThreads(
     }
   } finally {
     options.signal?.removeEventListener('abort', abort);
-    await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }

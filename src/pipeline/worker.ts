@@ -1,7 +1,8 @@
 /** Worker thread: receives modules' texts as shared bytes, then tasks; answers each with its result. */
 import { parentPort } from 'node:worker_threads';
 import type { ModuleInput } from './module-build.js';
-import { type Task, TaskRunner } from './tasks.js';
+import { TaskRunner } from './task-runner.js';
+import type { Task } from './tasks.js';
 
 /** What the pool sends. A module's bytes are shared, not copied; each thread decodes them once. */
 export type WorkerRequest =

@@ -81,17 +81,19 @@ class ContainerReader {
     const found = sections.filter(({ name, size }) => size > 0 && FATBIN_SECTIONS.has(name));
     // Sections of a real file do not overlap; ones that do would make the work quadratic.
     let end = 0;
+    let fatbins = 0;
     for (const { name, offset, size } of [...found].sort((a, b) => a.offset - b.offset)) {
       if (offset < end) this.#damaged(`${prefix}section ${name} overlaps another`);
-      else this.#fatbins(bytes.subarray(offset, offset + size), name, prefix, true);
+      else fatbins += this.#fatbins(bytes.subarray(offset, offset + size), name, prefix, true, fatbins);
       end = Math.max(end, offset + size);
     }
     // Without a section table fatbins are found by their magic.
     if (sections.length === 0) this.#fatbins(bytes, 'file', prefix, false);
   }
 
-  #fatbins(bytes: Buffer, where: string, prefix: string, only: boolean): void {
-    const reader = new FatbinReader(this.name, this.#budget);
+  /** Reads fatbins, numbered from `first`; how many there were. */
+  #fatbins(bytes: Buffer, where: string, prefix: string, only: boolean, first = 0): number {
+    const reader = new FatbinReader(this.name, this.#budget, first);
     reader.read(bytes, `${prefix}${where}`, only);
     for (const diagnostic of reader.diagnostics) this.diagnostics.push(diagnostic);
     for (const entry of reader.entries) {
@@ -102,6 +104,7 @@ class ContainerReader {
         this.ptx.push({ label: `${label}.ptx(${entry.architecture})`, text, architecture: entry.architecture });
       }
     }
+    return reader.fatbins - first;
   }
 
   #cubin(bytes: Buffer, label: string, architecture: string | undefined): void {

@@ -92,5 +92,7 @@ export function cubinKernels(bytes: Buffer): { readonly kernels: readonly string
   for (const { name } of sections)
     if (name.startsWith('.nv.constant0.')) names.add(name.slice('.nv.constant0.'.length));
   names.delete('');
-  return { kernels: [...names], damaged: damaged || sections.length === 0 };
+  // Device functions alone still have a symbol table.
+  const empty = names.size === 0 && !sections.some(({ type }) => type === SHT_SYMTAB);
+  return { kernels: [...names], damaged: damaged || empty };
 }

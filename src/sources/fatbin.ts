@@ -20,7 +20,7 @@ export type Compression = 'none' | 'lz4' | 'zstd';
 
 export interface FatbinEntry {
   readonly kind: 'ptx' | 'elf' | 'other';
-  /** Index of its fatbin among those of the section, and of the entry in it. */
+  /** Index of its fatbin among those of the file, and of the entry in it. */
   readonly fatbin: number;
   readonly index: number;
   /** `sm_90`. */
@@ -57,12 +57,16 @@ const MAX_RATIO = { lz4: 255, zstd: 4096 } as const;
 export class FatbinReader {
   readonly entries: FatbinEntry[] = [];
   readonly diagnostics: Diagnostic[] = [];
-  #fatbins = 0;
+  /** Number of the next fatbin: `first`, and one more for each that was read. */
+  fatbins: number;
 
   constructor(
     readonly name: string,
     readonly budget: FatbinBudget,
-  ) {}
+    first = 0,
+  ) {
+    this.fatbins = first;
+  }
 
   #report(code: DiagnosticCode, message: string, severity: Diagnostic['severity'] = 'error'): void {
     if (this.budget.reports === 0) return;
@@ -94,7 +98,7 @@ export class FatbinReader {
       const headerBytes = u16(bytes, at + 6)!;
       const size = u64(bytes, at + 8);
       const start = at + headerBytes;
-      const fatbin = this.#fatbins++;
+      const fatbin = this.fatbins++;
       const fits = headerBytes >= HEADER_BYTES && size !== undefined && start + size <= bytes.length;
       if (!fits) {
         this.#report('GCR1005', `${where}: fatbin ${fatbin} says it has ${size} bytes, but the bytes end before`);
@@ -180,26 +184,55 @@ export class FatbinReader {
 }
 
 function decompress(compression: 'lz4' | 'zstd', input: Buffer, size: number): Buffer | undefined {
-  return compression === 'lz4' ? decompressLz4(input, size) : decompressFrames(input, size);
+  return compression === 'lz4' ? decompressLz4(input, size) : decompressFrame(input, size);
+}
+
+const ZSTD_MAGIC = 0xfd2fb528;
+const EMPTY_LAST_BLOCK = Buffer.from([1, 0, 0]);
+const BLOCK_RLE = 1;
+
+/** Where the header of a frame's last block is; undefined when the frame does not end with the input. */
+function lastBlock(input: Buffer): number | undefined {
+  if (u32(input, 0) !== ZSTD_MAGIC) return undefined;
+  const descriptor = input[4] ?? 0;
+  const single = (descriptor >> 5) & 1;
+  const sizeBytes = descriptor >> 6 ? 1 << (descriptor >> 6) : single;
+  const checksum = descriptor & 4;
+  for (let at = 6 - single + [0, 1, 2, 4][descriptor & 3]! + sizeBytes; at + 3 <= input.length; ) {
+    const header = input.readUIntLE(at, 3);
+    const next = at + 3 + (((header >> 1) & 3) === BLOCK_RLE ? 1 : header >> 3);
+    if (header & 1) return next + checksum === input.length ? at : undefined;
+    at = next;
+  }
+  return undefined;
 }
 
 /**
- * Decompresses zstd frames to exactly `size` bytes. The library fills the buffer that it is given and does not say how far,
- * so the last byte and one behind it are marked: the first mark must go and the second must stay.
+ * Decompresses a zstd frame to exactly `size` bytes. The library fills the buffer that it is given and does not say how
+ * far. Stored blocks it copies with `set`, so an empty one behind the last tells where the content ends.
  */
-function decompressFrames(input: Buffer, size: number): Buffer | undefined {
-  for (const mark of [0xa5, 0x5a]) {
-    const output = new Uint8Array(size + 1);
-    output.fill(mark, Math.max(0, size - 1));
+function decompressFrame(input: Buffer, size: number): Buffer | undefined {
+  const last = lastBlock(input);
+  if (last === undefined) return undefined;
+  const checksum = input.length - ((input[4]! >> 2) & 1) * 4;
+  const frame = Buffer.concat([input.subarray(0, checksum), EMPTY_LAST_BLOCK, input.subarray(checksum)]);
+  frame[last]! &= 0xfe;
+  const output = new Uint8Array(size);
+  let end = -1;
+  Object.defineProperties(output, {
+    set: {
+      value: (content: Uint8Array, at: number) => {
+        Uint8Array.prototype.set.call(output, content, at);
+        end = at + content.length;
+      },
+    },
     // The library compares the buffer with a number, which would print all of it.
-    Object.defineProperty(output, Symbol.toPrimitive, { value: () => 0 });
-    try {
-      if (decompressZstd(input, output) !== output || output[size] !== mark) return undefined;
-    } catch {
-      return undefined;
-    }
-    // The content can end in the mark itself: the other mark tells.
-    if (size === 0 || output[size - 1] !== mark) return Buffer.from(output.buffer, 0, size);
+    [Symbol.toPrimitive]: { value: () => 0 },
+  });
+  try {
+    decompressZstd(frame, output);
+  } catch {
+    return undefined;
   }
-  return undefined;
+  return end === size ? Buffer.from(output.buffer, 0, size) : undefined;
 }

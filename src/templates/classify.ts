@@ -7,7 +7,7 @@
  * claimed only for a form in which exactly that pointer has coefficient one: differences of pointers cancel, so a
  * compiler's `p + (q - p)` is seen as `q`. The transfer function is monotone and unknown operations map to the top.
  */
-import type { KernelProgram, Value, ValueId } from '../ir/index.js';
+import type { KernelProgram, Value, ValueId } from '../ir/form.js';
 import type { ControlDependence } from './control.js';
 
 /** 0: exact. 1: one of a bounded set. 2: depends on the content of memory, or is not modelled. */

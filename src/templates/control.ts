@@ -10,7 +10,7 @@ import {
   predecessorsOf,
   reversePostorder,
   targetsOf,
-} from '../ir/index.js';
+} from '../ir/form.js';
 
 export interface ControlDependence {
   /** Block behind all paths from a block; `blocks.length` (the end) when there is none other. */

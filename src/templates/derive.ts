@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { DiagnosticCode } from '../diagnostics/index.js';
-import type { Access, KernelProgram, MemorySpace, Value, ValueId } from '../ir/index.js';
+import type { Access, KernelProgram, MemorySpace, Value, ValueId } from '../ir/form.js';
 import {
   Classification,
   contentPrecision,

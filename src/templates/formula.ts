@@ -3,7 +3,7 @@
  * For reading only. Conversions between widths are left out and 32-bit wrap-around is not shown; shadow execution works
  * on the slice, never on this text.
  */
-import { DominatorTree, immediateDominators, innermostLoops, predecessorsOf, reversePostorder } from '../ir/index.js';
+import { DominatorTree, immediateDominators, innermostLoops, predecessorsOf, reversePostorder } from '../ir/form.js';
 import type { KernelTemplate, Site, SliceEnd, SliceValue } from './types.js';
 
 /** Terms longer than this get a name of their own, explained behind `where`; so texts stay short however values nest. */

@@ -1,4 +1,4 @@
-export { evaluateInteger, isIntegerOperation } from '../ir/index.js';
+export { evaluateInteger, isIntegerOperation } from '../ir/form.js';
 export { type DerivationContext, deriveTemplate } from './derive.js';
 export {
   encodeTemplateFile,

@@ -7,7 +7,7 @@
  * dependent on, and for every kept phi all its predecessors; so whenever the kernel runs a kept block with some values,
  * the slice does too. It may run more (loops that never end are skipped), never less.
  */
-import { accessOperands, type KernelProgram, type Value, type ValueId } from '../ir/index.js';
+import { accessOperands, type KernelProgram, type Value, type ValueId } from '../ir/form.js';
 import type { ControlDependence } from './control.js';
 import type { SliceBlock, SliceEnd, SliceValue } from './types.js';
 

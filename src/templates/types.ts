@@ -4,7 +4,7 @@
  * are the JSON (docs/formats/template.md, schema/template.schema.json): reading a file and checking it gives these.
  */
 import type { DiagnosticCode } from '../diagnostics/index.js';
-import type { KernelParameter, LaunchBounds, MemoryObject, MemorySpace, ReadKind, WriteKind } from '../ir/index.js';
+import type { KernelParameter, LaunchBounds, MemoryObject, MemorySpace, ReadKind, WriteKind } from '../ir/form.js';
 
 export const TEMPLATE_FORMAT = 'gcr-templates';
 /** Version of the file format; raised when a reader of the old one would misread the new one. */

@@ -1,6 +1,7 @@
 /** Each kind of image gives back every kernel and every text that the compiler put in. */
 import { describe, expect, it } from 'vitest';
 import { FatbinReader, newBudget } from '../../src/sources/fatbin.js';
+import { entryNames } from '../../src/sources/split.js';
 import {
   CONTAINERS,
   codes,
@@ -51,6 +52,11 @@ const CASES: readonly (readonly [file: string, expected: Expected])[] = [
     },
   ],
   ['app', { texts: BOTH, entries: KERNELS, machineCode: WITH_SCALE, withoutPtx: ['scale'] }],
+  [
+    'app.rdc',
+    // The third fatbin is what was linked on the device; the first two are the objects'.
+    { texts: [...BOTH, ...SECOND], entries: WITH_SCALE, machineCode: WITH_SCALE, withoutPtx: [] },
+  ],
   ['no-ptx.fatbin', { texts: [], entries: [], machineCode: KERNELS, withoutPtx: KERNELS }],
   ['kernels.sm_90.cubin', { texts: [], entries: [], machineCode: KERNELS, withoutPtx: KERNELS }],
   ['ptx-only.fatbin', { texts: ['fatbin[0].entry[0].ptx(sm_90)'], entries: KERNELS, machineCode: [], withoutPtx: [] }],
@@ -77,6 +83,17 @@ describe('images as nvcc makes them', () => {
     expect(machineCode.filter(({ name }) => name === TRANSPOSE)).toEqual([
       { name: TRANSPOSE, source: 'input#fatbin[0].entry[0].cubin(sm_80)', architecture: 'sm_80', hasPtx: true },
       { name: TRANSPOSE, source: 'input#fatbin[0].entry[2].cubin(sm_90)', architecture: 'sm_90', hasPtx: true },
+    ]);
+  });
+
+  it('numbers the fatbins of a file across its sections', () => {
+    const { machineCode } = fromBytes(container('app.rdc')).product;
+    const sources = machineCode.filter(({ name }) => name === 'scale').map(({ source }) => source);
+    expect(sources).toEqual([
+      'input#fatbin[1].entry[0].cubin(sm_80)',
+      'input#fatbin[1].entry[2].cubin(sm_90)',
+      'input#fatbin[2].entry[0].cubin(sm_80)',
+      'input#fatbin[2].entry[1].cubin(sm_90)',
     ]);
   });
 
@@ -115,9 +132,9 @@ it('reads archives in BSD form', () => {
 describe('compression', () => {
   const MODES = ['none', 'speed', 'balance', 'size', 'default'] as const;
 
-  function read(mode: string) {
-    const reader = new FatbinReader(mode, newBudget({ maxEntryBytes: 1 << 20, maxTotalBytes: 1 << 20 }));
-    reader.read(container(`kernels.${mode}.fatbin`), 'file', true);
+  function read(name: string) {
+    const reader = new FatbinReader(name, newBudget({ maxEntryBytes: 1 << 20, maxTotalBytes: 1 << 20 }));
+    reader.read(container(`${name}.fatbin`), 'file', true);
     expect(reader.diagnostics).toEqual([]);
     return reader.entries;
   }
@@ -129,12 +146,22 @@ describe('compression', () => {
     ['size', ['zstd', 'zstd', 'zstd', 'zstd']],
     ['default', ['none', 'zstd', 'none', 'zstd']],
   ])('%s compresses entries as %j', (mode, compression) => {
-    expect(read(mode).map((entry) => entry.compression)).toEqual(compression);
+    expect(read(`kernels.${mode}`).map((entry) => entry.compression)).toEqual(compression);
+  });
+
+  it('makes no difference to a text of several blocks', () => {
+    const [lz4, zstd] = ['large.speed', 'large.size'].map(read);
+    expect(lz4!.map(({ compression }) => compression)).toEqual(['lz4']);
+    expect(zstd!.map(({ compression }) => compression)).toEqual(['zstd']);
+    expect(lz4![0]!.bytes.length).toBeGreaterThan(1 << 17);
+    expect(lz4![0]!.bytes.equals(zstd![0]!.bytes)).toBe(true);
+    expect(entryNames(zstd![0]!.bytes.toString('latin1')).size).toBe(70);
   });
 
   it('makes no difference to text and machine code', () => {
     // A plain text is padded to eight bytes.
-    const plain = (mode: string) => read(mode).map(({ bytes }) => bytes.toString('latin1').replace(/\0{0,7}$/, ''));
+    const plain = (mode: string) =>
+      read(`kernels.${mode}`).map(({ bytes }) => bytes.toString('latin1').replace(/\0{0,7}$/, ''));
     for (const mode of MODES) expect(plain(mode), mode).toEqual(plain('none'));
   });
 });

@@ -218,13 +218,21 @@ describe('compressed entries', () => {
     });
   });
 
-  it('that end in the byte by which their end is told', () => {
-    for (const last of [0xa5, 0x5a, 0]) {
-      const text = Buffer.from(TEXT);
-      text[TEXT.length - 1] = last;
-      const payload = Buffer.concat([zstd.subarray(0, 9), text]);
-      const { product } = readContainer('input', fatbin(entry({ payload, flags: ZSTD, size: TEXT.length })));
-      expect(product.ptx.map((found) => found.text)).toEqual([text.toString('latin1').replace(/\0$/, '')]);
+  it('whose last zstd block leaves room in the frame', () => {
+    // A stored block, then a run of newlines.
+    const frame = Buffer.concat([
+      Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x60, 0, 1]),
+      Buffer.from([(TEXT.length << 3) & 255, TEXT.length >> 5, 0]),
+      TEXT,
+      Buffer.from([3 | ((0x1_00 << 3) & 255), 0x1_00 >> 5, 0, 0x0a]),
+    ]);
+    for (const [size, count] of [
+      [TEXT.length + 0x100, 1],
+      [TEXT.length + 0xff, 0],
+      [TEXT.length + 0x101, 0],
+    ] as const) {
+      const { product } = readContainer('input', fatbin(entry({ payload: frame, flags: ZSTD, size })));
+      expect(product.ptx).toHaveLength(count);
     }
   });
 
@@ -240,6 +248,7 @@ describe('cut files', () => {
     'kernels.size.fatbin',
     'kernels.speed.fatbin',
     'ptx-only.fatbin',
+    'large.size.fatbin',
     'kernels.sm_90.cubin',
     'kernels.o',
     'libkernels.a',
@@ -299,6 +308,7 @@ describe('changed files', () => {
     ['kernels.size.fatbin', 600],
     ['kernels.speed.fatbin', 500],
     ['kernels.none.fatbin', 200],
+    ['large.size.fatbin', 100],
     ['kernels.sm_90.cubin', 400],
     ['libkernels.so', 300],
     ['libkernels.a', 300],

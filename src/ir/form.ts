@@ -1,0 +1,15 @@
+/**
+ * What readers of programs need: the form, its graph algorithms, what its operations compute. Without the lowering, so that
+ * whoever only reads templates does not load the parser.
+ */
+export { accessOperands, targetsOf } from './builder.js';
+export { evaluateInteger, isIntegerOperation, toSigned } from './evaluate.js';
+export {
+  DominatorTree,
+  immediateDominators,
+  innermostLoops,
+  predecessorsOf,
+  reversePostorder,
+  type Successors,
+} from './graph.js';
+export * from './program.js';
