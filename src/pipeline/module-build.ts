@@ -29,7 +29,6 @@ export class ModuleBuild {
   readonly source: SourceText;
   readonly module: Module;
   readonly symbols: ModuleSymbols;
-  readonly description: TemplateModule;
   /** Kernels to build, in order of the text. */
   readonly kernels: readonly FunctionDeclaration[];
   /** Findings so far: the module's own, then those of each body when it was asked for. */
@@ -44,26 +43,27 @@ export class ModuleBuild {
     this.symbols = new ModuleSymbols(product, (node) => this.#body(node));
     const wanted = input.kernels && new Set(input.kernels);
     this.kernels = this.symbols.kernels.filter((node) => !wanted || wanted.has(node.name));
-    this.description = this.#describe();
   }
 
-  #describe(): TemplateModule {
-    const version = this.module.items.find((item) => item.kind === 'version');
-    const target = this.module.items.find((item) => item.kind === 'target');
-    const size = this.module.items.find((item) => item.kind === 'addressSize');
+  /** The module as it goes into the file; hashes the text. */
+  describe(): TemplateModule {
     return {
       hash: createHash('sha256').update(this.input.text, 'latin1').digest('hex'),
       source: this.input.name,
-      version: version ? `${version.major}.${version.minor}` : '',
-      target: target?.targets.join(', ') ?? '',
-      addressBits: size?.bits === 32 ? 32 : 64,
+      ...this.#head(),
       ...(this.input.image && { image: this.input.image }),
     };
   }
 
-  /** Whether the module's own text, outside the bodies, has errors. */
-  get hasErrors(): boolean {
-    return this.diagnostics.some((diagnostic) => diagnostic.severity === 'error');
+  #head(): Pick<TemplateModule, 'version' | 'target' | 'addressBits'> {
+    const version = this.module.items.find((item) => item.kind === 'version');
+    const target = this.module.items.find((item) => item.kind === 'target');
+    const size = this.module.items.find((item) => item.kind === 'addressSize');
+    return {
+      version: version ? `${version.major}.${version.minor}` : '',
+      target: target?.targets.join(', ') ?? '',
+      addressBits: size?.bits === 32 ? 32 : 64,
+    };
   }
 
   #report(diagnostics: readonly Diagnostic[]): void {
@@ -108,7 +108,7 @@ export class ModuleBuild {
       if (!error) throw new InternalError(`kernel ${node.name} has no program and no diagnostic`);
       return { name: node.name, source: this.input.name, code: error.code, message: error.message };
     }
-    const { version, target } = this.description;
+    const { version, target } = this.#head();
     return deriveTemplate(program, {
       module: moduleIndex,
       line: (offset) => this.source.line(offset) + this.input.lineOffset,

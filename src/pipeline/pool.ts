@@ -22,6 +22,9 @@ export interface PoolOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** Tasks worked on ahead of the results handed out: finished ones wait in memory. */
+const WINDOW = 64;
+
 /** A worker thread, with what became of it before anybody listened. */
 interface Hand {
   readonly worker: Worker;
@@ -114,7 +117,12 @@ async function* runOnThreads(
 ): AsyncGenerator<TaskResult> {
   const results = new Map<number, TaskResult>();
   const shared = new Map<number, SharedArrayBuffer>();
-  let next = 0;
+  const given = new Uint8Array(tasks.length);
+  /** First task that was not given to anybody, and how many results were handed out. */
+  let first = 0;
+  let handed = 0;
+  const left = new Map<number, number>();
+  for (const { module } of tasks) left.set(module, (left.get(module) ?? 0) + 1);
   let wake: () => void = () => {};
   let failure: unknown;
   const fail = (error: unknown): void => {
@@ -128,44 +136,62 @@ async function* runOnThreads(
       bytes = new SharedArrayBuffer(text.length);
       Buffer.from(bytes).write(text, 'latin1');
       shared.set(module, bytes);
-      // Tasks are given out in order: modules far behind are not asked for again.
-      for (const old of shared.keys()) if (old < module - hands.length) shared.delete(old);
     }
     return bytes;
   };
-  const start = (worker: Worker, held: { module: number; index: number }): void => {
-    if (next >= tasks.length) return;
-    const index = next++;
+  const seats = hands.map(({ worker }) => ({ worker, module: -1, index: -1, idle: true }));
+  /** The next task for a worker: of the module it has, else of one that nobody has, else any; not too far ahead. */
+  const pick = (own: number): number => {
+    while (first < tasks.length && given[first]) first++;
+    let free = -1;
+    let any = -1;
+    for (let index = first; index < Math.min(tasks.length, handed + WINDOW); index++) {
+      if (given[index]) continue;
+      const { module } = tasks[index]!;
+      if (module === own) return index;
+      if (any < 0) any = index;
+      if (free < 0 && seats.every((seat) => seat.module !== module)) free = index;
+    }
+    return free < 0 ? any : free;
+  };
+  const start = (seat: (typeof seats)[number]): void => {
+    const index = pick(seat.module);
+    seat.idle = index < 0;
+    if (seat.idle) return;
+    given[index] = 1;
     const task = tasks[index]!;
-    held.index = index;
-    if (held.module !== task.module) {
-      held.module = task.module;
+    seat.index = index;
+    if (seat.module !== task.module) {
+      seat.module = task.module;
       const { text: _text, ...input } = inputs[task.module]!;
       const request: WorkerRequest = { kind: 'module', module: task.module, input, bytes: bytesOf(task.module) };
-      worker.postMessage(request);
+      seat.worker.postMessage(request);
     }
     const request: WorkerRequest = { kind: 'task', task };
-    worker.postMessage(request);
+    seat.worker.postMessage(request);
+    const rest = left.get(task.module)! - 1;
+    left.set(task.module, rest);
+    if (rest === 0) shared.delete(task.module);
   };
   const abort = () => fail(options.signal?.reason);
   options.signal?.addEventListener('abort', abort);
   try {
-    for (const hand of hands) {
+    for (const [number, hand] of hands.entries()) {
+      const seat = seats[number]!;
       const { worker } = hand;
-      const held = { module: -1, index: -1 };
       const died = (): void => {
-        const task = tasks[held.index];
+        const task = tasks[seat.index];
         fail(workerFailure(hand.failure as NodeJS.ErrnoException, task && inputs[task.module]!.name));
       };
       worker.on('message', (result: TaskResult) => {
-        results.set(held.index, result);
-        start(worker, held);
+        results.set(seat.index, result);
+        start(seat);
         wake();
       });
       worker.on('error', died);
       worker.on('exit', died);
       if (hand.failure) died();
-      start(worker, held);
+      start(seat);
     }
     for (let index = 0; index < tasks.length; index++) {
       while (!results.has(index)) {
@@ -177,6 +203,8 @@ async function* runOnThreads(
       if (failure) throw failure;
       const result = results.get(index)!;
       results.delete(index);
+      handed = index + 1;
+      for (const seat of seats) if (seat.idle) start(seat);
       options.onProgress?.(index + 1, tasks.length);
       yield result;
     }

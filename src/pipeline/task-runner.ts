@@ -48,7 +48,7 @@ export class TaskRunner {
     this.#last.reported = build.diagnostics.length;
     return {
       task,
-      ...(task.share === 0 && { description: build.description }),
+      ...(task.share === 0 && { description: build.describe() }),
       kernels,
       missing,
       diagnostics,
