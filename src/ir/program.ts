@@ -106,6 +106,49 @@ export const FLOAT_OPERATIONS = [
   'floatConvert',
 ] as const;
 
+/** Operations of other than two operands. */
+const OPERAND_COUNTS: Readonly<Partial<Record<IntegerOperation | (typeof FLOAT_OPERATIONS)[number], number>>> = {
+  not: 1,
+  popCount: 1,
+  leadingZeros: 1,
+  bitReverse: 1,
+  truncate: 1,
+  zeroExtend: 1,
+  signExtend: 1,
+  funnelLeft: 3,
+  funnelRight: 3,
+  extractBitsSigned: 3,
+  extractBitsUnsigned: 3,
+  insertBits: 4,
+  permuteBytes: 3,
+  logic3: 4,
+  select: 3,
+  carry: 3,
+  floatFma: 3,
+  floatAbs: 1,
+  floatNegate: 1,
+  floatSquareRoot: 1,
+  floatReciprocal: 1,
+  floatReciprocalSquareRoot: 1,
+  floatSine: 1,
+  floatCosine: 1,
+  floatLog2: 1,
+  floatExp2: 1,
+  floatTanh: 1,
+  floatFromSigned: 1,
+  floatFromUnsigned: 1,
+  floatToSigned: 1,
+  floatToUnsigned: 1,
+  floatConvert: 1,
+};
+
+/** Number of operands of an integer or float operation; undefined for any other name. */
+export function operandCount(op: string): number | undefined {
+  const known =
+    (INTEGER_OPERATIONS as readonly string[]).includes(op) || (FLOAT_OPERATIONS as readonly string[]).includes(op);
+  return known ? (OPERAND_COUNTS[op as IntegerOperation] ?? 2) : undefined;
+}
+
 export type FloatOperation = (typeof FLOAT_OPERATIONS)[number];
 
 /** Values that differ from thread to thread or launch to launch, fixed during a thread's life unless said otherwise. */

@@ -49,7 +49,8 @@ function versionOffsets(text: string): number[] {
 function leadingComments(text: string, offset: number): number {
   let start = text.lastIndexOf('\n', offset - 1) + 1;
   while (start > 0) {
-    const before = text.lastIndexOf('\n', start - 2) + 1;
+    // An index below zero would be taken as zero.
+    const before = start < 2 ? 0 : text.lastIndexOf('\n', start - 2) + 1;
     const line = text.slice(before, start).trim();
     if (line !== '' && !line.startsWith('//')) break;
     start = before;

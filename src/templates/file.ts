@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
+import { operandCount, reversePostorder, SPECIAL_VALUES } from '../ir/form.js';
 import { endTargets, operandsOf } from './formula.js';
 import {
   type KernelTemplate,
@@ -21,6 +22,10 @@ export const TEMPLATE_SCHEMA = JSON.parse(
   readFileSync(new URL('../../schema/template.schema.json', import.meta.url), 'utf8'),
 ) as object;
 
+/** Widest value in bits, longest decimal constant of that width, and most elements of one access. */
+const MAX_WIDTH = 1024;
+const MAX_DIGITS = 309;
+const MAX_ELEMENTS = 1024;
 /** A file larger than this is refused: V8 cannot hold its text. */
 const MAX_BYTES = 512 * 1024 * 1024 - 1024;
 
@@ -106,27 +111,88 @@ export function readTemplateFile(path: string): TemplateFile {
   return parseTemplateFile(bytes.toString('utf8'), path);
 }
 
-/** The first index of a kernel that points nowhere, in words. */
+const isIndex = (index: unknown, limit: number): boolean =>
+  Number.isInteger(index) && (index as number) >= 0 && (index as number) < limit;
+const SPACES: ReadonlySet<unknown> = new Set([
+  'global',
+  'generic',
+  'constant',
+  'shared',
+  'local',
+  'parameter',
+  'runtime',
+]);
+
+/** What is wrong with one value, in words. */
+function findBadValue(kernel: KernelTemplate, id: number): string | undefined {
+  const { values, blocks, objects, functions } = kernel;
+  const value = values[id]!;
+  const [op, width, ...rest] = value;
+  const wrong = (what: string) => `value ${id} (${op}) ${what}`;
+  if (width < 1 || width > MAX_WIDTH) return wrong(`has a width of ${width}`);
+  if (op === 'phi') {
+    if (rest.length === 0 || rest.length % 2 === 1) return wrong('is not made of pairs');
+    for (const [index, part] of rest.entries()) {
+      if (!isIndex(part, index % 2 === 0 ? blocks.length : values.length))
+        return wrong(`uses ${part}, which is not there`);
+    }
+    return undefined;
+  }
+  const limits: Readonly<Record<string, number>> = {
+    parameter: Number.MAX_SAFE_INTEGER,
+    parameterAddress: Number.MAX_SAFE_INTEGER,
+    objectAddress: objects.length,
+    functionAddress: functions.length,
+  };
+  const limit = limits[op];
+  if (limit !== undefined) {
+    return rest.length === 1 && isIndex(rest[0], limit) ? undefined : wrong(`names ${rest[0]}, which is not there`);
+  }
+  switch (op) {
+    case 'constant':
+      return typeof rest[0] === 'string' && rest[0].length <= MAX_DIGITS && /^\d+$/.test(rest[0])
+        ? undefined
+        : wrong('is malformed');
+    case 'special':
+      return (SPECIAL_VALUES as readonly unknown[]).includes(rest[0]) ? undefined : wrong(`names ${rest[0]}`);
+    case 'opaque':
+      return typeof rest[0] === 'string' ? undefined : wrong('gives no reason');
+    case 'undefined':
+      return undefined;
+    case 'toGeneric':
+    case 'fromGeneric':
+    case 'isSpace':
+    case 'load':
+      if (!SPACES.has(rest[0])) return wrong(`names the space ${rest[0]}`);
+      break;
+    case 'element':
+      if (!isIndex(rest[1], MAX_ELEMENTS)) return wrong(`takes element ${rest[1]}`);
+      break;
+    case 'exchange':
+      if (rest.length !== 1) return wrong(`has ${rest.length} operands`);
+      break;
+    default: {
+      const count = operandCount(op);
+      if (count === undefined) return wrong('is not known');
+      const operands = typeof rest.at(-1) === 'object' ? rest.slice(0, -1) : rest;
+      if (operands.length !== count) return wrong(`has ${operands.length} operands`);
+      if (operands.some((operand) => typeof operand !== 'number')) return wrong('has an operand that is no value');
+    }
+  }
+  for (const operand of operandsOf(value)) {
+    if (!isIndex(operand, values.length)) return wrong(`uses value ${operand}, which is not there`);
+    if (operand >= id) return wrong(`uses value ${operand} before it is made`);
+  }
+  return undefined;
+}
+
+/** The first thing in a kernel that does not hold together, in words. */
 function findBadReference(kernel: KernelTemplate, modules: number): string | undefined {
   const { values, blocks } = kernel;
-  const isIndex = (index: unknown, limit: number) =>
-    Number.isInteger(index) && (index as number) >= 0 && (index as number) < limit;
   if (!isIndex(kernel.module, modules)) return `module ${kernel.module} is not there`;
-  for (const [id, value] of values.entries()) {
-    const [op] = value;
-    for (const operand of operandsOf(value)) {
-      if (!isIndex(operand, values.length)) return `value ${id} uses value ${operand}, which is not there`;
-      if (op !== 'phi' && (operand as number) >= id) return `value ${id} uses value ${operand} before it is made`;
-    }
-    if (op === 'phi') {
-      const pairs = value.slice(2);
-      if (pairs.length % 2 === 1 || pairs.some((p, i) => i % 2 === 0 && !isIndex(p, blocks.length))) {
-        return `value ${id} is a malformed phi`;
-      }
-    }
-    if (op === 'constant' && !/^\d+$/.test(String(value[2]))) return `value ${id} is a malformed constant`;
-    if (op === 'objectAddress' && !isIndex(value[2], kernel.objects.length)) return `value ${id} names no object`;
-    if (op === 'functionAddress' && !isIndex(value[2], kernel.functions.length)) return `value ${id} names no function`;
+  for (const id of values.keys()) {
+    const wrong = findBadValue(kernel, id);
+    if (wrong) return wrong;
   }
   let before = 0;
   for (const [index, block] of blocks.entries()) {
@@ -134,6 +200,11 @@ function findBadReference(kernel: KernelTemplate, modules: number): string | und
     before = block.first;
     for (const target of endTargets(block.end)) {
       if (!isIndex(target, blocks.length)) return `block ${index} leads to block ${target}, which is not there`;
+      if (target === 0) return `block ${index} leads to the entry`;
+    }
+    const parts = { jump: 2, branch: 4, switch: 3, exit: 1 }[block.end[0]];
+    if (block.end[0] === 'switch' ? block.end.length < parts : block.end.length !== parts) {
+      return `block ${index} has a malformed end`;
     }
     const used = block.end[0] === 'branch' || block.end[0] === 'switch' ? block.end[1] : 0;
     if (block.end[0] !== 'exit' && block.end[0] !== 'jump' && !isIndex(used, values.length)) {
@@ -141,6 +212,13 @@ function findBadReference(kernel: KernelTemplate, modules: number): string | und
     }
   }
   if (blocks[0]?.first !== 0) return 'the first block does not start at value 0';
+  const reached = new Set(
+    reversePostorder(
+      blocks.map((block) => endTargets(block.end)),
+      0,
+    ),
+  );
+  for (const index of blocks.keys()) if (!reached.has(index)) return `block ${index} is never reached`;
   for (const site of [...kernel.writes, ...kernel.reads]) {
     if (!isIndex(site.block, blocks.length))
       return `site at line ${site.line} is in block ${site.block}, which is not there`;

@@ -160,18 +160,23 @@ describe('reading', () => {
   });
 
   it.each<[string, (kernel: Draft) => unknown, RegExp]>([
-    ['an operand that is not there', (k) => k.values.push(['add', 64, 0, 9999]), /value \d+ uses value 9999/],
-    ['an operand made later', (k) => (k.values[1] = ['not', 64, 3]), /value 1 uses value 3 before/],
+    ['an operand that is not there', (k) => k.values.push(['add', 64, 0, 9999]), /value \d+ \(add\) uses value 9999/],
+    ['an operand made later', (k) => (k.values[1] = ['not', 64, 3]), /value 1 \(not\) uses value 3 before/],
     ['a negative operand', (k) => k.values.push(['not', 64, -1]), /-1|kernels\/0\/values/],
-    ['a constant that is none', (k) => k.values.push(['constant', 64, 'many']), /malformed constant|values/],
-    ['a phi of odd length', (k) => k.values.push(['phi', 64, 0]), /malformed phi|values/],
+    ['a constant that is none', (k) => k.values.push(['constant', 64, 'many']), /\(constant\) is malformed/],
+    ['a phi of odd length', (k) => k.values.push(['phi', 64, 0]), /\(phi\) is not made of pairs/],
     ['a jump to nowhere', (k) => (k.blocks[0]!.end = ['jump', 77]), /block 0 leads to block 77/],
-    ['a branch on nothing', (k) => (k.blocks[0]!.end = ['branch', 777, 0, 1]), /block 0 branches/],
+    ['a jump to the entry', (k) => (k.blocks[0]!.end = ['jump', 0]), /leads to the entry/],
+    ['a block that is never reached', (k) => (k.blocks[0]!.end = ['exit']), /never reached/],
+    ['an operation that is not known', (k) => k.values.push(['frobnicate', 64, 0]), /\(frobnicate\) is not known/],
+    ['too few operands', (k) => k.values.push(['add', 64, 0]), /\(add\) has 1 operands/],
+    ['an operand that is an object', (k) => k.values.push(['mul', 64, {}, 1]), /\(mul\) has an operand/],
+    ['a branch on nothing', (k) => (k.blocks[0]!.end = ['branch', 777, 1, 1]), /block 0 branches/],
     ['a first block that starts late', (k) => (k.blocks[0]!.first = 1), /starts? at/],
     ['a site in a block that is not there', (k) => (k.writes[0]!['block'] = 99), /block 99/],
     ['a site at a value that is not there', (k) => (k.writes[0]!['address'] = 4242), /value 4242/],
     ['a module that is not there', (k) => (k['module'] = 3), /module 3/],
-    ['an object that is not there', (k) => k.values.push(['objectAddress', 64, 5]), /names no object/],
+    ['an object that is not there', (k) => k.values.push(['objectAddress', 64, 5]), /\(objectAddress\) names 5/],
   ])('refuses %s', (_, change, expected) => {
     const { code, message } = refusal(altered(change));
     expect(code).toBe('GCR4009');
@@ -215,8 +220,7 @@ describe('reading', () => {
     );
   });
 
-  // Not yet so: operands that are missing or no numbers are not refused (findBadReference).
-  it.skip('takes only what can be used without a check', () => {
+  it('takes only what can be used without a check', () => {
     let taken = 0;
     fc.assert(
       fc.property(fc.nat(), junk, (index, value) => {
@@ -234,7 +238,7 @@ describe('reading', () => {
       }),
       RUNS,
     );
-    expect(taken).toBeGreaterThan(300);
+    expect(taken).toBeGreaterThan(80);
   });
 
   it('says which file cannot be read', () => {

@@ -218,6 +218,7 @@ export class Frame {
         break;
       case 'vector': {
         const part = width / operand.elements.length;
+        if (!Number.isInteger(part)) break;
         return this.#pack(operand.elements.map((element) => this.use(view, element, part)));
       }
       case 'binary': {
@@ -426,6 +427,7 @@ export class Frame {
       }
       case 'vector': {
         const part = this.builder.width(value) / operand.elements.length;
+        if (!Number.isInteger(part)) return this.defineOpaque(view, operand, 'GCR3008');
         operand.elements.forEach((element, index) => {
           const shifted =
             index === 0
@@ -457,8 +459,12 @@ export class Frame {
   }
 
   /** Makes every register that an operand names unknown. */
-  defineOpaque(view: View, operand: Operand, reason: 'GCR3001' | 'GCR3008' | 'GCR4008' | 'GCR4011' | 'GCR4015'): void {
-    switch (operand.kind) {
+  defineOpaque(
+    view: View,
+    operand: Operand | undefined,
+    reason: 'GCR3001' | 'GCR3008' | 'GCR4008' | 'GCR4011' | 'GCR4015',
+  ): void {
+    switch (operand?.kind) {
       case 'name':
       case 'component':
       case 'element': {

@@ -18,6 +18,9 @@ import { lowerInteger } from './integer.js';
 import { lowerMemory } from './memory.js';
 import type { ModuleSymbols } from './module-symbols.js';
 
+/** Largest size of a launch in one dimension (CUDA programming guide, compute capabilities). */
+const MAX_EXTENT = 2n ** 31n - 1n;
+
 /** Limits of one kernel; beyond them calls are not expanded any further. */
 export interface LoweringLimits {
   /** Values in a program before calls stop being expanded. */
@@ -231,6 +234,8 @@ function launchBounds(kernel: FunctionDeclaration): LaunchBounds {
     const values = directive.arguments.map((argument) =>
       argument.kind === 'string' ? undefined : constantValue(argument),
     );
+    // A promise that makes no sense is none.
+    if (values.some((value) => value === undefined || value < 1n || value > MAX_EXTENT)) return undefined;
     const at = (index: number) => Number(values[index] ?? 1n);
     return [at(0), at(1), at(2)];
   };

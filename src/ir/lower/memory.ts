@@ -160,7 +160,7 @@ class MemoryLowering {
     const destination = this.#operands[0];
     const address = frame.address(view, this.#operands[1]);
     const space = this.#space();
-    if (!type) return frame.defineOpaque(view, destination!, 'GCR3008');
+    if (!type) return frame.defineOpaque(view, destination, 'GCR3008');
     const elements = view.m.vector;
     const signed = type.as === 'signed';
     const parts: ValueId[] = [];
@@ -277,7 +277,7 @@ class MemoryLowering {
     const { frame, view } = this;
     const { builder } = frame;
     const type = view.m.types[0];
-    if (!type) return frame.defineOpaque(view, this.#operands[0]!, 'GCR3008');
+    if (!type) return frame.defineOpaque(view, this.#operands[0], 'GCR3008');
     const elements = view.m.vector;
     const address = frame.address(view, this.#operands[1]).value;
     const atomic = this.#function();
@@ -336,7 +336,7 @@ class MemoryLowering {
       if (reads) this.#read(index, 'matrixLoad', this.#space(), details);
       else this.#write(index, 'matrixStore', this.#space(), details);
     }
-    if (reads) frame.defineOpaque(view, this.#operands[0]!, 'GCR4008');
+    if (reads) frame.defineOpaque(view, this.#operands[0], 'GCR4008');
   }
 
   #object(reads: ReadKind, form: InstructionForm): void {

@@ -37,10 +37,11 @@ function elementCount(dimensions: readonly (Expression | null)[], initializer: I
   let count = 1;
   for (const dimension of dimensions) {
     const length = dimension ? constantValue(dimension) : undefined;
-    if (length !== undefined) count *= Number(length);
+    if (length !== undefined) count *= Math.max(0, Number(length));
     else count *= initializer?.kind === 'initializerList' ? initializer.elements.length : 0;
   }
-  return count;
+  // No memory is larger; sums of sizes stay exact.
+  return Math.min(count, 2 ** 48);
 }
 
 /** Bytes of one element: the type's width, times the vector. */
@@ -165,7 +166,7 @@ export class ModuleSymbols {
       let offset = 0;
       layout = node.parameters.map((parameter) => {
         const size = parameterSize(parameter);
-        const align = parameter.align ?? elementBytes(parameter.type, parameter.vector);
+        const align = Math.max(1, parameter.align ?? elementBytes(parameter.type, parameter.vector));
         offset = Math.ceil(offset / align) * align;
         const placed: KernelParameter = {
           name: parameter.name,
