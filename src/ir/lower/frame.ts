@@ -218,7 +218,7 @@ export class Frame {
         break;
       case 'vector': {
         const part = width / operand.elements.length;
-        if (!Number.isInteger(part)) break;
+        if (!Number.isInteger(part)) return builder.opaque(width, 'GCR3008');
         return this.#pack(operand.elements.map((element) => this.use(view, element, part)));
       }
       case 'binary': {
