@@ -19,6 +19,8 @@ const MAX_CONTAINER = 2 ** 31 - 1;
 /** Bytes looked at to tell a file's kind. */
 const HEAD = 4096;
 const MAX_DEPTH = 64;
+/** Modules of one text. */
+const MAX_BLOCKS = 10_000;
 
 class Collector {
   readonly sources: PtxSource[] = [];
@@ -195,7 +197,13 @@ class Collector {
   }
 
   text(name: string, text: string, origin: SourceOrigin, kernels?: readonly string[]): void {
-    let blocks = splitVersions(text).map((block, index, all) => ({
+    const found = splitVersions(text);
+    if (found.length > MAX_BLOCKS) {
+      const message = `text has ${found.length} .version blocks, more than ${MAX_BLOCKS}`;
+      this.report('GCR1009', name, message, 'cut it into several files');
+      return;
+    }
+    let blocks = found.map((block, index, all) => ({
       ...block,
       name: all.length > 1 ? `${name}[${index}]` : name,
     }));

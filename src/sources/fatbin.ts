@@ -101,7 +101,10 @@ export class FatbinReader {
       const fatbin = this.fatbins++;
       const fits = headerBytes >= HEADER_BYTES && size !== undefined && start + size <= bytes.length;
       if (!fits) {
-        this.#report('GCR1005', `${where}: fatbin ${fatbin} says it has ${size} bytes, but the bytes end before`);
+        this.#report(
+          'GCR1005',
+          `${where}: fatbin ${fatbin} says it has ${size ?? 'more than 2^53'} bytes, but the bytes end before`,
+        );
       }
       // What is there is still read. Entries end where they end, whatever the header says; nothing is read twice.
       const from = Math.min(headerBytes >= HEADER_BYTES ? start : at + HEADER_BYTES, bytes.length);
