@@ -10,6 +10,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 
 const ROUNDS = 3;
@@ -68,6 +69,7 @@ async function main() {
   console.log(`\nlinear: ${large / small} times the input takes ${growth.toFixed(2)} times as long`);
   console.log(`two workers: ${(times.get(`${large}:1`) / times.get(`${large}:2`)).toFixed(2)} times as fast as one`);
   await machineLimit(text, times);
+  await stages(text);
   ptxas(text);
 }
 
@@ -83,6 +85,58 @@ async function machineLimit(text, times) {
     `limit: two builds of one worker at once get ${((2 * times.get(`${copies}:1`)) / seconds).toFixed(2)} times as much done as one`,
   );
   rmSync(file);
+}
+
+/** Where the time goes: the stages one after the other in this thread, warmed up, and the share of garbage collection. */
+async function stages(text) {
+  const { ModuleBuild } = await import('../dist/pipeline/module-build.js');
+  const { parseBody } = await import('../dist/ptx/index.js');
+  let collected = 0;
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) collected += entry.duration;
+  });
+  const time = (action) => {
+    const start = performance.now();
+    action();
+    return performance.now() - start;
+  };
+  const best = { parse: Infinity, lower: Infinity, build: Infinity, json: Infinity };
+  observer.observe({ entryTypes: ['gc'] });
+  const start = performance.now();
+  for (let round = 0; round < 4; round++) {
+    let module;
+    const head = time(() => {
+      module = new ModuleBuild({ name: 'bench', text, lineOffset: 0 });
+    });
+    const parse = time(() => {
+      for (const item of module.module.items) if (item.bodySpan !== undefined) parseBody(text, item);
+    });
+    const lower = time(() => {
+      for (const node of module.kernels) module.lower(node);
+    });
+    const built = [];
+    const all = time(() => {
+      for (const node of module.kernels) built.push(module.build(node, 0));
+    });
+    best.parse = Math.min(best.parse, head + parse);
+    best.lower = Math.min(best.lower, lower - parse);
+    best.build = Math.min(best.build, all - lower);
+    best.json = Math.min(
+      best.json,
+      time(() => {
+        for (const template of built) JSON.stringify(template);
+      }),
+    );
+  }
+  const elapsed = performance.now() - start;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  observer.disconnect();
+  const names = { parse: 'parsing', lower: 'lowering', build: 'deriving', json: 'JSON' };
+  const total = Object.values(best).reduce((sum, value) => sum + value, 0);
+  const parts = Object.entries(best).map(
+    ([key, value]) => `${names[key]} ${value.toFixed(0)} ms (${((100 * value) / total).toFixed(0)} %)`,
+  );
+  console.log(`stages of one copy: ${parts.join(', ')}; ${((100 * collected) / elapsed).toFixed(0)} % is garbage collection`);
 }
 
 function mb(bytes) {
