@@ -136,7 +136,9 @@ async function stages(text) {
   const parts = Object.entries(best).map(
     ([key, value]) => `${names[key]} ${value.toFixed(0)} ms (${((100 * value) / total).toFixed(0)} %)`,
   );
-  console.log(`stages of one copy: ${parts.join(', ')}; ${((100 * collected) / elapsed).toFixed(0)} % is garbage collection`);
+  console.log(
+    `stages of one copy: ${parts.join(', ')}; ${((100 * collected) / elapsed).toFixed(0)} % is garbage collection`,
+  );
 }
 
 function mb(bytes) {
