@@ -58,6 +58,7 @@ export const CODES = {
   // --- 5xxx: shadow execution (src/shadow) ---
   GCR5001: 'launch record is not valid',
   GCR5002: 'launch has too many threads to execute one by one',
+  GCR5003: 'rows of a matrix are not aligned',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

@@ -46,7 +46,10 @@ export interface ConcreteOptions {
 }
 
 export interface ConcreteResult {
-  /** `exact`: `ranges` is precisely what the launch's write sites touch. Otherwise ranges are incomplete. */
+  /**
+   * `exact`: `ranges` is precisely what the launch's write sites touch. `bounded` with GCR5003 alone: a superset. Otherwise
+   * ranges are incomplete.
+   */
   readonly verdict: Verdict;
   readonly ranges: readonly AddressRange[];
   readonly reasons: readonly Reason[];
@@ -55,6 +58,8 @@ export interface ConcreteResult {
 const MAX_THREADS = 1 << 16;
 const MAX_STEPS = 1_000_000;
 const WARP = 32;
+/** Rows of a matrix fragment start at multiples of this many bytes. */
+const ROW_ALIGNMENT = 16n;
 
 /** Thrown inside only: a thread's way is not known. */
 class Undecided extends Error {
@@ -66,6 +71,8 @@ class Undecided extends Error {
 class Execution {
   readonly collector = new RangeCollector();
   readonly unresolved = new Set<Site>();
+  /** Sites of which a superset was collected. */
+  readonly rounded = new Set<Site>();
   readonly #sites: Site[][];
   readonly #ends: number[];
   readonly #parameters: DataView;
@@ -206,6 +213,12 @@ class Execution {
       this.unresolved.add(site);
       return;
     }
+    if (stride % ROW_ALIGNMENT !== 0n) {
+      // Not allowed (PTX ISA 9.7.14.4.4), and hardware rounds such strides down: the hull holds whatever it makes of it.
+      this.collector.add(address, BigInt(site.rows.count - 1) * stride + bytes);
+      this.rounded.add(site);
+      return;
+    }
     for (let row = 0; row < site.rows.count; row++) this.collector.add(address + BigInt(row) * stride, bytes);
   }
 }
@@ -311,6 +324,11 @@ export function executeConcretely(
       const message = 'needs a value the launch record does not have (the place of a variable?)';
       reasons.push({ code: 'GCR4008', message, line: site.line, instruction: site.instruction });
     }
+  }
+  for (const site of execution.rounded) {
+    verdict = worseVerdict(verdict, 'bounded');
+    const message = `stride is no multiple of ${ROW_ALIGNMENT} bytes`;
+    reasons.push({ code: 'GCR5003', message, line: site.line, instruction: site.instruction });
   }
   return { verdict, ranges: execution.collector.ranges(), reasons };
 }
