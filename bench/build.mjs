@@ -12,19 +12,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { benchmarkInput } from './input.mjs';
 
 const ROUNDS = 3;
 const COPIES = [1, 2, 4, 8, 20];
 const CLI = fileURLToPath(new URL('../bin/gcr-templates.js', import.meta.url));
-
-const CUB = `#include <cub/cub.cuh>
-#define SORT(name, K, V) void name(void* t, size_t& n, K* a, K* b, V* c, V* d, int m) { \\
-  cub::DeviceRadixSort::SortPairs(t, n, a, b, c, d, m); \\
-  cub::DeviceScan::InclusiveSum(t, n, a, b, m); cub::DeviceReduce::Sum(t, n, a, b, m); \\
-  cub::DeviceRadixSort::SortPairsDescending(t, n, a, b, c, d, m); }
-SORT(s1, unsigned, unsigned) SORT(s2, unsigned long long, unsigned) SORT(s3, float, double)
-SORT(s4, double, unsigned long long) SORT(s5, unsigned char, unsigned short) SORT(s6, int, long long)
-`;
 
 const folder = mkdtempSync(join(tmpdir(), 'gcr-bench-'));
 try {
@@ -34,7 +26,13 @@ try {
 }
 
 async function main() {
-  const { text, origin } = input();
+  const input = benchmarkInput(process.argv[2], folder);
+  if (!input) {
+    console.error('nvcc is not installed: give a large PTX file');
+    process.exitCode = 64;
+    return;
+  }
+  const { text, origin } = input;
   console.log(`module: ${origin}, ${mb(text.length)}\n`);
   console.log('copies      input   jobs   best time        rate   peak memory   template file');
   const times = new Map();
@@ -189,16 +187,4 @@ function ptxas(text) {
       `${what.padEnd(21)} ${seconds.toFixed(2).padStart(8)} s ${(text.length / 1e6 / seconds).toFixed(2).padStart(8)} MB/s`,
     );
   }
-}
-
-function input() {
-  const given = process.argv[2];
-  if (given !== undefined) return { text: readFileSync(given, 'latin1'), origin: given };
-  const source = join(folder, 'cub.cu');
-  const target = join(folder, 'cub.ptx');
-  writeFileSync(source, CUB);
-  const run = spawnSync('nvcc', ['-std=c++17', '-arch=sm_90', '-lineinfo', '-ptx', source, '-o', target]);
-  if (!run.error && run.status === 0) return { text: readFileSync(target, 'latin1'), origin: 'CUB from nvcc' };
-  console.error('nvcc is not installed: give a large PTX file');
-  process.exit(64);
 }

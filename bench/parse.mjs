@@ -3,7 +3,7 @@
  * How fast PTX is parsed, stage by stage, beside ptxas on the same file in the same run:
  * `node --expose-gc bench/parse.mjs [FILE.ptx]`. Runs on the built `dist`.
  *
- * Without a file, nvcc compiles radix sorts of CUB to some 5 MB of PTX; without nvcc, the fixtures are repeated. ptxas gets
+ * Without a file, nvcc compiles algorithms of CUB to some 8 MB of PTX; without nvcc, the fixtures are repeated. ptxas gets
  * a copy with a syntax error at the end: it parses everything, then stops.
  */
 import { spawnSync } from 'node:child_process';
@@ -13,16 +13,9 @@ import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { outline, parse, parseBody } from '../dist/ptx/index.js';
 import { tokenize } from '../dist/ptx/tokens.js';
+import { benchmarkInput } from './input.mjs';
 
 const ROUNDS = 7;
-
-const CUB_SORTS = `#include <cub/cub.cuh>
-#define SORT(name, K, V) void name(void* t, size_t& n, K* a, K* b, V* c, V* d, int m) { \\
-  cub::DeviceRadixSort::SortPairs(t, n, a, b, c, d, m); \\
-  cub::DeviceRadixSort::SortPairsDescending(t, n, a, b, c, d, m); }
-SORT(s1, unsigned, unsigned) SORT(s2, unsigned long long, unsigned) SORT(s3, float, double)
-SORT(s4, double, unsigned long long) SORT(s5, unsigned char, unsigned short) SORT(s6, int, long long)
-`;
 
 const folder = mkdtempSync(join(tmpdir(), 'gcr-bench-'));
 try {
@@ -121,14 +114,8 @@ function ptxas(text, megabytes) {
 }
 
 function input() {
-  const given = process.argv[2];
-  if (given !== undefined) return { text: readFileSync(given, 'latin1'), origin: given };
-  const source = join(folder, 'sorts.cu');
-  const target = join(folder, 'sorts.ptx');
-  writeFileSync(source, CUB_SORTS);
-  const run = spawnSync('nvcc', ['-std=c++17', '-arch=sm_90', '-lineinfo', '-ptx', source, '-o', target]);
-  if (!run.error && run.status === 0)
-    return { text: readFileSync(target, 'latin1'), origin: 'CUB radix sorts from nvcc' };
+  const compiled = benchmarkInput(process.argv[2], folder);
+  if (compiled) return compiled;
   const fixtures = new URL('../fixtures/ptx/', import.meta.url).pathname;
   const texts = readdirSync(fixtures, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ptx') && !name.startsWith('invalid'))

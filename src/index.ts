@@ -14,6 +14,7 @@ export {
 export {
   type BuildOptions,
   type BuildSummary,
+  type BuiltTemplates,
   buildTemplates,
   buildTemplatesFromText,
   buildTemplatesTo,

@@ -76,6 +76,11 @@ export const INTEGER_OPERATIONS = [
   'carry',
 ] as const;
 
+/** Orderings of two integers, width 1. */
+export const ORDER_OPERATIONS = ['lessSigned', 'lessEqualSigned', 'lessUnsigned', 'lessEqualUnsigned'] as const;
+/** Comparisons of two integers, width 1. */
+export const COMPARISON_OPERATIONS = ['equal', 'notEqual', ...ORDER_OPERATIONS] as const;
+
 export type IntegerOperation = (typeof INTEGER_OPERATIONS)[number];
 
 /** Floating-point operations on IEEE bits; `mode` of the instruction refines them. */

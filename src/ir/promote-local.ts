@@ -9,7 +9,14 @@
  * taken to be disjoint, as the assembler takes them: a store through a pointer into one never reaches another.
  */
 import type { DiagnosticCode } from '../diagnostics/index.js';
-import type { Access, BlockId, MemoryObject, Operation, ValueId } from './program.js';
+import {
+  type Access,
+  type BlockId,
+  COMPARISON_OPERATIONS,
+  type MemoryObject,
+  type Operation,
+  type ValueId,
+} from './program.js';
 
 /** The unfinished program, as the builder holds it. */
 export interface DraftProgram {
@@ -59,15 +66,7 @@ const MAX_PHIS = 200_000;
 /** In place of a value: the slot holds something that is not known. */
 const FORGOTTEN = -1;
 
-const COMPARISONS: ReadonlySet<string> = new Set([
-  'equal',
-  'notEqual',
-  'lessSigned',
-  'lessEqualSigned',
-  'lessUnsigned',
-  'lessEqualUnsigned',
-  'isSpace',
-]);
+const COMPARISONS: ReadonlySet<string> = new Set([...COMPARISON_OPERATIONS, 'isSpace']);
 
 /** Rounds: a pointer kept in a slot becomes known in one round and what it points to in the next. */
 const MAX_ROUNDS = 4;

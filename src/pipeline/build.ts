@@ -181,19 +181,19 @@ async function build(
   };
 }
 
+/** Templates with what was found on the way. */
+export interface BuiltTemplates {
+  readonly product: TemplateFile;
+  readonly summary: BuildSummary;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
 /**
  * Builds the templates of everything that `inputs` name (files, globs, folders, `-`).
  *
  * @returns the templates with diagnostics; bad inputs are error diagnostics, and everything else is still built
  */
-export async function buildTemplates(
-  inputs: readonly string[],
-  options: BuildOptions = {},
-): Promise<{
-  readonly product: TemplateFile;
-  readonly summary: BuildSummary;
-  readonly diagnostics: readonly Diagnostic[];
-}> {
+export async function buildTemplates(inputs: readonly string[], options: BuildOptions = {}): Promise<BuiltTemplates> {
   const kernels: KernelTemplate[] = [];
   const outcome = await run(inputs, options, (kernel) => {
     kernels.push(JSON.parse(kernel.json) as KernelTemplate);
@@ -206,7 +206,9 @@ export async function buildTemplates(
  * get bytes, so a character above U+00FF stands there as its UTF-8 bytes.
  */
 function plainText(text: string): string {
-  const plain = text.replace(/^\uFEFF/, '').replace(/\0+$/, '');
+  let end = text.length;
+  while (end > 0 && text.charCodeAt(end - 1) === 0) end--;
+  const plain = text.slice(text.startsWith('\uFEFF') ? 1 : 0, end);
   return /[^\x00-\xff]/.test(plain) ? Buffer.from(plain, 'utf8').toString('latin1') : plain;
 }
 
@@ -215,11 +217,7 @@ export async function buildTemplatesFromText(
   text: string,
   name = '<text>',
   options: BuildOptions = {},
-): Promise<{
-  readonly product: TemplateFile;
-  readonly summary: BuildSummary;
-  readonly diagnostics: readonly Diagnostic[];
-}> {
+): Promise<BuiltTemplates> {
   const kernels: KernelTemplate[] = [];
   const blocks = splitVersions(plainText(text));
   const sources = blocks.map((block, index): PtxSource => {

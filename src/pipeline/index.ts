@@ -1,6 +1,7 @@
 export {
   type BuildOptions,
   type BuildSummary,
+  type BuiltTemplates,
   buildTemplates,
   buildTemplatesFromText,
   buildTemplatesTo,

@@ -7,7 +7,7 @@
  * claimed only for a form in which exactly that pointer has coefficient one: differences of pointers cancel, so a
  * compiler's `p + (q - p)` is seen as `q`. The transfer function is monotone and unknown operations map to the top.
  */
-import type { KernelProgram, Value, ValueId } from '../ir/form.js';
+import { COMPARISON_OPERATIONS, type KernelProgram, ORDER_OPERATIONS, type Value, type ValueId } from '../ir/form.js';
 import type { ControlDependence } from './control.js';
 
 /** 0: exact. 1: one of a bounded set. 2: depends on the content of memory, or is not modelled. */
@@ -155,15 +155,11 @@ const BOUNDED_BITS = 16;
 /** Constant masks, lengths and divisors below this bound a value. */
 const BOUNDING_CONSTANT = 1n << 31n;
 
-const ORDER: ReadonlySet<string> = new Set(['lessSigned', 'lessEqualSigned', 'lessUnsigned', 'lessEqualUnsigned']);
+const ORDER: ReadonlySet<string> = new Set(ORDER_OPERATIONS);
 
-const COMPARISONS: ReadonlySet<string> = new Set([
-  'equal',
-  'notEqual',
-  'lessSigned',
-  'lessEqualSigned',
-  'lessUnsigned',
-  'lessEqualUnsigned',
+/** Operations whose results are few, whatever goes in. */
+const FEW_RESULTS: ReadonlySet<string> = new Set([
+  ...COMPARISON_OPERATIONS,
   'carry',
   'isSpace',
   'floatCompare',
@@ -442,7 +438,7 @@ export class Classification {
     const merged = scramble(args);
     if (value.mode?.approximate) return single(NO_ROOTS, 2, id);
     if (merged.precision < 2) return merged;
-    if (COMPARISONS.has(value.op) || this.#bounds(value, args)) return single(NO_ROOTS, 1, merged.cause);
+    if (FEW_RESULTS.has(value.op) || this.#bounds(value, args)) return single(NO_ROOTS, 1, merged.cause);
     return merged;
   }
 
