@@ -6,6 +6,7 @@ import { decompress as decompressZstd } from 'fzstd';
 import type { Diagnostic, DiagnosticCode } from '../diagnostics/index.js';
 import { u16, u32, u64 } from './bytes.js';
 import { decompressLz4 } from './lz4.js';
+import { withinTime } from './time-limit.js';
 
 export const FATBIN_MAGIC = 0xba55ed50;
 const HEADER_BYTES = 16;
@@ -190,6 +191,10 @@ function decompress(compression: 'lz4' | 'zstd', input: Buffer, size: number): B
   return compression === 'lz4' ? decompressLz4(input, size) : decompressFrame(input, size);
 }
 
+/** A frame made for it keeps the library busy for minutes: it gets this long, and longer the more it says it holds. */
+const ZSTD_MS = 2000;
+const ZSTD_BYTES_PER_MS = 10_000;
+
 const ZSTD_MAGIC = 0xfd2fb528;
 const EMPTY_LAST_BLOCK = Buffer.from([1, 0, 0]);
 const BLOCK_RLE = 1;
@@ -233,7 +238,7 @@ function decompressFrame(input: Buffer, size: number): Buffer | undefined {
     [Symbol.toPrimitive]: { value: () => 0 },
   });
   try {
-    decompressZstd(frame, output);
+    withinTime(() => decompressZstd(frame, output), ZSTD_MS + size / ZSTD_BYTES_PER_MS);
   } catch {
     return undefined;
   }
