@@ -35,7 +35,9 @@ const GEOMETRIES = [
   ],
 ];
 const NUMBERS = [1, 2, 3, 5, 8, 16, 31, 33, 64, 100, 257, 130];
-const LAUNCHES = 4;
+/** Launches of each kernel, and where the random numbers start: for longer campaigns than the recorded one. */
+const LAUNCHES = Number(process.env['GCR_LAUNCHES'] ?? 4);
+const SEED = Number(process.env['GCR_SEED'] ?? 12345);
 const MAX_RANGES = 400;
 /** Kernels that cannot be launched like this: what memory holds leads them out of the arena, or launches are not allowed. */
 const EXCLUDED = new Set([
@@ -51,7 +53,7 @@ const EXCLUDED = new Set([
   'k_index_wraps',
 ]);
 
-let state = 12345;
+let state = SEED;
 function below(limit) {
   state = (state * 1103515245 + 12345) & 0x7fffffff;
   return (state >> 8) % limit;
