@@ -42,7 +42,7 @@ describe('mutated fixtures', () => {
     expect(parsed).toBeGreaterThan(100);
     // Mutation breaks most texts; if hardly any is rejected, errors go unnoticed.
     expect(rejected / parsed).toBeGreaterThan(0.3);
-    expect(slowest).toBeLessThan(2000);
+    expect(slowest).toBeLessThan(10_000);
   });
 
   it.skipIf(!hasPtxas)('are accepted where ptxas accepts them', { timeout: 60_000 }, () => {
