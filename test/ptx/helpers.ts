@@ -68,7 +68,10 @@ export function fixtures(): { readonly name: string; readonly text: string }[] {
     .map((name) => ({ name, text: readFileSync(join(FIXTURES, name), 'latin1') }));
 }
 
-export const hasPtxas = spawnSync('ptxas', ['--version']).status === 0;
+const version = spawnSync('ptxas', ['--version'], { encoding: 'utf8' });
+export const hasPtxas = version.status === 0;
+/** The installed ptxas' release, 13 for 13.0; older ones refuse newer instructions. */
+export const ptxasRelease = Number(/release (\d+)\./.exec(version.stdout ?? '')?.[1] ?? 0);
 
 /** Runs an action with a folder that is removed afterwards. */
 export function withFolder<Result>(action: (folder: string) => Result): Result {

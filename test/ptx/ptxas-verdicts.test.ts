@@ -4,14 +4,15 @@
  */
 import { describe, expect, it } from 'vitest';
 import { parse } from '../../src/ptx/index.js';
-import { fixtures, hasPtxas, ptxasAccepts, withFolder } from './helpers.js';
+import { fixtures, hasPtxas, ptxasAccepts, ptxasRelease, withFolder } from './helpers.js';
 import { probes } from './probes.js';
 
 describe.skipIf(!hasPtxas)('ptxas and the parser', () => {
   it('ptxas accepts every probe, so the parser must', () => {
     withFolder((folder) => {
       for (const { name, text } of probes()) {
-        expect(ptxasAccepts(text, folder), `ptxas on ${name}`).toBe(true);
+        // The probes were made with release 13; an older one knows fewer instructions.
+        if (ptxasRelease >= 13) expect(ptxasAccepts(text, folder), `ptxas on ${name}`).toBe(true);
         expect(parse(text).diagnostics, name).toEqual([]);
       }
     });
