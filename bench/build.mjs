@@ -7,23 +7,21 @@
  * times in one file, each copy with a comment of its own, so that none is taken for a text that was already built.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
-import { benchmarkInput } from './input.mjs';
+import { benchmarkInput, withFolder } from './input.mjs';
 
 const ROUNDS = 3;
 const COPIES = [1, 2, 4, 8, 20];
 const CLI = fileURLToPath(new URL('../bin/gcr-templates.js', import.meta.url));
 
-const folder = mkdtempSync(join(tmpdir(), 'gcr-bench-'));
-try {
+let folder;
+await withFolder(async (own) => {
+  folder = own;
   await main();
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 
 async function main() {
   const input = benchmarkInput(process.argv[2], folder);

@@ -1,6 +1,7 @@
 /** What benchmarks run on: a file that is given, or CUB's device-wide algorithms as the installed nvcc compiles them. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const CUB = `#include <cub/cub.cuh>
@@ -24,4 +25,14 @@ export function benchmarkInput(given, folder) {
   writeFileSync(source, CUB);
   const run = spawnSync('nvcc', ['-std=c++17', '-arch=sm_90', '-lineinfo', '-ptx', source, '-o', target]);
   return run.error || run.status !== 0 ? undefined : { text: readFileSync(target, 'latin1'), origin: 'CUB from nvcc' };
+}
+
+/** Runs a benchmark with a folder of its own, which is gone afterwards. */
+export async function withFolder(benchmark) {
+  const folder = mkdtempSync(join(tmpdir(), 'gcr-bench-'));
+  try {
+    await benchmark(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }

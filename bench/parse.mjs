@@ -7,22 +7,20 @@
  * a copy with a syntax error at the end: it parses everything, then stops.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { outline, parse, parseBody } from '../dist/ptx/index.js';
 import { tokenize } from '../dist/ptx/tokens.js';
-import { benchmarkInput } from './input.mjs';
+import { benchmarkInput, withFolder } from './input.mjs';
 
 const ROUNDS = 7;
 
-const folder = mkdtempSync(join(tmpdir(), 'gcr-bench-'));
-try {
+let folder;
+await withFolder(async (own) => {
+  folder = own;
   await main();
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 
 async function main() {
   const { text, origin } = input();

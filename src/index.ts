@@ -11,14 +11,7 @@ export {
   InputError,
   InternalError,
 } from './diagnostics/index.js';
-export {
-  type BuildOptions,
-  type BuildSummary,
-  type BuiltTemplates,
-  buildTemplates,
-  buildTemplatesFromText,
-  buildTemplatesTo,
-} from './pipeline/index.js';
+export * from './pipeline/index.js';
 export * from './shadow/index.js';
 export { collectSources, type PtxSource, type SourceSet, sourcesFromBuffer } from './sources/index.js';
 export * from './templates/index.js';

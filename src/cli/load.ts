@@ -1,7 +1,7 @@
 /** Templates for a command to look at: from a template file, or built on the spot from anything `build` takes. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import type { Diagnostic } from '../diagnostics/index.js';
-import { buildTemplates } from '../pipeline/index.js';
+import { buildTemplates, kernelsNotFound } from '../pipeline/index.js';
 import { readTemplateFile, type TemplateFile } from '../templates/index.js';
 import { buildOptions, type SharedOptions } from './options.js';
 import { Progress } from './output.js';
@@ -49,7 +49,7 @@ export async function loadTemplates(
         others,
         buildOptions(options, signal, (done, total) => progress.update(done, total)),
       );
-      diagnostics.push(...built.diagnostics);
+      diagnostics.push(...built.diagnostics.filter(({ code }) => code !== 'GCR9004'));
       files.push(built.product);
     } finally {
       progress.clear();
@@ -66,15 +66,7 @@ export async function loadTemplates(
     return moved;
   });
   const missing = files.flatMap((file) => file.missing).filter((kernel) => !wanted || wanted.has(kernel.name));
-  const told = diagnostics.some((diagnostic) => diagnostic.code === 'GCR9004');
-  for (const name of told ? [] : (wanted ?? [])) {
-    if (kernels.some((kernel) => kernel.name === name) || missing.some((kernel) => kernel.name === name)) continue;
-    diagnostics.push({
-      code: 'GCR9004',
-      severity: 'error',
-      message: `no kernel is named '${name}'`,
-      hint: 'list the names with `gcr-templates coverage`',
-    });
-  }
+  // Asked of all inputs together: a name may be in a template file alone.
+  diagnostics.push(...kernelsNotFound(options.kernel, [...kernels, ...missing]));
   return { file: { ...files[0]!, modules, kernels, missing }, diagnostics };
 }

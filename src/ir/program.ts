@@ -199,7 +199,8 @@ export const SPECIAL_VALUES = [
 export type SpecialValue = (typeof SPECIAL_VALUES)[number];
 
 /** Where an access goes. `generic`: any of global, shared, local, parameter; `runtime`: memory of the device runtime. */
-export type MemorySpace = 'global' | 'generic' | 'constant' | 'shared' | 'local' | 'parameter' | 'runtime';
+export const MEMORY_SPACES = ['global', 'generic', 'constant', 'shared', 'local', 'parameter', 'runtime'] as const;
+export type MemorySpace = (typeof MEMORY_SPACES)[number];
 
 export type Operation =
   | IntegerOperation

@@ -286,7 +286,9 @@ class Promotion {
       return { define, forget };
     }
     const slots = this.#slotsOfObject.get(place.object) ?? [];
-    const plain = access.writes === 'store' && access.values !== undefined && access.bytes > 0;
+    const count = access.values?.length ?? 0;
+    // Operands that do not fit the instruction leave a size that is no whole number.
+    const plain = access.writes === 'store' && count > 0 && access.bytes > 0 && access.bytes % count === 0;
     if (place.offset === undefined || !plain) return { define, forget: [...slots] };
     const values = access.values!;
     const size = BigInt(access.bytes / values.length);

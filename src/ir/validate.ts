@@ -2,7 +2,7 @@
  * Checks the invariants of a `KernelProgram` (see `program.ts`). Tests run it over every fixture; it is cheap enough to run
  * wherever a program comes from somewhere new.
  */
-import { accessOperands } from './builder.js';
+import { accessOperands, targetsOf } from './builder.js';
 import { DominatorTree } from './graph.js';
 import type { KernelProgram } from './program.js';
 
@@ -22,15 +22,7 @@ export function validateProgram(program: KernelProgram): string[] {
     expected = block.first + block.count;
     if (index === 0 && block.predecessors.length > 0) problems.push('the entry block has predecessors');
     for (const predecessor of block.predecessors) {
-      const { terminator } = blocks[predecessor]!;
-      const targets =
-        terminator.kind === 'jump'
-          ? [terminator.target]
-          : terminator.kind === 'branch'
-            ? [terminator.whenTrue, terminator.whenFalse]
-            : terminator.kind === 'switch'
-              ? terminator.targets
-              : [];
+      const targets = targetsOf(blocks[predecessor]!.terminator);
       if (!targets.includes(index)) problems.push(`block ${predecessor} does not lead to block ${index}`);
     }
   }

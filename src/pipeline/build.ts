@@ -86,6 +86,22 @@ function moduleInputs(sources: readonly PtxSource[], only: readonly string[] | u
   });
 }
 
+/** An error for each name (GCR9004) that no kernel has. */
+export function kernelsNotFound(
+  names: readonly string[] | undefined,
+  kernels: readonly { readonly name: string }[],
+): Diagnostic[] {
+  const known = new Set(kernels.map(({ name }) => name));
+  return [...new Set(names)]
+    .filter((name) => !known.has(name))
+    .map((name) => ({
+      code: 'GCR9004',
+      severity: 'error',
+      message: `no kernel is named '${name}'`,
+      hint: 'names are as in the PTX; list them with `gcr-templates coverage`',
+    }));
+}
+
 type Emit = (kernel: BuiltKernel, module: number) => void | Promise<void>;
 
 interface Outcome {
@@ -154,15 +170,7 @@ async function build(
     if (wanted && !wanted.has(name)) continue;
     missing.push({ name, source, code: 'GCR1007', message: `only machine code for ${architecture}` });
   }
-  for (const name of wanted ?? []) {
-    if (list.some((kernel) => kernel.name === name) || missing.some((kernel) => kernel.name === name)) continue;
-    diagnostics.push({
-      code: 'GCR9004',
-      severity: 'error',
-      message: `no kernel is named '${name}'`,
-      hint: 'names are as in the PTX; list them with `gcr-templates coverage`',
-    });
-  }
+  diagnostics.push(...kernelsNotFound(options.kernels, [...list, ...missing]));
   verdicts.unknown += missing.length;
   return {
     modules: descriptions,

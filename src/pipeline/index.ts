@@ -5,4 +5,5 @@ export {
   buildTemplates,
   buildTemplatesFromText,
   buildTemplatesTo,
+  kernelsNotFound,
 } from './build.js';

@@ -232,16 +232,8 @@ export class Classification {
     for (const controller of this.control.controllers[block]!) {
       const outer = controller === block ? own : this.#control[controller]!;
       if (outer.precision > precision) ({ precision, cause } = outer);
-      const terminator = this.program.blocks[controller]!.terminator;
-      const condition =
-        terminator.kind === 'branch' ? terminator.condition : terminator.kind === 'switch' ? terminator.index : -1;
-      if (condition < 0) continue;
-      const knowledge = this.#knowledge[condition]!;
-      const known = contentPrecision(knowledge);
-      if (known > precision) {
-        precision = known;
-        cause = knowledge.cause;
-      }
+      const branch = this.#endOf(controller);
+      if (branch.precision > precision) ({ precision, cause } = branch);
     }
     if (precision === own.precision) return false;
     this.#control[block] = { precision, cause };

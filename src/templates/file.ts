@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
-import { operandCount, reversePostorder, SPECIAL_VALUES } from '../ir/form.js';
+import { MEMORY_SPACES, operandCount, reversePostorder, SPECIAL_VALUES } from '../ir/form.js';
 import { endTargets, operandsOf } from './formula.js';
 import {
   type KernelTemplate,
@@ -113,15 +113,7 @@ export function readTemplateFile(path: string): TemplateFile {
 
 const isIndex = (index: unknown, limit: number): boolean =>
   Number.isInteger(index) && (index as number) >= 0 && (index as number) < limit;
-const SPACES: ReadonlySet<unknown> = new Set([
-  'global',
-  'generic',
-  'constant',
-  'shared',
-  'local',
-  'parameter',
-  'runtime',
-]);
+const SPACES: ReadonlySet<unknown> = new Set(MEMORY_SPACES);
 
 /** What is wrong with one value, in words. */
 function findBadValue(kernel: KernelTemplate, id: number): string | undefined {

@@ -337,6 +337,20 @@ describe('explain', () => {
 });
 
 describe('coverage', () => {
+  it('finds a kernel that is in a template file alone, among other inputs', () => {
+    run(['build', EXACT, '-o', 'a.json']);
+    const { status, stderr } = run(['coverage', 'a.json', join(IDEAS, 'red-forms.ptx'), '--kernel', 'k_stride']);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+  });
+
+  it('refuses a text of more modules than anybody has', () => {
+    writeFileSync(join(folder, 'many.ptx'), '.version 8.0\n'.repeat(10_001));
+    const { status, stderr } = run(['coverage', 'many.ptx']);
+    expect(status).toBe(65);
+    expect(stderr).toContain('GCR1009');
+  });
+
   it('counts kernels and sites by verdict', () => {
     const { status, stdout } = run(['coverage', EXACT, UNKNOWN]);
     expect(status).toBe(3);

@@ -32,11 +32,33 @@ describe('once broken', () => {
       'a variable of more than all memory',
       '.entry k() { .shared .b8 t[9223372036854775807][9223372036854775807]; st.u32 [t], 1; ret; }',
     ],
+    [
+      'a local store of three values where four belong',
+      '.entry k() { .reg .b32 %r<4>; .local .align 16 .b8 d[16]; ld.local.u32 %r1, [d]; st.local.v4.u32 [d], {%r1, %r1, %r1}; ret; }',
+    ],
     ['an empty body', '.entry k() { }'],
     ['a loop without anything in it', '.entry k() { L: bra L; }'],
   ])('%s', async (_, body) => {
     const { product } = await buildTemplatesFromText(HEAD + body);
     expect(product.kernels.length + product.missing.length).toBe(1);
     expect(parseTemplateFile(encodeTemplateFile(product))).toEqual(product);
+  });
+
+  it("a module's own function named like one of the device runtime is that function", async () => {
+    const own =
+      '.func free(.param .b64 a) { .reg .b64 %rd<2>; ld.param.u64 %rd1, [a]; st.global.u32 [%rd1+8], 1; ret; }';
+    const body =
+      '.entry k(.param .u64 o) { .reg .b64 %rd<2>; ld.param.u64 %rd1, [o]; { .param .b64 p; st.param.b64 [p], %rd1; call free, (p); } ret; }';
+    const { product } = await buildTemplatesFromText(`${HEAD}${own}\n${body}`);
+    expect(product.kernels[0]!.writes).toMatchObject([{ kind: 'store', verdict: 'exact', inlined: ['free'] }]);
+  });
+
+  it('registers of a range own names by all their trailing digits', async () => {
+    const store = (name: string) =>
+      buildTemplatesFromText(
+        `${HEAD}.entry k(.param .u64 o) { .reg .b64 %r1<5>; .reg .b64 %r<20>; ld.param.u64 %r12, [o]; st.global.u32 [${name}], 1; ret; }`,
+      ).then(({ product }) => product.kernels[0]!.writes[0]!.bases);
+    expect(await store('%r12')).toEqual([{ parameter: 0 }]);
+    expect(await store('%r012')).toEqual([{ parameter: 0 }]);
   });
 });
