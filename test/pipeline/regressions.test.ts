@@ -61,4 +61,11 @@ describe('once broken', () => {
     expect(await store('%r12')).toEqual([{ parameter: 0 }]);
     expect(await store('%r012')).toEqual([{ parameter: 0 }]);
   });
+
+  it('a name that nothing declares is an error at its place, in a later .version block too', async () => {
+    const wrong = '.entry k2() {\n.reg .b32 %r<2>;\nadd.u32 %r1, %nobody, 1;\nret;\n}\n';
+    const { diagnostics, product } = await buildTemplatesFromText(`${HEAD}.entry k1() { ret; }\n${HEAD}${wrong}`);
+    expect(diagnostics).toMatchObject([{ code: 'GCR3002', severity: 'error', line: 10, column: 14 }]);
+    expect(product.kernels.map(({ name, line }) => `${name} ${line}`)).toEqual(['k1 4', 'k2 8']);
+  });
 });
