@@ -68,4 +68,20 @@ describe('once broken', () => {
     expect(diagnostics).toMatchObject([{ code: 'GCR3002', severity: 'error', line: 10, column: 14 }]);
     expect(product.kernels.map(({ name, line }) => `${name} ${line}`)).toEqual(['k1 4', 'k2 8']);
   });
+
+  it.each([
+    ['add.cc.u32 %r2, %r1, 1; addc.u32 %r3, %r1, 0;', 'exact'],
+    ['sub.cc.u32 %r2, %r1, 1; subc.u32 %r3, %r1, 0;', 'exact'],
+    ['add.cc.u32 %r2, %r1, 1; subc.u32 %r3, %r1, 0;', 'bounded'],
+    ['sub.cc.u32 %r2, %r1, 1; addc.u32 %r3, %r1, 0;', 'bounded'],
+    ['add.cc.u32 %r2, %r1, 1; mad.cc.u32 %r2, %r1, %r1, 1; addc.u32 %r3, %r1, 0;', 'bounded'],
+    ['add.cc.u32 %r2, %r1, 1; @%p1 add.cc.u32 %r2, %r1, 2; addc.u32 %r3, %r1, 0;', 'bounded'],
+  ])('a carry is known only from what sets it: %s', async (arithmetic, verdict) => {
+    const { product } = await buildTemplatesFromText(
+      `${HEAD}.entry k(.param .u64 o) { .reg .pred %p<2>; .reg .b32 %r<5>; .reg .b64 %rd<4>; ld.param.u64 %rd1, [o];
+      mov.u32 %r1, %tid.x; setp.eq.u32 %p1, %r1, 3; ${arithmetic}
+      mul.wide.u32 %rd2, %r3, 4; add.s64 %rd3, %rd1, %rd2; st.global.u32 [%rd3], 1; ret; }`,
+    );
+    expect(product.kernels[0]!.verdict).toBe(verdict);
+  });
 });

@@ -176,10 +176,23 @@ export class Frame {
     }
   }
 
-  /** The carry flag of extended-precision arithmetic (PTX ISA 9.7.2): a register of width 1 of its own. */
-  get carry(): VariableId {
-    this.#carry ??= this.builder.newVariables([1]);
-    return this.#carry;
+  /** The flag of extended-precision arithmetic (PTX ISA 9.7.2), as additions leave it or as subtractions do. */
+  #flag(subtract: boolean): VariableId {
+    this.#carry ??= this.builder.newVariables([1, 1]);
+    return this.#carry + (subtract ? 1 : 0);
+  }
+
+  readCarry(subtract: boolean): ValueId {
+    return this.builder.read(this.#flag(subtract));
+  }
+
+  /** Sets the flag; what one kind of arithmetic leaves is not known to the other. Without a value nothing is known. */
+  writeCarry(view: View, subtract: boolean, out: ValueId | undefined): void {
+    const { builder } = this;
+    for (const kind of [false, true]) {
+      const known = kind === subtract && view.guard === undefined ? out : undefined;
+      builder.write(this.#flag(kind), known ?? builder.opaque(1, 'GCR4008'));
+    }
   }
 
   undeclared(name: string, offset: number, width: number): ValueId {

@@ -103,11 +103,10 @@ function extended(subtract: boolean, carryIn: boolean): Handler {
     const a = frame.use(view, view.node.operands[1], width);
     let b = frame.use(view, view.node.operands[2], width);
     if (subtract) b = builder.value('not', width, [b]);
-    const carry = carryIn ? builder.read(frame.carry) : builder.constant(1, subtract ? 1 : 0);
+    const carry = carryIn ? frame.readCarry(subtract) : builder.constant(1, subtract ? 1 : 0);
     const sum = builder.value('add', width, [builder.value('add', width, [a, b]), frame.fit(carry, width, false)]);
     if (!carryIn || view.m.has.has('cc')) {
-      const out = builder.value('carry', 1, [a, b, carry]);
-      builder.write(frame.carry, view.guard === undefined ? out : builder.opaque(1, 'GCR4008'));
+      frame.writeCarry(view, subtract, builder.value('carry', 1, [a, b, carry]));
     }
     frame.define(view, view.node.operands[0], sum);
     return true;
@@ -122,14 +121,13 @@ function extendedMultiply(carryIn: boolean): Handler {
     const value = product(frame, view, type);
     if (value === undefined) return false;
     const addend = frame.use(view, view.node.operands[3], width);
-    const carry = carryIn ? builder.read(frame.carry) : builder.constant(1, 0);
+    const carry = carryIn ? frame.readCarry(false) : builder.constant(1, 0);
     const sum = builder.value('add', width, [
       builder.value('add', width, [value, addend]),
       frame.fit(carry, width, false),
     ]);
     if (!carryIn || view.m.has.has('cc')) {
-      const out = builder.value('carry', 1, [value, addend, carry]);
-      builder.write(frame.carry, view.guard === undefined ? out : builder.opaque(1, 'GCR4008'));
+      frame.writeCarry(view, false, builder.value('carry', 1, [value, addend, carry]));
     }
     frame.define(view, view.node.operands[0], sum);
     return true;

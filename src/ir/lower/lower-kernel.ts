@@ -206,6 +206,7 @@ export class Lowering {
     const { form, node } = placed;
     const roles = form && assignOperandRoles(form, node.operands);
     const exchanged = EXCHANGES.has(node.mnemonic.opcode);
+    if (view.m.has.has('cc')) frame.writeCarry(view, false, undefined);
     node.operands.forEach((operand, index) => {
       const role = roles?.[index];
       if (role === 'd' || role === 'x' || !roles) frame.defineOpaque(view, operand, exchanged ? 'GCR4011' : 'GCR4008');
