@@ -19,22 +19,8 @@ import {
   type Verdict,
   worseVerdict,
 } from '../templates/index.js';
+import type { LaunchRecord } from './launch.js';
 import { type AddressRange, RangeCollector } from './ranges.js';
-
-/** One kernel launch. */
-export interface LaunchRecord {
-  readonly kernel: string;
-  /** Blocks in x, y, z. */
-  readonly grid: readonly [number, number, number];
-  /** Threads of a block in x, y, z. */
-  readonly block: readonly [number, number, number];
-  /** Blocks of a cluster; `[1, 1, 1]` when absent. */
-  readonly cluster?: readonly [number, number, number];
-  /** Bytes of dynamic shared memory. */
-  readonly sharedMemory?: number;
-  /** The parameter block, as the driver gets it. */
-  readonly parameters: Uint8Array;
-}
 
 export interface ConcreteOptions {
   /** Where module variables are, by name. A variable without a place makes what depends on it unknown. */

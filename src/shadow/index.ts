@@ -1,7 +1,18 @@
+export { DirtyAccumulator, type Mark } from './accumulator.js';
+export { type Allocation, AllocationMap } from './allocations.js';
+export { type ConcreteOptions, type ConcreteResult, executeConcretely } from './concrete.js';
 export {
-  type ConcreteOptions,
-  type ConcreteResult,
-  executeConcretely,
-  type LaunchRecord,
-} from './concrete.js';
+  type AccessDescriptor,
+  clipDescriptor,
+  type Dimension,
+  exactBytes,
+  expandDescriptors,
+  hullOf,
+  MAX_RANGES,
+  normalizeDescriptor,
+  rangeDescriptor,
+} from './descriptor.js';
+export { DirtySet } from './dirty-set.js';
+export { KnownMemory } from './known-memory.js';
+export type { LaunchRecord } from './launch.js';
 export { type AddressRange, RangeCollector } from './ranges.js';

@@ -1,0 +1,111 @@
+/**
+ * The live device memory: what the application allocated, and the places of module variables. An `allocation` verdict
+ * takes a whole entry from here and an `unknown` one all of them, so a map that misses an allocation is unsound: every
+ * contradiction (an overlap, a free of nothing) is an error of the trace and never smoothed over.
+ *
+ * The one exception: traces do not say when a module is unloaded, so a variable whose place is given to something else is
+ * taken to have gone with its module.
+ */
+import { type Diagnostic, InputError } from '../diagnostics/index.js';
+import { IntervalMap } from './interval-map.js';
+import { ADDRESS_SPACE, type AddressRange } from './ranges.js';
+
+/** A live allocation, or the place of a module variable (`name`). */
+export interface Allocation extends AddressRange {
+  readonly name?: string;
+}
+
+const hex = (address: bigint): string => `0x${address.toString(16)}`;
+
+function refuse(code: 'GCR5010' | 'GCR5011' | 'GCR5012', message: string, hint: string): InputError {
+  const diagnostic: Diagnostic = { code, severity: 'error', message, hint };
+  return new InputError(diagnostic);
+}
+
+export class AllocationMap {
+  readonly #map = new IntervalMap<Allocation>();
+  #epoch = 0;
+  #all: readonly Allocation[] | undefined;
+
+  /** Grows with every change: equal epochs, equal maps. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /**
+   * @param size bytes
+   * @throws InputError GCR5010 for a size of zero or past the end of addresses, GCR5011 when something live is there
+   */
+  allocate(address: bigint, size: number): Allocation {
+    return this.#add({ from: address, to: address + BigInt(size) });
+  }
+
+  /** Places a module variable; errors as {@link allocate}. The same variable at the same place again changes nothing. */
+  variable(name: string, address: bigint, size: number): Allocation {
+    const known = this.#map.at(address);
+    if (known?.name === name && known.to === address + BigInt(size)) return known;
+    return this.#add({ from: address, to: address + BigInt(size), name });
+  }
+
+  #add(added: Allocation): Allocation {
+    const what = added.name === undefined ? 'allocation' : `variable ${added.name}`;
+    if (added.from < 0n || added.to <= added.from || added.to > ADDRESS_SPACE) {
+      const message = `${what} of ${added.to - added.from} bytes at ${hex(added.from)}`;
+      throw refuse('GCR5010', message, 'an allocation has at least one byte and ends below 2^64');
+    }
+    const there = this.#map.overlapping(added.from, added.to);
+    const live = there.find(({ name }) => name === undefined);
+    if (live) {
+      const place = `${hex(live.from)} of ${live.to - live.from} bytes`;
+      const hint = 'is a free event missing before this line?';
+      throw refuse('GCR5011', `${what} at ${hex(added.from)} overlaps the live allocation at ${place}`, hint);
+    }
+    for (const variable of there) this.#map.remove(variable);
+    this.#map.insert(added);
+    this.#changed();
+    return added;
+  }
+
+  /** @throws InputError GCR5012 when no live allocation starts there (a double free, a variable, the middle of one) */
+  free(address: bigint): Allocation {
+    const found = this.#map.at(address);
+    if (!found || found.name !== undefined) {
+      const inside = found ?? this.#map.find(address);
+      const why =
+        found?.name !== undefined
+          ? `is the variable ${found.name}`
+          : inside
+            ? `is inside the allocation at ${hex(inside.from)}`
+            : 'is not allocated';
+      throw refuse(
+        'GCR5012',
+        `free of ${hex(address)}, which ${why}`,
+        'was it freed before, or its alloc event left out?',
+      );
+    }
+    this.#map.remove(found);
+    this.#changed();
+    return found;
+  }
+
+  #changed(): void {
+    this.#epoch++;
+    this.#all = undefined;
+  }
+
+  /** What holds an address. */
+  find(address: bigint): Allocation | undefined {
+    return this.#map.find(address);
+  }
+
+  /** What overlaps `[from, to)`, in order of address. */
+  overlapping(from: bigint, to: bigint): readonly Allocation[] {
+    return this.#map.overlapping(from, to);
+  }
+
+  /** Everything, in order of address; the same array until something changes. */
+  all(): readonly Allocation[] {
+    this.#all ??= this.#map.all();
+    return this.#all;
+  }
+}
