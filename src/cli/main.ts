@@ -10,6 +10,7 @@ import { addCoverageCommand } from './coverage-command.js';
 import { EXIT, EXIT_HELP, type ExitCode } from './exit-codes.js';
 import { addExplainCommand } from './explain-command.js';
 import { cannotWrite, printDiagnostics, ReaderGone } from './output.js';
+import { addShadowCommand } from './shadow-command.js';
 
 /** What ends a command early, leaving nothing half-written. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -50,6 +51,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   addBuildCommand(program, finish);
   addExplainCommand(program, finish);
   addCoverageCommand(program, finish);
+  addShadowCommand(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {
     await program.parseAsync(argv);

@@ -35,11 +35,17 @@ export class ReaderGone extends Error {
 
 /** One line of progress on a terminal, redrawn at most ten times a second; nothing elsewhere. */
 export class Progress {
-  readonly #active = process.stderr.isTTY === true;
+  readonly #active: boolean;
   #last = 0;
   #drawn = false;
 
-  constructor(readonly label: string) {}
+  /** @param wanted whether to draw at all */
+  constructor(
+    readonly label: string,
+    wanted = true,
+  ) {
+    this.#active = wanted && process.stderr.isTTY === true;
+  }
 
   update(done: number, total: number): void {
     if (!this.#active) return;

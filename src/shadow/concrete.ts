@@ -39,6 +39,8 @@ export interface ConcreteResult {
   readonly verdict: Verdict;
   readonly ranges: readonly AddressRange[];
   readonly reasons: readonly Reason[];
+  /** Sites that `ranges` says nothing of, or not all. */
+  readonly unresolved: readonly Site[];
 }
 
 const MAX_THREADS = 1 << 16;
@@ -244,7 +246,7 @@ export function executeConcretely(
   });
   if (threads > (options.maxThreads ?? MAX_THREADS)) {
     const reasons = [reason('GCR5002', `launch of ${threads} threads is too large to execute one by one`)];
-    return { verdict: 'unknown', ranges: [], reasons };
+    return { verdict: 'unknown', ranges: [], reasons, unresolved: template.writes.filter(countsAsWrite) };
   }
   const execution = new Execution(template, launch, options);
   try {
@@ -299,6 +301,7 @@ export function executeConcretely(
       verdict: 'unknown',
       ranges: [],
       reasons: [reason('GCR4003', 'the way of a thread depends on what the launch does not determine')],
+      unresolved: template.writes.filter(countsAsWrite),
     };
   }
   let verdict: Verdict = 'exact';
@@ -316,5 +319,5 @@ export function executeConcretely(
     const message = `stride is no multiple of ${ROW_ALIGNMENT} bytes`;
     reasons.push({ code: 'GCR5003', message, line: site.line, instruction: site.instruction });
   }
-  return { verdict, ranges: execution.collector.ranges(), reasons };
+  return { verdict, ranges: execution.collector.ranges(), reasons, unresolved: [...execution.unresolved] };
 }

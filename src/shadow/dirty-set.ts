@@ -12,7 +12,7 @@ import {
   exceedsRanges,
   expandDescriptors,
 } from './descriptor.js';
-import { type AddressRange, countBytes } from './ranges.js';
+import { ADDRESS_SPACE, type AddressRange, countBytes, RangeCollector } from './ranges.js';
 
 export class DirtySet {
   #ranges: readonly AddressRange[] | undefined;
@@ -56,20 +56,26 @@ export class DirtySet {
   }
 
   /**
-   * The chunks that hold a dirty byte, ascending: their first addresses, multiples of `chunkBytes`.
+   * The chunks that hold a dirty byte, as disjoint, sorted ranges of whole chunks, which start at multiples of `chunkBytes`.
    *
    * @param chunkBytes a positive safe integer
    */
-  *chunks(chunkBytes: number): Generator<bigint, void, undefined> {
+  chunkRanges(chunkBytes: number): readonly AddressRange[] {
     const coarse = this.descriptors.flatMap((descriptor) => coarsenDescriptor(descriptor, chunkBytes) ?? []);
     const chunk = BigInt(chunkBytes);
-    let next = 0n;
+    const collector = new RangeCollector();
     for (const { from, to } of expandDescriptors(coarse).ranges) {
-      let at = from - (from % chunk);
-      if (at < next) at = next;
-      for (; at < to; at += chunk) yield at;
-      next = at;
+      const first = from - (from % chunk);
+      const end = to + ((chunk - (to % chunk)) % chunk);
+      collector.add(first, (end < ADDRESS_SPACE ? end : ADDRESS_SPACE) - first);
     }
+    return collector.ranges();
+  }
+
+  /** The first addresses of {@link chunkRanges}' chunks, ascending. */
+  *chunks(chunkBytes: number): Generator<bigint, void, undefined> {
+    const chunk = BigInt(chunkBytes);
+    for (const { from, to } of this.chunkRanges(chunkBytes)) for (let at = from; at < to; at += chunk) yield at;
   }
 
   /**

@@ -1,5 +1,6 @@
 export { DirtyAccumulator, type Mark } from './accumulator.js';
 export { type Allocation, AllocationMap } from './allocations.js';
+export { analyseLaunch, type LaunchAnalysis, type LaunchEnvironment } from './analyse.js';
 export { type ConcreteOptions, type ConcreteResult, executeConcretely } from './concrete.js';
 export {
   type AccessDescriptor,
@@ -13,6 +14,15 @@ export {
   rangeDescriptor,
 } from './descriptor.js';
 export { DirtySet } from './dirty-set.js';
+export { ShadowExecutor, type ShadowOptions, type UnknownPolicy } from './executor.js';
 export { KnownMemory } from './known-memory.js';
 export type { LaunchRecord } from './launch.js';
 export { type AddressRange, RangeCollector } from './ranges.js';
+export {
+  type LaunchReport,
+  LaunchStatistics,
+  type OverApproximation,
+  reportLaunch,
+  type Share,
+} from './report.js';
+export { errorAt, formatTraceEvent, parseTraceLine, readTrace, type TraceEvent, type TraceLine } from './trace.js';

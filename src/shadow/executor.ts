@@ -1,0 +1,208 @@
+/**
+ * Shadow execution of a whole run: follows the memory and the modules through a trace (or the calls of a recorder) and
+ * answers for each launch which bytes it may have written.
+ *
+ * Soundness. Whatever changes memory is told to two listeners at once: known memory forgets it, the accumulator
+ * counts it. Known memory is updated after the launch was analysed and before anything else, so no later launch computes with
+ * content that this one may have changed. A launch that is `unknown` takes all known content with it.
+ */
+import type { Diagnostic } from '../diagnostics/index.js';
+import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js';
+import { DirtyAccumulator, type Mark } from './accumulator.js';
+import { AllocationMap } from './allocations.js';
+import { analyseLaunch } from './analyse.js';
+import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
+import { DirtySet } from './dirty-set.js';
+import { KnownMemory } from './known-memory.js';
+import type { LaunchRecord } from './launch.js';
+import { type LoadedModule, ModuleTable } from './module-table.js';
+import type { AddressRange } from './ranges.js';
+import type { TraceEvent } from './trace.js';
+
+/**
+ * What an `unknown` launch is taken to have written. `all`: every live allocation. `args`: those that some 8-byte-aligned
+ * word of the parameter block points into; a heuristic that misses pointers kept in memory.
+ */
+export type UnknownPolicy = 'all' | 'args';
+
+export interface ShadowOptions {
+  /** Whether pointers stay in the allocation they were derived from. Default true. */
+  readonly provenance?: boolean;
+  /** Default `all`. */
+  readonly unknown?: UnknownPolicy;
+  /** Told of each kernel without a template (GCR5013), once. */
+  readonly onDiagnostic?: (diagnostic: Diagnostic) => void;
+}
+
+const POINTER_BYTES = 8;
+
+export class ShadowExecutor {
+  readonly allocations = new AllocationMap();
+  readonly memory = new KnownMemory();
+  readonly #accumulator = new DirtyAccumulator();
+  readonly #modules: ModuleTable;
+  readonly #provenance: boolean;
+  readonly #unknown: UnknownPolicy;
+  readonly #onDiagnostic: (diagnostic: Diagnostic) => void;
+  readonly #reported = new Set<string>();
+  #module: LoadedModule;
+  /** All live allocations as descriptors, and the epoch they are of. */
+  #everything: { readonly epoch: number; readonly descriptors: readonly AccessDescriptor[] } | undefined;
+
+  constructor(templates: TemplateFile, options: ShadowOptions = {}) {
+    this.#modules = new ModuleTable(templates);
+    this.#module = this.#modules.everything;
+    this.#provenance = options.provenance ?? true;
+    this.#unknown = options.unknown ?? 'all';
+    this.#onDiagnostic = options.onDiagnostic ?? (() => {});
+  }
+
+  /**
+   * One event of a trace; a launch answers with its dirty set.
+   *
+   * @throws InputError GCR5001 and GCR5010 to GCR5015, without a place; the state is as before
+   */
+  event(event: TraceEvent): DirtySet | undefined {
+    switch (event.event) {
+      case 'launch':
+        return this.launch(event.launch);
+      case 'module':
+        return this.module(event.ptx, event.hash);
+      case 'global':
+        return this.variable(event.name, event.address, event.size);
+      case 'alloc':
+        return this.allocate(event.address, event.size);
+      case 'free':
+        return this.free(event.address);
+      case 'memcpyHtoD':
+        return this.copyIn(event.address, event.size, event.bytes);
+      case 'memset':
+        return this.fill(event.address, event.size, event.value, event.width);
+      case 'memcpyDtoD':
+        return this.copy(event.source, event.address, event.size);
+    }
+  }
+
+  /** Later launches and variables are of this module; see {@link ModuleTable.find}. */
+  module(path: string, hash?: string): undefined {
+    this.#module = this.#modules.find(path, hash);
+  }
+
+  /** Tells the place of a variable of the present module. */
+  variable(name: string, address: bigint, size: number): undefined {
+    const { from, to } = this.allocations.variable(name, address, size);
+    this.#module.symbols.set(name, address);
+    this.#written(from, to);
+  }
+
+  allocate(address: bigint, size: number): undefined {
+    const { from, to } = this.allocations.allocate(address, size);
+    this.#written(from, to);
+  }
+
+  free(address: bigint): undefined {
+    const { from, to } = this.allocations.free(address);
+    this.memory.forget(from, to);
+    this.#accumulator.remove(from, to);
+  }
+
+  /** A copy from the host. @param bytes the content, when known */
+  copyIn(address: bigint, size: number, bytes?: Uint8Array): undefined {
+    this.#written(address, address + BigInt(size));
+    if (bytes) this.memory.write(address, bytes);
+  }
+
+  /** @param value of each group of `width` bytes, when known */
+  fill(address: bigint, size: number, value?: number, width: 1 | 2 | 4 = 1): undefined {
+    this.#written(address, address + BigInt(size));
+    if (value === undefined) return;
+    const pattern = new Uint8Array(4);
+    new DataView(pattern.buffer).setUint32(0, value, true);
+    this.memory.fill(address, size, pattern.subarray(0, width));
+  }
+
+  /** A copy on the device. */
+  copy(source: bigint, target: bigint, size: number): undefined {
+    this.memory.copy(source, target, size);
+    this.#accumulator.addRange(target, target + BigInt(size));
+  }
+
+  /** The driver wrote `[from, to)`, with content that is not known so far. */
+  #written(from: bigint, to: bigint): void {
+    this.memory.forget(from, to);
+    this.#accumulator.addRange(from, to);
+  }
+
+  /**
+   * One launch, in order with all other events.
+   *
+   * @throws InputError GCR5001 when it does not fit its template, GCR5015 when several kernels have its name
+   */
+  launch(launch: LaunchRecord): DirtySet {
+    const template = this.#modules.kernel(this.#module, launch.kernel);
+    const set = template ? this.#analyse(template, launch) : this.#withoutTemplate(launch);
+    if (set.verdict === 'unknown') this.memory.forgetEverything();
+    else this.memory.forgetAll(set.descriptors);
+    this.#accumulator.add(set);
+    return set;
+  }
+
+  #analyse(template: KernelTemplate, launch: LaunchRecord): DirtySet {
+    const { verdict, reasons, descriptors } = analyseLaunch(template, launch, {
+      symbols: this.#module.symbols,
+      memory: this.memory,
+      allocations: this.allocations,
+      provenance: this.#provenance,
+    });
+    return verdict === 'unknown' ? this.#unknownSet(launch, reasons) : new DirtySet(verdict, reasons, descriptors);
+  }
+
+  #withoutTemplate({ kernel, ...launch }: LaunchRecord): DirtySet {
+    const missing = this.#modules.templates.missing.find(({ name }) => name === kernel);
+    const message = missing
+      ? `kernel ${kernel} has no template: ${missing.message}`
+      : `kernel ${kernel} has no template`;
+    if (!this.#reported.has(kernel)) {
+      this.#reported.add(kernel);
+      const hint = 'build templates from the PTX that has it; until then its launches are unknown';
+      this.#onDiagnostic({ code: 'GCR5013', severity: 'warning', message, hint });
+    }
+    return this.#unknownSet({ kernel, ...launch }, [{ code: 'GCR5013', message, line: 0, instruction: '' }]);
+  }
+
+  #unknownSet(launch: LaunchRecord, reasons: readonly Reason[]): DirtySet {
+    const descriptors = this.#unknown === 'all' ? this.#allAllocations() : this.#allocationsOfArguments(launch);
+    return new DirtySet('unknown', reasons, descriptors);
+  }
+
+  #allAllocations(): readonly AccessDescriptor[] {
+    const { epoch } = this.allocations;
+    if (this.#everything?.epoch !== epoch)
+      this.#everything = { epoch, descriptors: this.allocations.all().map(rangeDescriptor) };
+    return this.#everything.descriptors;
+  }
+
+  #allocationsOfArguments({ parameters }: LaunchRecord): readonly AccessDescriptor[] {
+    const view = new DataView(parameters.buffer, parameters.byteOffset, parameters.byteLength);
+    const found = new Set<AddressRange>();
+    for (let at = 0; at + POINTER_BYTES <= parameters.length; at += POINTER_BYTES) {
+      const allocation = this.allocations.find(view.getBigUint64(at, true));
+      if (allocation) found.add(allocation);
+    }
+    return [...found].map(rangeDescriptor);
+  }
+
+  /** A moment to ask {@link since} about. */
+  mark(): Mark {
+    return this.#accumulator.mark();
+  }
+
+  /** What launches and the driver may have written since, in memory that is live: disjoint, sorted. */
+  since(mark: Mark): readonly AddressRange[] {
+    return this.#accumulator.since(mark);
+  }
+
+  release(mark: Mark): void {
+    this.#accumulator.release(mark);
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Which kernel and which variables a name in a trace means. Traces name modules by the path they had where they ran, and
+ * templates by the path they were built from, so paths are matched from their end; whatever is not clear is an error, because
+ * the wrong kernel's template gives wrong bytes.
+ */
+import { type Diagnostic, InputError } from '../diagnostics/index.js';
+import type { KernelTemplate, TemplateFile } from '../templates/index.js';
+
+/** Templates that one `module` event stands for: usually one module; several when one file holds several texts. */
+export interface LoadedModule {
+  readonly kernels: ReadonlyMap<string, readonly KernelTemplate[]>;
+  /** Places of its variables, by name. */
+  readonly symbols: Map<string, bigint>;
+}
+
+function refuse(code: 'GCR5014' | 'GCR5015', message: string, hint: string): InputError {
+  const diagnostic: Diagnostic = { code, severity: 'error', message, hint };
+  return new InputError(diagnostic);
+}
+
+function groupByName(kernels: readonly KernelTemplate[]): Map<string, KernelTemplate[]> {
+  const groups = new Map<string, KernelTemplate[]>();
+  for (const kernel of kernels) {
+    const group = groups.get(kernel.name);
+    if (group) group.push(kernel);
+    else groups.set(kernel.name, [kernel]);
+  }
+  return groups;
+}
+
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** Ways to recognise a path, best first. */
+const MATCHES: readonly ((source: string, path: string) => boolean)[] = [
+  (source, path) => source === path,
+  (source, path) => source.endsWith(`/${path}`) || path.endsWith(`/${source}`),
+  (source, path) => baseName(source) === baseName(path),
+];
+
+export class ModuleTable {
+  /** By the smallest index of their modules. */
+  readonly #loaded = new Map<number, LoadedModule>();
+  /** What stands for "no module was named": every kernel there is. */
+  readonly everything: LoadedModule;
+
+  constructor(readonly templates: TemplateFile) {
+    this.everything = { kernels: groupByName(templates.kernels), symbols: new Map() };
+  }
+
+  /**
+   * The module that a `module` event means.
+   *
+   * @param hash SHA-256 of its text; when given, only this decides
+   * @throws InputError GCR5014 when the templates have none, or several that fit equally well
+   */
+  find(path: string, hash?: string): LoadedModule {
+    const { modules } = this.templates;
+    if (hash !== undefined) {
+      const same = modules.findIndex((module) => module.hash === hash);
+      if (same >= 0) return this.#load([same]);
+      throw refuse(
+        'GCR5014',
+        `no template was built from ${path} with the hash ${hash}`,
+        'build templates from that text',
+      );
+    }
+    for (const fits of MATCHES) {
+      const found = [...modules.keys()].filter((index) => fits(modules[index]!.source, path));
+      const sources = [...new Set(found.map((index) => modules[index]!.source))];
+      if (sources.length === 1) return this.#load(found);
+      if (sources.length > 1) {
+        const hint = 'give more of the path, or a "hash", in the module event';
+        throw refuse('GCR5014', `${path} may be ${sources.slice(0, 5).join(' or ')}`, hint);
+      }
+    }
+    const known = [...new Set(modules.map(({ source }) => source))].slice(0, 5).join(', ');
+    const hint = `templates are of ${known || 'no module'}; build them from ${path} too`;
+    throw refuse('GCR5014', `${path} is not among the templates`, hint);
+  }
+
+  #load(indices: readonly number[]): LoadedModule {
+    const key = indices[0]!;
+    let module = this.#loaded.get(key);
+    if (!module) {
+      const wanted = new Set(indices);
+      const kernels = groupByName(this.templates.kernels.filter((kernel) => wanted.has(kernel.module)));
+      module = { kernels, symbols: new Map() };
+      this.#loaded.set(key, module);
+    }
+    return module;
+  }
+
+  /**
+   * The template of a launched kernel; undefined when there is none.
+   *
+   * @throws InputError GCR5015 when several kernels that differ have that name
+   */
+  kernel(module: LoadedModule, name: string): KernelTemplate | undefined {
+    const [first, ...others] = module.kernels.get(name) ?? [];
+    if (first && others.some((other) => other.hash !== first.hash)) {
+      const sources = [first, ...others].map((kernel) => this.templates.modules[kernel.module]?.source ?? '?');
+      const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
+      throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
+    }
+    return first;
+  }
+}
