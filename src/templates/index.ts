@@ -1,4 +1,14 @@
-export { evaluateInteger, isIntegerOperation } from '../ir/form.js';
+export {
+  DominatorTree,
+  evaluateInteger,
+  immediateDominators,
+  type IntegerOperation,
+  innermostLoops,
+  isIntegerOperation,
+  type MemorySpace,
+  predecessorsOf,
+  reversePostorder,
+} from '../ir/form.js';
 export { type DerivationContext, deriveTemplate } from './derive.js';
 export {
   encodeTemplateFile,

@@ -1,0 +1,279 @@
+/**
+ * The addresses that a form takes over a domain, as access descriptors relative to the form's root. Constraints between atoms
+ * are resolved: a sum that is bounded as a whole and stands in the address as a whole becomes one atom; every other
+ * constraint is cut along its largest coefficient into boxes.
+ *
+ * Soundness. Each step keeps every member of the domain. `exact` stays true only while each step also adds none: atoms of a
+ * box are independent, each takes all values between its bounds, and a replaced sum is dense (takes every value between its
+ * bounds).
+ */
+import type { Domain, Group } from './domain.js';
+import { coefficientOf, type Form } from './form.js';
+
+/** Bytes `[start, start + width)`, repeated `count` times `stride` apart for each dimension; `start` relative to a root. */
+export interface RelativeDescriptor {
+  readonly start: number;
+  readonly width: number;
+  /** Strides positive and ascending, counts above one. */
+  readonly strides: readonly number[];
+  readonly counts: readonly number[];
+}
+
+export interface BoxResult {
+  readonly descriptors: RelativeDescriptor[];
+  readonly exact: boolean;
+  /** Some bound is infinite: nothing finite describes the place. */
+  readonly unbounded: boolean;
+}
+
+/** Terms being resolved: parallel arrays, bounds included. */
+interface Box {
+  constant: number;
+  coefs: number[];
+  lo: number[];
+  hi: number[];
+  /** Atom numbers; -1 for a sum that became one. */
+  atoms: number[];
+  groups: Group[];
+}
+
+/** Boxes of one address at most; beyond, constraints are dropped. */
+const MAX_BOXES = 512;
+/** Values of an atom, at each end, that a cut may treat one by one. */
+const MAX_PARTIAL = 64;
+const EXACT_LIMIT = 2 ** 53;
+
+class Resolution {
+  readonly descriptors: RelativeDescriptor[] = [];
+  exact = true;
+  unbounded = false;
+  #boxes = 0;
+
+  constructor(
+    readonly domain: Domain,
+    readonly width: number,
+  ) {}
+
+  /** Whether a sum takes every whole number between its bounds, when its atoms are independent. */
+  #isDense(coefs: readonly number[], lo: readonly number[], hi: readonly number[]): boolean {
+    const order = coefs.map((_, index) => index).sort((a, b) => Math.abs(coefs[a]!) - Math.abs(coefs[b]!));
+    let covered = 0;
+    for (const index of order) {
+      const span = hi[index]! - lo[index]!;
+      if (span === 0) continue;
+      const c = Math.abs(coefs[index]!);
+      if (c > covered + 1) return false;
+      covered += c * span;
+    }
+    return Number.isFinite(covered);
+  }
+
+  resolve(box: Box): void {
+    if (!this.#simplify(box)) return;
+    const cut = box.groups[0];
+    if (cut) this.#cut(box, cut);
+    else this.#emit(box);
+  }
+
+  /** Removes constraints that say nothing more, and whole sums; false when the box is empty. */
+  #simplify(box: Box): boolean {
+    for (let again = true; again; ) {
+      again = false;
+      for (const group of box.groups) {
+        const { coefs, lo, hi, places } = this.#members(box, group);
+        let low = 0;
+        let high = 0;
+        for (let i = 0; i < coefs.length; i++) {
+          low += coefs[i]! > 0 ? coefs[i]! * lo[i]! : coefs[i]! * hi[i]!;
+          high += coefs[i]! > 0 ? coefs[i]! * hi[i]! : coefs[i]! * lo[i]!;
+        }
+        if (low > group.hi || high < group.lo) return false;
+        if (low >= group.lo && high <= group.hi) {
+          box.groups = box.groups.filter((other) => other !== group);
+          again = true;
+          break;
+        }
+        if (this.#isShared(box, group)) continue;
+        // A constraint on atoms that the address does not have: its members exist or they do not.
+        if (places.every((place) => place < 0)) {
+          if (!this.#isDense(coefs, lo, hi)) this.exact = false;
+          box.groups = box.groups.filter((other) => other !== group);
+          again = true;
+          break;
+        }
+        if (places.some((place) => place < 0)) continue;
+        const ratio = box.coefs[places[0]!]! / coefs[0]!;
+        if (!Number.isInteger(ratio) || !places.every((place, i) => box.coefs[place] === ratio * coefs[i]!)) continue;
+        if (!this.#isDense(coefs, lo, hi)) continue;
+        this.#merge(box, group, places, ratio, Math.max(low, group.lo), Math.min(high, group.hi));
+        again = true;
+        break;
+      }
+    }
+    return true;
+  }
+
+  /** Atoms of a group with their bounds in the box; atoms not in the address keep those of the domain. */
+  #members(box: Box, group: Group) {
+    const { atoms, coefs } = group.form;
+    const places = atoms.map((atom) => box.atoms.indexOf(atom));
+    const lo = places.map((place, i) => (place < 0 ? this.domain.lo[atoms[i]!]! : box.lo[place]!));
+    const hi = places.map((place, i) => (place < 0 ? this.domain.hi[atoms[i]!]! : box.hi[place]!));
+    return { coefs, lo, hi, places };
+  }
+
+  #isShared(box: Box, group: Group): boolean {
+    return box.groups.some(
+      (other) => other !== group && other.form.atoms.some((atom) => coefficientOf(group.form, atom) !== 0),
+    );
+  }
+
+  #merge(box: Box, group: Group, places: readonly number[], ratio: number, lo: number, hi: number): void {
+    const keep = box.atoms.map((_, index) => !places.includes(index));
+    box.coefs = [...box.coefs.filter((_, index) => keep[index]), ratio];
+    box.lo = [...box.lo.filter((_, index) => keep[index]), lo];
+    box.hi = [...box.hi.filter((_, index) => keep[index]), hi];
+    box.atoms = [...box.atoms.filter((_, index) => keep[index]), -1];
+    box.groups = box.groups.filter((other) => other !== group);
+  }
+
+  /** Cuts a box along the atom of a constraint with the largest coefficient. */
+  #cut(box: Box, group: Group): void {
+    const { coefs, lo, hi } = this.#members(box, group);
+    let main = -1;
+    for (let i = 0; i < coefs.length; i++) {
+      if (hi[i]! > lo[i]! && (main < 0 || Math.abs(coefs[i]!) > Math.abs(coefs[main]!))) main = i;
+    }
+    let low = 0;
+    let high = 0;
+    for (let i = 0; i < coefs.length; i++) {
+      if (i === main) continue;
+      low += coefs[i]! > 0 ? coefs[i]! * lo[i]! : coefs[i]! * hi[i]!;
+      high += coefs[i]! > 0 ? coefs[i]! * hi[i]! : coefs[i]! * lo[i]!;
+    }
+    const c = main < 0 ? 0 : coefs[main]!;
+    const drop = () => {
+      this.exact = false;
+      this.resolve({ ...box, groups: box.groups.filter((other) => other !== group) });
+    };
+    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high) || this.#boxes > MAX_BOXES) return drop();
+    // All of them satisfied: c·s + low ≥ group.lo and c·s + high ≤ group.hi; some: c·s + high ≥ group.lo and c·s + low ≤ group.hi.
+    const solve = (least: number, most: number): [number, number] => {
+      const from = c > 0 ? Math.ceil(least / c) : Math.ceil(most / c);
+      const to = c > 0 ? Math.floor(most / c) : Math.floor(least / c);
+      return [Math.max(from, lo[main]!), Math.min(to, hi[main]!)];
+    };
+    const [someFrom, someTo] = solve(group.lo - high, group.hi - low);
+    if (someFrom > someTo) return;
+    let [allFrom, allTo] = solve(group.lo - low, group.hi - high);
+    if (allFrom > allTo) {
+      allFrom = someTo + 1;
+      allTo = someTo;
+    }
+    if (!(allFrom - someFrom <= MAX_PARTIAL && someTo - allTo <= MAX_PARTIAL)) return drop();
+    if (allFrom <= allTo) {
+      this.#boxes++;
+      this.resolve(this.#restrict(box, group, main, allFrom, allTo, true));
+    }
+    for (let value = someFrom; value <= someTo; value++) {
+      if (value === allFrom && allFrom <= allTo) {
+        value = allTo;
+        continue;
+      }
+      this.#boxes++;
+      this.resolve(this.#restrict(box, group, main, value, value, false));
+    }
+  }
+
+  /** The part of a box where an atom lies in a range; atoms of the constraint that the address lacks come in with coefficient 0. */
+  #restrict(box: Box, group: Group, main: number, from: number, to: number, satisfied: boolean): Box {
+    const atom = group.form.atoms[main]!;
+    const copy: Box = {
+      constant: box.constant,
+      coefs: box.coefs.slice(),
+      lo: box.lo.slice(),
+      hi: box.hi.slice(),
+      atoms: box.atoms.slice(),
+      groups: satisfied ? box.groups.filter((other) => other !== group) : box.groups,
+    };
+    let place = copy.atoms.indexOf(atom);
+    if (place < 0) {
+      place = copy.atoms.length;
+      copy.atoms.push(atom);
+      copy.coefs.push(0);
+      copy.lo.push(this.domain.lo[atom]!);
+      copy.hi.push(this.domain.hi[atom]!);
+    }
+    copy.lo[place] = from;
+    copy.hi[place] = to;
+    return copy;
+  }
+
+  #emit(box: Box): void {
+    let start = box.constant;
+    const dimensions: [number, number][] = [];
+    for (let i = 0; i < box.coefs.length; i++) {
+      const c = box.coefs[i]!;
+      if (c === 0) continue;
+      const lo = box.lo[i]!;
+      const hi = box.hi[i]!;
+      start += c > 0 ? c * lo : c * hi;
+      if (hi > lo) dimensions.push([Math.abs(c), hi - lo + 1]);
+    }
+    let reach = Math.abs(start) + this.width;
+    for (const [stride, count] of dimensions) reach += stride * count;
+    if (!(reach < EXACT_LIMIT)) {
+      this.unbounded = true;
+      return;
+    }
+    dimensions.sort((a, b) => a[0] - b[0]);
+    let width = this.width;
+    const strides: number[] = [];
+    const counts: number[] = [];
+    for (const [stride, count] of dimensions) {
+      const last = strides.length - 1;
+      if (last < 0 && stride <= width) width += stride * (count - 1);
+      else if (last >= 0 && stride === strides[last]! * counts[last]!) counts[last]! *= count;
+      else {
+        strides.push(stride);
+        counts.push(count);
+      }
+    }
+    this.descriptors.push({ start, width, strides, counts });
+  }
+}
+
+/**
+ * Where an access of `width` bytes at `address` goes, over all members of `domain`. The address is canonical, its root and
+ * large constant left aside.
+ */
+export function resolveAddresses(domain: Domain, address: Form, width: number): BoxResult {
+  const resolution = new Resolution(domain, width);
+  const groups = canonicalGroups(domain);
+  const used = new Set(address.atoms);
+  for (const group of groups) for (const atom of group.form.atoms) used.add(atom);
+  for (const atom of used) if (domain.isData[atom]) resolution.exact = false;
+  for (const { terms, replacement } of domain.relations) {
+    // Old and new atoms side by side are taken as independent, which they are not.
+    if (terms.atoms.some((atom) => used.has(atom)) && replacement.atoms.some((atom) => used.has(atom)))
+      resolution.exact = false;
+  }
+  resolution.resolve({
+    constant: address.constant,
+    coefs: address.coefs.slice(),
+    lo: address.atoms.map((atom) => domain.lo[atom]!),
+    hi: address.atoms.map((atom) => domain.hi[atom]!),
+    atoms: address.atoms.slice(),
+    groups,
+  });
+  return { descriptors: resolution.descriptors, exact: resolution.exact, unbounded: resolution.unbounded };
+}
+
+/** The domain's constraints over atoms that are not replaced. */
+function canonicalGroups(domain: Domain): Group[] {
+  return domain.groups.map((group) => {
+    const canonical = domain.canonical(group.form);
+    if (!canonical || canonical === group.form) return group;
+    return { form: { ...canonical, constant: 0 }, lo: group.lo - canonical.constant, hi: group.hi - canonical.constant };
+  });
+}

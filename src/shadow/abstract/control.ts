@@ -1,0 +1,747 @@
+/**
+ * Conditions, the way control takes, and loops, on top of the evaluator.
+ *
+ * Soundness. A block is entered by every thread of the domain that may enter it: `reach` narrows only by conditions that
+ * certainly hold on each way to the block, and forks where ways differ. A loop's variables are affine in the number of the round
+ * when each round adds the same; the rounds are bounded by tests that every round passes, after checking that nothing wraps up
+ * to there. Loops without such variables are executed round by round, and widened when that takes too long.
+ */
+import type { SliceEnd } from '../../templates/index.js';
+import { Domain } from './domain.js';
+import { Evaluator } from './evaluator.js';
+import { addForms, addNumber, atomForm, coefficientOf, constantForm, type Form, isNumber, NO_ROOT, scaleForm } from './form.js';
+import type { Loop } from './plan.js';
+import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
+
+/** Rounds of a loop that are executed one by one at most. */
+const MAX_ROUNDS = 1024;
+
+export abstract class Control extends Evaluator {
+  /** Block of the access that is looked at. */
+  protected target = 0;
+  /** Steps of loop variables by phi: the number each round adds, or that there is none. */
+  readonly #steps = new Map<number, number | undefined>();
+
+  // --- conditions ---
+
+  protected truth(id: number): number {
+    const known = this.state.memo[id];
+    if (known !== undefined && 'constant' in known && isNumber(known)) return known.constant === 0 ? 0 : 1;
+    const value = this.plan.values[id]!;
+    const [op] = value;
+    const args = this.plan.operands[id]!;
+    switch (op) {
+      case 'constant':
+        return value[2] === '0' ? 0 : 1;
+      case 'not': {
+        const inner = this.truth(args[0]!);
+        return inner < 0 ? -1 : 1 - inner;
+      }
+      case 'and':
+      case 'or': {
+        const decisive = op === 'and' ? 0 : 1;
+        const left = this.truth(args[0]!);
+        if (left === decisive) return decisive;
+        const right = this.truth(args[1]!);
+        if (right === decisive) return decisive;
+        return left < 0 || right < 0 ? -1 : 1 - decisive;
+      }
+      case 'xor': {
+        const left = this.truth(args[0]!);
+        const right = this.truth(args[1]!);
+        return left < 0 || right < 0 ? -1 : left ^ right;
+      }
+      case 'select': {
+        const condition = this.truth(args[0]!);
+        if (condition >= 0) return this.truth(args[condition ? 1 : 2]!);
+        const left = this.truth(args[1]!);
+        return left === this.truth(args[2]!) ? left : -1;
+      }
+      case 'phi': {
+        const form = this.phi(id);
+        return isNumber(form) ? (form.constant === 0 ? 0 : 1) : -1;
+      }
+      case 'truncate': {
+        const bit = this.evaluate(args[0]!);
+        return isNumber(bit) ? Math.abs(bit.constant % 2) : -1;
+      }
+      case 'carry':
+        return this.#range(this.#carry(args));
+    }
+    if (!this.isComparison(op)) return -1;
+    if (this.plan.values[args[0]!]![1] === 1) {
+      const left = this.truth(args[0]!);
+      const right = this.truth(args[1]!);
+      if (left < 0 || right < 0) return -1;
+      return (op === 'equal' ? left === right : op === 'notEqual' ? left !== right : this.#orderBits(op, left, right)) ? 1 : 0;
+    }
+    if (op === 'equal' || op === 'notEqual') {
+      const zero = this.#isZero(this.#difference(args));
+      return zero < 0 ? -1 : op === 'equal' ? zero : 1 - zero;
+    }
+    return this.#range(this.#order(op, args));
+  }
+
+  #orderBits(op: string, left: number, right: number): boolean {
+    const [a, b] = op.endsWith('Signed') ? [-left, -right] : [left, right];
+    return op.startsWith('lessEqual') ? a <= b : a < b;
+  }
+
+  /** Whether a form is not negative: one, zero, or −1 when members differ. */
+  #range(form: Form | undefined): number {
+    if (!form) return -1;
+    const { domain } = this.state;
+    if (domain.low(form) >= 0) return 1;
+    return domain.high(form) < 0 ? 0 : -1;
+  }
+
+  #isZero(form: Form | undefined): number {
+    if (!form) return -1;
+    const { domain } = this.state;
+    const low = domain.low(form);
+    const high = domain.high(form);
+    if (low > 0 || high < 0) return 0;
+    return low === 0 && high === 0 ? 1 : -1;
+  }
+
+  /** Of an order comparison: the form that is not negative when it holds. */
+  #order(op: string, args: readonly number[]): Form | undefined {
+    const width = this.plan.values[args[0]!]![1];
+    const signed = op.endsWith('Signed');
+    const a = this.window(this.evaluate(args[0]!), width, signed);
+    const b = this.window(this.evaluate(args[1]!), width, signed);
+    if (a.big !== b.big) {
+      // Numbers far apart: the large parts decide, as the small ones are below 2^53.
+      const gap = b.big - a.big;
+      const { domain } = this.state;
+      const rest = addForms({ ...b, big: 0n }, { ...a, big: 0n }, -1, 64);
+      const low = rest ? domain.low(rest) : Number.NEGATIVE_INFINITY;
+      const high = rest ? domain.high(rest) : Number.POSITIVE_INFINITY;
+      if (!Number.isFinite(low) || !Number.isFinite(high)) return undefined;
+      const least = gap + BigInt(low);
+      const most = gap + BigInt(high);
+      if (least > 0n) return constantForm(1);
+      return most < 0n ? constantForm(-1) : undefined;
+    }
+    const difference = addForms({ ...b, big: 0n }, { ...a, big: 0n }, -1, 64);
+    return difference && (op.startsWith('lessEqual') ? difference : addNumber(difference, -1));
+  }
+
+  /** `a − b`, which is zero exactly when both are equal. */
+  #difference(args: readonly number[]): Form | undefined {
+    const width = this.plan.values[args[0]!]![1];
+    let a = this.evaluate(args[0]!);
+    let b = this.evaluate(args[1]!);
+    if (a.root !== NO_ROOT && a.root === b.root) {
+      a = { ...a, root: NO_ROOT };
+      b = { ...b, root: NO_ROOT };
+    }
+    const difference = addForms(this.plain(a), this.plain(b), -1, width);
+    if (!difference) return undefined;
+    if (difference.big !== 0n) {
+      if (isFiniteForm(this.state.domain, difference)) {
+        const big = BigInt.asIntN(width, difference.big);
+        const small = BigInt(Math.ceil(Math.max(Math.abs(this.state.domain.low(difference)), Math.abs(this.state.domain.high(difference)))));
+        if ((big < 0n ? -big : big) > small) return constantForm(1);
+      }
+      return undefined;
+    }
+    return this.window(difference, width, true);
+  }
+
+  #carry(args: readonly number[]): Form | undefined {
+    const width = this.plan.values[args[0]!]![1];
+    if (width > 32) return undefined;
+    const a = this.window(this.evaluate(args[0]!), width, false);
+    const b = this.window(this.evaluate(args[1]!), width, false);
+    const sum = addForms(a, b, 1, 64);
+    const total = sum && addForms(sum, this.evaluate(args[2]!), 1, 64);
+    return total && addNumber(total, -(2 ** width));
+  }
+
+  protected assume(id: number, want: boolean): boolean {
+    const truth = this.truth(id);
+    if (truth >= 0) return truth === (want ? 1 : 0);
+    if (!this.#narrow(id, want)) return false;
+    this.state.remember(id, constantForm(want ? 1 : 0));
+    return true;
+  }
+
+  /** Narrows by a condition that differs between members. */
+  #narrow(id: number, want: boolean): boolean {
+    const { state } = this;
+    const { domain } = state;
+    const [op] = this.plan.values[id]!;
+    const args = this.plan.operands[id]!;
+    switch (op) {
+      case 'not':
+        return this.assume(args[0]!, !want);
+      case 'and':
+      case 'or': {
+        // All of them, or the first that is not.
+        const all = op === 'and';
+        if (want === all) return this.assume(args[0]!, all) && this.assume(args[1]!, all);
+        if (this.truth(args[0]!) >= 0) return this.assume(args[1]!, !all);
+        if (this.truth(args[1]!) >= 0) return this.assume(args[0]!, !all);
+        state.fork(
+          () => this.assume(args[0]!, !all),
+          () => this.assume(args[0]!, all) && this.assume(args[1]!, !all),
+        );
+        break;
+      }
+      case 'xor':
+      case 'select': {
+        const condition = args[0]!;
+        if (this.truth(condition) < 0) {
+          state.fork(
+            () => this.assume(condition, true),
+            () => this.assume(condition, false),
+          );
+        }
+        const first = this.truth(condition) === 1;
+        return op === 'xor' ? this.assume(args[1]!, want !== first) : this.assume(args[first ? 1 : 2]!, want);
+      }
+      case 'carry': {
+        const form = this.#carry(args);
+        if (form) return this.#assumeSign(form, want);
+        break;
+      }
+    }
+    if (this.isComparison(op)) {
+      if (this.plan.values[args[0]!]![1] === 1) {
+        const left = args[0]!;
+        if (this.truth(left) < 0) {
+          state.fork(
+            () => this.assume(left, true),
+            () => this.assume(left, false),
+          );
+        }
+        if (op === 'equal' || op === 'notEqual')
+          return this.assume(args[1]!, (this.truth(left) === 1) === (want === (op === 'equal')));
+      } else if (op === 'equal' || op === 'notEqual') {
+        const difference = this.#difference(args);
+        if (difference) return this.#assumeZero(difference, want === (op === 'equal'));
+      } else {
+        const form = this.#order(op, args);
+        if (form) return this.#assumeSign(form, want);
+      }
+    }
+    // Nothing to narrow by: both ways are possible for all.
+    domain.inexact = true;
+    return true;
+  }
+
+  #assumeSign(form: Form, notNegative: boolean): boolean {
+    const { domain } = this.state;
+    if (notNegative) return domain.assumeNonNegative(form);
+    const opposite = scaleForm(form, -1, 64);
+    const negative = opposite && addNumber(opposite, -1);
+    if (negative) return domain.assumeNonNegative(negative);
+    domain.inexact = true;
+    return true;
+  }
+
+  #assumeZero(form: Form, zero: boolean): boolean {
+    const { domain } = this.state;
+    if (domain.isDataForm(form)) domain.inexact = true;
+    if (zero) return domain.assumeZero(form);
+    const low = domain.low(form);
+    const high = domain.high(form);
+    if (low === 0) return domain.assumeNonNegative(addNumber(form, -1)!);
+    if (high === 0) return this.#assumeSign(form, false);
+    this.state.fork(
+      () => this.#assumeSign(form, false),
+      () => this.state.domain.assumeNonNegative(addNumber(form, -1)!),
+    );
+  }
+
+  // --- the way of control ---
+
+  /** Narrows to threads that enter a block; false when there are none. */
+  protected reach(block: number): boolean {
+    const chain: number[] = [];
+    for (let at = block; ; at = this.plan.idom[at]!) {
+      chain.push(at);
+      if (at === 0) break;
+    }
+    for (let index = chain.length - 1; index > 0; index--) {
+      if (!this.#walk(chain[index]!, chain[index - 1]!)) return false;
+    }
+    return true;
+  }
+
+  /** Narrows to threads that come from a dominator to a block in the same round of the loops around both. */
+  #walk(from: number, to: number): boolean {
+    const ways = this.plan.ways(to);
+    for (let at = from; at !== to; ) {
+      if (ways[at] === 2) return true;
+      if (ways[at] === 0) return false;
+      const step = this.#step(at, to, ways);
+      if (step === undefined) {
+        this.state.domain.inexact = true;
+        return true;
+      }
+      at = step.to;
+    }
+    return true;
+  }
+
+  /** One step on the way to `target`: over a whole loop that does not hold it; undefined when the way cannot be told. */
+  #step(at: number, target: number, ways: Int8Array): { readonly from: number; readonly to: number } | undefined {
+    let loop: Loop | undefined;
+    for (let header = this.plan.loopOf[at]!; header >= 0; ) {
+      const around = this.plan.loops.get(header)!;
+      if (!around.members.has(target)) loop = around;
+      header = around.parent;
+    }
+    if (loop) {
+      const exits = loop.exits.filter(({ to }) => ways[to] !== 0);
+      return exits.length === 1 ? exits[0] : undefined;
+    }
+    const { end } = this.plan.template.blocks[at]!;
+    const live = this.plan.forward(at, target).filter((to) => ways[to] !== 0);
+    if (end[0] === 'branch') {
+      const yes = live.includes(end[2]);
+      const no = live.includes(end[3]);
+      if (yes && no && end[2] !== end[3]) {
+        const truth = this.#decided(end[1]);
+        return { from: at, to: truth ? end[2] : end[3] };
+      }
+      if (end[2] !== end[3] && !this.assume(end[1], yes)) this.infeasible();
+      return { from: at, to: yes ? end[2] : end[3] };
+    }
+    if (end[0] === 'switch') return { from: at, to: this.#switch(end) };
+    return live.length === 1 ? { from: at, to: live[0]! } : undefined;
+  }
+
+  /** A condition's value, forking when it differs between members. */
+  #decided(id: number): boolean {
+    const truth = this.truth(id);
+    if (truth >= 0) return truth === 1;
+    this.state.fork(
+      () => this.assume(id, true),
+      () => this.assume(id, false),
+    );
+  }
+
+  /** Target of a switch, forking over ranges of the index. */
+  #switch(end: Extract<SliceEnd, readonly ['switch', ...unknown[]]>): number {
+    const targets = end.slice(2) as number[];
+    const index = this.window(this.evaluate(end[1]), this.plan.values[end[1]]![1], false);
+    const { domain } = this.state;
+    const low = Math.min(domain.low(index), targets.length - 1);
+    const high = Math.min(domain.high(index), targets.length - 1);
+    const target = targets[low]!;
+    let last = low;
+    while (last < high && targets[last + 1] === target) last++;
+    if (last === high) return target;
+    this.state.fork(
+      () => this.#assumeSign(addForms(constantForm(last), index, -1, 64)!, true),
+      () => this.#assumeSign(addNumber(index, -last - 1)!, true),
+    );
+  }
+
+  // --- phis ---
+
+  protected phi(id: number): Form {
+    const block = this.plan.blockOf[id]!;
+    const loop = this.plan.loops.get(block);
+    const value = this.plan.values[id]!;
+    const operands = new Map<number, number>();
+    for (let index = 2; index < value.length; index += 2) {
+      const predecessor = value[index] as number;
+      if (loop && loop.latches.includes(predecessor)) continue;
+      operands.set(predecessor, value[index + 1] as number);
+    }
+    if (!loop) return this.#merge(block, operands, value[1]);
+    return this.#variable(id, loop, operands);
+  }
+
+  /** The operand that belongs to the way taken into a block. */
+  #merge(block: number, operands: ReadonlyMap<number, number>, width: number): Form {
+    const choices = [...new Set(operands.values())];
+    if (choices.length === 1) return this.evaluate(choices[0]!);
+    const predecessor = this.#wayInto(block, operands);
+    const chosen = predecessor === undefined ? undefined : operands.get(predecessor);
+    if (chosen !== undefined) return this.evaluate(chosen);
+    this.state.domain.inexact = true;
+    return this.#hull(choices, width);
+  }
+
+  /** One of several values, which one is not known. */
+  #hull(choices: readonly number[], width: number): Form {
+    const forms = choices.map((choice) => this.plain(this.evaluate(choice), width));
+    const { domain } = this.state;
+    if (forms.some((form) => form.big !== 0n)) return this.unknown(width);
+    return this.between(
+      Math.min(...forms.map((form) => domain.low(form))),
+      Math.max(...forms.map((form) => domain.high(form))),
+    );
+  }
+
+  /** The predecessor by which a block is entered (not by a back edge); undefined when it cannot be told. */
+  #wayInto(block: number, operands: ReadonlyMap<number, number>): number | undefined {
+    const ways = this.plan.ways(block);
+    let at = this.plan.idom[block]!;
+    for (let steps = 0; steps <= this.plan.successors.length; steps++) {
+      const step = this.#step(at, block, ways);
+      if (!step) return undefined;
+      if (step.to === block) return operands.has(step.from) ? step.from : undefined;
+      at = step.to;
+    }
+    return undefined;
+  }
+
+  // --- loops ---
+
+  #variable(id: number, loop: Loop, entries: ReadonlyMap<number, number>): Form {
+    const width = this.plan.values[id]![1];
+    const { state } = this;
+    const known = state.loops.get(loop.header);
+    if (known?.kind === 'widened') return this.#anything(width);
+    if (known?.kind === 'unrolled') return this.#unrolled(id, loop, known);
+    const step = this.#stepOf(id, loop);
+    if (step === 0) return this.#merge(loop.header, entries, width);
+    if (step === undefined) return this.#unroll(loop);
+    const round = this.#round(loop);
+    if (round === undefined) return this.#unroll(loop);
+    this.#settle(loop);
+    const start = this.#merge(loop.header, entries, width);
+    return addForms(start, atomForm(round), step, width) ?? this.#anything(width);
+  }
+
+  #anything(width: number): Form {
+    this.state.domain.inexact = true;
+    return this.unknown(width);
+  }
+
+  /** What a round adds to a variable, when it is always the same number. */
+  #stepOf(id: number, loop: Loop): number | undefined {
+    if (this.#steps.has(id)) return this.#steps.get(id);
+    const { state } = this;
+    const saved = state.domain;
+    const { mark } = state;
+    state.domain = new Domain(saved);
+    state.probing++;
+    let step: number | undefined;
+    try {
+      const markers = new Map<number, number>();
+      for (const phi of this.#phisOf(loop)) {
+        const marker = state.domain.atom(Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, true);
+        markers.set(phi, marker);
+        state.remember(phi, atomForm(marker));
+      }
+      const marker = markers.get(id)!;
+      const width = this.plan.values[id]![1];
+      for (const back of this.#backOperands(id, loop)) {
+        const next = this.evaluate(back);
+        const change = addForms(next, atomForm(marker), -1, width);
+        const own = change && isNumber(change) ? change.constant : undefined;
+        if (own === undefined || (step !== undefined && step !== own)) {
+          step = undefined;
+          break;
+        }
+        step = own;
+      }
+    } catch (error) {
+      if (error !== PROBE_FAILED) throw error;
+      step = undefined;
+    } finally {
+      state.probing--;
+      state.rollBack(mark);
+      state.domain = saved;
+    }
+    this.#steps.set(id, step);
+    return step;
+  }
+
+  #phisOf(loop: Loop): number[] {
+    const phis: number[] = [];
+    for (let id = this.plan.template.blocks[loop.header]!.first; id < this.plan.ends[loop.header]!; id++) {
+      if (this.plan.values[id]![0] === 'phi') phis.push(id);
+    }
+    return phis;
+  }
+
+  #backOperands(id: number, loop: Loop): number[] {
+    const value = this.plan.values[id]!;
+    const operands: number[] = [];
+    for (let index = 2; index < value.length; index += 2) {
+      if (loop.latches.includes(value[index] as number)) operands.push(value[index + 1] as number);
+    }
+    return operands;
+  }
+
+  /** Exits that every round passes: the block ends in a test, and all back edges come after it. */
+  #tests(loop: Loop): { readonly condition: number; readonly stayWhen: boolean }[] {
+    const tests: { condition: number; stayWhen: boolean }[] = [];
+    for (const { from } of loop.exits) {
+      const { end } = this.plan.template.blocks[from]!;
+      if (end[0] !== 'branch' || !loop.latches.every((latch) => this.plan.tree.dominates(from, latch))) continue;
+      // In an inner loop the test is passed several times a round.
+      if (this.plan.loopOf[from] !== loop.header) continue;
+      const stays = loop.members.has(end[2]);
+      if (stays !== loop.members.has(end[3])) tests.push({ condition: end[1], stayWhen: stays });
+    }
+    return tests;
+  }
+
+  /** The atom that numbers a loop's rounds, bounded by its tests; undefined when nothing bounds it. */
+  #round(loop: Loop): number | undefined {
+    const { state } = this;
+    const known = state.loops.get(loop.header);
+    if (known?.kind === 'affine') return known.round;
+    const tests = this.#tests(loop);
+    for (const { condition } of tests) this.#evaluateOutside(condition, loop, new Set());
+    if (state.probing > 0) throw PROBE_FAILED;
+    const savedDomain = new Domain(state.domain);
+    const { mark } = state;
+    const round = state.domain.atom(0, Number.POSITIVE_INFINITY);
+    state.loops.set(loop.header, { kind: 'affine', round, settled: false });
+    const bounding = { atom: round, promises: [] as { form: Form; low: number; high: number }[] };
+    const outer = this.bounding;
+    this.bounding = bounding;
+    state.probing++;
+    const bounds: Form[] = [];
+    let analysed = 0;
+    for (const test of tests) {
+      const promised = bounding.promises.length;
+      try {
+        const bound = this.#bound(test.condition, test.stayWhen, round);
+        if (bound) {
+          bounds.push(bound);
+          analysed++;
+        } else bounding.promises.length = promised;
+      } catch (error) {
+        if (error !== PROBE_FAILED) {
+          this.bounding = outer;
+          state.probing--;
+          throw error;
+        }
+        bounding.promises.length = promised;
+      }
+    }
+    this.bounding = outer;
+    state.probing--;
+    const fail = () => {
+      state.rollBack(mark);
+      state.domain = savedDomain;
+      state.loops.delete(loop.header);
+      return undefined;
+    };
+    if (bounds.length === 0) return fail();
+    // In the whole of the bounded domain no promised window may be left.
+    const check = new Domain(state.domain);
+    if (bounds.every((bound) => check.assumeNonNegative(bound))) {
+      if (!Number.isFinite(check.hi[round]!)) return fail();
+      for (const { form, low, high } of bounding.promises) {
+        if (check.low(form) < low || check.high(form) > high) return fail();
+      }
+    }
+    if (analysed < loop.exits.length) state.domain.inexact = true;
+    // Round zero is always there; later rounds when the tests before them held.
+    const first = bounds.map((bound) => {
+      const c = coefficientOf(bound, round);
+      return addForms(bound, atomForm(round), -c, 64)!;
+    });
+    if (first.every((form) => state.domain.low(form) >= 0)) {
+      for (const bound of bounds) if (!state.domain.assumeNonNegative(bound)) this.infeasible();
+      return round;
+    }
+    state.fork(
+      () => {
+        this.state.domain.hi[round] = 0;
+        return true;
+      },
+      () => {
+        this.state.domain.lo[round] = 1;
+        return bounds.every((bound) => this.state.domain.assumeNonNegative(bound));
+      },
+    );
+  }
+
+  /** Evaluates what a condition uses from outside the loop, while forks are still allowed. */
+  #evaluateOutside(id: number, loop: Loop, seen: Set<number>): void {
+    if (seen.has(id)) return;
+    seen.add(id);
+    const value = this.plan.values[id]!;
+    if (!loop.members.has(this.plan.blockOf[id]!)) {
+      if (value[1] > 1) this.evaluate(id);
+      return;
+    }
+    if (value[0] === 'phi') {
+      if (this.plan.blockOf[id] !== loop.header) return;
+      for (let index = 2; index < value.length; index += 2) {
+        if (!loop.latches.includes(value[index] as number)) this.#evaluateOutside(value[index + 1] as number, loop, seen);
+      }
+      return;
+    }
+    for (const operand of this.plan.operands[id]!) this.#evaluateOutside(operand, loop, seen);
+  }
+
+  /**
+   * From a test that every round passes: a form that is not negative for each round from the second on, namely the test's form in
+   * the round before. Only tests that fail for good once they fail.
+   */
+  #bound(condition: number, stayWhen: boolean, round: number): Form | undefined {
+    const [op] = this.plan.values[condition]!;
+    const args = this.plan.operands[condition]!;
+    if (op === 'not') return this.#bound(args[0]!, !stayWhen, round);
+    if (op === 'and' && stayWhen) return this.#bound(args[0]!, true, round) ?? this.#bound(args[1]!, true, round);
+    if (op === 'or' && !stayWhen) return this.#bound(args[0]!, false, round) ?? this.#bound(args[1]!, false, round);
+    if (!this.isComparison(op) || this.plan.values[args[0]!]![1] === 1) return undefined;
+    let form: Form | undefined;
+    if (op === 'equal' || op === 'notEqual') {
+      if ((op === 'notEqual') !== stayWhen) return undefined;
+      form = this.#approach(args, round);
+    } else {
+      const order = this.#order(op, args);
+      const opposite = order && scaleForm(order, -1, 64);
+      form = stayWhen ? order : opposite && addNumber(opposite, -1);
+    }
+    if (!form || form.big !== 0n || form.root !== NO_ROOT) return undefined;
+    const c = coefficientOf(form, round);
+    return c < 0 ? addNumber(form, -c) : undefined;
+  }
+
+  /** `a ≠ b` as an order: the difference comes to zero in steps that hit it. */
+  #approach(args: readonly number[], round: number): Form | undefined {
+    let a = this.evaluate(args[0]!);
+    let b = this.evaluate(args[1]!);
+    if (a.root !== NO_ROOT && a.root === b.root) {
+      a = { ...a, root: NO_ROOT };
+      b = { ...b, root: NO_ROOT };
+    }
+    const width = this.plan.values[args[0]!]![1];
+    const raw = addForms(this.plain(a), this.plain(b), -1, width);
+    if (!raw || raw.big !== 0n) return undefined;
+    const difference = this.window(raw, width, true);
+    const c = coefficientOf(difference, round);
+    const first = addForms(difference, atomForm(round), -c, 64);
+    if (!first || c === 0) return undefined;
+    const size = Math.abs(c);
+    if (size !== 1 && [first.constant, ...first.coefs].some((part) => part % size !== 0)) return undefined;
+    const { domain } = this.state;
+    if (c > 0 && domain.high(first) <= 0) return addNumber(scaleForm(difference, -1, 64)!, -1);
+    if (c < 0 && domain.low(first) >= 0) return addNumber(difference, -1);
+    return undefined;
+  }
+
+  // --- round by round ---
+
+  #unroll(loop: Loop): Form {
+    const { state } = this;
+    if (state.probing > 0) throw PROBE_FAILED;
+    const values = new Map<number, Form>();
+    for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
+    const start: LoopState = { kind: 'unrolled', round: 0, values, fixed: false, advance: false, settled: false };
+    this.#forgetLoop(loop);
+    state.loops.set(loop.header, start);
+    this.#offer(loop, start);
+  }
+
+  #entryValue(phi: number, loop: Loop): Form {
+    const value = this.plan.values[phi]!;
+    const entries = new Map<number, number>();
+    for (let index = 2; index < value.length; index += 2) {
+      if (!loop.latches.includes(value[index] as number)) entries.set(value[index] as number, value[index + 1] as number);
+    }
+    return this.#merge(loop.header, entries, value[1]);
+  }
+
+  #forgetLoop(loop: Loop): void {
+    const { state } = this;
+    for (const block of loop.members) {
+      for (let id = this.plan.template.blocks[block]!.first; id < this.plan.ends[block]!; id++) {
+        if (!this.plan.uniform[id]) state.forget(id);
+      }
+      if (block !== loop.header) state.loops.delete(block);
+    }
+  }
+
+  /** Either this round is the one that is looked at, or a later one. */
+  #offer(loop: Loop, current: Extract<LoopState, { kind: 'unrolled' }>): never {
+    const { header } = loop;
+    this.state.fork(
+      () => {
+        this.state.loops.set(header, { ...current, fixed: true, advance: false });
+        return true;
+      },
+      () => {
+        this.state.loops.set(header, { ...current, advance: true });
+        return true;
+      },
+    );
+  }
+
+  #unrolled(id: number, loop: Loop, current: Extract<LoopState, { kind: 'unrolled' }>): Form {
+    if (current.fixed) {
+      this.#settle(loop);
+      return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
+    }
+    const { state } = this;
+    if (!current.advance) {
+      // Met while the next round's values are computed, or for the first time on this path.
+      if (this.#advancing.has(loop.header)) return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
+      this.#offer(loop, current);
+    }
+    if (this.#advancing.has(loop.header)) return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
+    if (state.probing > 0) throw PROBE_FAILED;
+    if (current.round >= MAX_ROUNDS) {
+      this.#forgetLoop(loop);
+      state.loops.set(loop.header, { kind: 'widened' });
+      return this.#anything(this.plan.values[id]![1]);
+    }
+    this.#advancing.add(loop.header);
+    const values = new Map<number, Form>();
+    try {
+      for (const { condition, stayWhen } of this.#tests(loop)) {
+        if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
+      }
+      if (this.#tests(loop).length < loop.exits.length) state.domain.inexact = true;
+      for (const phi of this.#phisOf(loop)) {
+        const backs = [...new Set(this.#backOperands(phi, loop))];
+        values.set(
+          phi,
+          backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]),
+        );
+        if (backs.length > 1) state.domain.inexact = true;
+      }
+    } finally {
+      this.#advancing.delete(loop.header);
+    }
+    const next: LoopState = { kind: 'unrolled', round: current.round + 1, values, fixed: false, advance: false, settled: false };
+    this.#forgetLoop(loop);
+    state.loops.set(loop.header, next);
+    this.#offer(loop, next);
+  }
+
+  /** Loops whose next round is being computed. */
+  readonly #advancing = new Set<number>();
+  /** Loops whose end is being stated. */
+  readonly #settling = new Set<number>();
+
+  /** Behind a loop, its variables are those of the round in which it was left. */
+  #settle(loop: Loop): void {
+    const { header, exits, members } = loop;
+    const { state } = this;
+    const known = state.loops.get(header);
+    if (!known || known.kind === 'widened' || known.settled || members.has(this.target) || this.#settling.has(header)) return;
+    if (state.probing > 0) throw PROBE_FAILED;
+    const [test, ...others] = this.#tests(loop);
+    if (!test || others.length > 0 || exits.length > 1) state.domain.inexact = true;
+    else {
+      this.#settling.add(header);
+      try {
+        if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
+      } finally {
+        this.#settling.delete(header);
+      }
+    }
+    state.loops.set(header, { ...known, settled: true });
+  }
+}
+
+function isFiniteForm(domain: Domain, form: Form): boolean {
+  return Number.isFinite(domain.low(form)) && Number.isFinite(domain.high(form));
+}

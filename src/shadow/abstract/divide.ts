@@ -1,0 +1,245 @@
+/**
+ * Division of affine forms by a constant, rounding down, by splitting atoms: `b·256 + t` by 32 is `8·b + t₁` with
+ * `t = 32·t₁ + t₀`. Where digits do not nest, the whole dense sum becomes a new pair of atoms. Everything that addressing does with
+ * division, remainder, shifts right and masks comes through here.
+ */
+import {
+  addForms,
+  addNumber,
+  atomForm,
+  coefficientOf,
+  constantForm,
+  type Form,
+  greatestCommonDivisor,
+  scaleForm,
+  termsOf,
+  withConstant,
+} from './form.js';
+import type { State } from './state.js';
+
+export interface Division {
+  readonly quotient: Form;
+  /** In `[0, divisor)`. */
+  readonly remainder: Form;
+}
+
+function floorDivide(a: number, b: number): number {
+  return Math.floor(a / b);
+}
+
+/**
+ * `floor(form / divisor)` and the remainder. The form is a plain integer: no root, no large constant, its window already chosen.
+ * The divisor is positive.
+ */
+export function divide(state: State, form: Form, divisor: number): Division {
+  if (divisor === 1) return { quotient: form, remainder: constantForm(0) };
+  for (let rounds = 0; rounds < 16; rounds++) {
+    const { domain } = state;
+    const canonical = domain.canonical(form);
+    if (!canonical) break;
+    const result = step(state, canonical, divisor);
+    if (result === 'again') continue;
+    if (result) return result;
+    break;
+  }
+  return widen(state, form, divisor);
+}
+
+function widen(state: State, form: Form, divisor: number): Division {
+  const { domain } = state;
+  domain.inexact = true;
+  const low = floorDivide(domain.low(form), divisor);
+  const high = floorDivide(domain.high(form), divisor);
+  return {
+    quotient: atomForm(domain.atom(low, high, true)),
+    remainder: atomForm(domain.atom(0, divisor - 1, true)),
+  };
+}
+
+function step(state: State, form: Form, divisor: number): Division | 'again' | undefined {
+  const { domain } = state;
+  // What divides goes out as it is.
+  const outAtoms: number[] = [];
+  const outCoefs: number[] = [];
+  const inAtoms: number[] = [];
+  const inCoefs: number[] = [];
+  for (let i = 0; i < form.atoms.length; i++) {
+    const atom = form.atoms[i]!;
+    const c = form.coefs[i]!;
+    if (c % divisor === 0) {
+      outAtoms.push(atom);
+      outCoefs.push(c / divisor);
+    } else {
+      inAtoms.push(atom);
+      inCoefs.push(c);
+    }
+  }
+  const whole = floorDivide(form.constant, divisor);
+  const out = withConstant(termsOf(outAtoms, outCoefs), whole);
+  const rest = withConstant(termsOf(inAtoms, inCoefs), form.constant - whole * divisor);
+  const low = domain.low(rest);
+  const high = domain.high(rest);
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return undefined;
+  const first = floorDivide(low, divisor);
+  const last = floorDivide(high, divisor);
+  const finish = (quotient: Form | undefined, remainder: Form | undefined): Division | undefined => {
+    const sum = quotient && addForms(out, quotient, 1, 64);
+    return sum && remainder ? { quotient: sum, remainder } : undefined;
+  };
+  if (first === last) return finish(constantForm(first), addNumber(rest, -first * divisor));
+  // Negative digits are counted from their other end.
+  for (let i = 0; i < inAtoms.length; i++) {
+    if (inCoefs[i]! > 0) continue;
+    const atom = inAtoms[i]!;
+    if (domain.isRelated[atom]) return undefined;
+    const span = domain.hi[atom]! - domain.lo[atom]!;
+    const flipped = domain.atom(0, span, domain.isData[atom]);
+    const replacement = scaleForm(atomForm(flipped), -1, 64);
+    domain.substitute(atom, withConstant(replacement!, domain.hi[atom]!));
+    return 'again';
+  }
+  // A common factor of all terms: floor((g·x + c) / (g·d)) = floor((x + floor(c/g)) / d).
+  let common = divisor;
+  for (const c of inCoefs) common = greatestCommonDivisor(common, c);
+  if (common > 1) {
+    const lower = rest.constant % common;
+    const reduced = withConstant(
+      termsOf(
+        inAtoms,
+        inCoefs.map((c) => c / common),
+      ),
+      (rest.constant - lower) / common,
+    );
+    const inner = divide(state, reduced, divisor / common);
+    const scaled = scaleForm(inner.remainder, common, 64);
+    return finish(inner.quotient, scaled && addNumber(scaled, lower));
+  }
+  // g·x / d where g·D is just above d: a multiplication by a reciprocal.
+  let content = 0;
+  for (const c of inCoefs) content = greatestCommonDivisor(content, c);
+  if (content > 1 && rest.constant % content === 0 && low >= 0) {
+    const reciprocal = Math.ceil(divisor / content);
+    const error = content * reciprocal - divisor;
+    if ((high / content) * error < divisor) {
+      const reduced = withConstant(
+        termsOf(
+          inAtoms,
+          inCoefs.map((c) => c / content),
+        ),
+        rest.constant / content,
+      );
+      const { quotient } = divide(state, reduced, reciprocal);
+      const product = scaleForm(quotient, divisor, 64);
+      return finish(quotient, product && addForms(rest, product, -1, 64));
+    }
+  }
+  const largest = inCoefs.indexOf(Math.max(...inCoefs));
+  const c = inCoefs[largest]!;
+  const atom = inAtoms[largest]!;
+  const others = addForms(rest, atomForm(atom), -c, 64)!;
+  const othersLow = domain.low(others);
+  const othersHigh = domain.high(others);
+  if (divisor % c === 0 && !domain.isRelated[atom]) {
+    // The digit nests in the divisor, and what is below it stays below it.
+    const carry = floorDivide(othersLow, c);
+    if (carry === floorDivide(othersHigh, c)) {
+      splitAtom(state, atom, divisor / c, carry);
+      return 'again';
+    }
+    if (floorDivide(othersHigh, c) - carry <= 2) {
+      const bound = (carry + 1) * c;
+      state.fork(
+        () => state.domain.assumeNonNegative(negated(addNumber(others, 1 - bound)!)),
+        () => state.domain.assumeNonNegative(addNumber(others, -bound)!),
+      );
+    }
+  }
+  if (last - first <= 1) {
+    const bound = last * divisor;
+    state.fork(
+      () => state.domain.assumeNonNegative(negated(addNumber(rest, 1 - bound)!)),
+      () => state.domain.assumeNonNegative(addNumber(rest, -bound)!),
+    );
+  }
+  return composite(state, rest, divisor, finish);
+}
+
+function negated(form: Form): Form {
+  return scaleForm(form, -1, 64)!;
+}
+
+/** `atom = radix · q + r − carry`, so that `atom + carry` divides. */
+function splitAtom(state: State, atom: number, radix: number, carry: number): void {
+  const { domain } = state;
+  const lo = domain.lo[atom]! + carry;
+  const hi = domain.hi[atom]! + carry;
+  const isData = domain.isData[atom];
+  const first = floorDivide(lo, radix);
+  const last = floorDivide(hi, radix);
+  const quotient = domain.atom(first, last, isData);
+  const remainder = domain.atom(0, radix - 1, isData);
+  const sum = addForms(scaleForm(atomForm(quotient), radix, 64)!, atomForm(remainder), 1, 64)!;
+  domain.substitute(atom, withConstant(sum, -carry));
+  // Ragged ends.
+  if (lo !== first * radix) domain.assumeNonNegative(withConstant(sum, -lo));
+  if (hi !== last * radix + radix - 1) domain.assumeNonNegative(withConstant(scaleForm(sum, -1, 64)!, hi));
+}
+
+/** A dense sum as one number: `terms = divisor · q + r − constant`. */
+function composite(
+  state: State,
+  rest: Form,
+  divisor: number,
+  finish: (quotient: Form | undefined, remainder: Form | undefined) => Division | undefined,
+): Division | undefined {
+  const { domain } = state;
+  const terms = withConstant(rest, 0);
+  if (!isDense(state, terms)) return undefined;
+  const lo = domain.low(terms) + rest.constant;
+  const hi = domain.high(terms) + rest.constant;
+  const isData = domain.isDataForm(terms);
+  const first = floorDivide(lo, divisor);
+  const last = floorDivide(hi, divisor);
+  const quotient = domain.atom(first, last, isData);
+  const remainder = domain.atom(0, divisor - 1, isData);
+  const sum = addForms(scaleForm(atomForm(quotient), divisor, 64)!, atomForm(remainder), 1, 64)!;
+  replaceTerms(state, terms, withConstant(sum, -rest.constant));
+  if (lo !== first * divisor) domain.assumeNonNegative(withConstant(sum, -lo));
+  if (hi !== last * divisor + divisor - 1) domain.assumeNonNegative(withConstant(scaleForm(sum, -1, 64)!, hi));
+  return finish(atomForm(quotient), atomForm(remainder));
+}
+
+/** Replaces a sum of atoms by another form wherever the whole sum occurs. */
+export function replaceTerms(state: State, terms: Form, replacement: Form): void {
+  const { domain } = state;
+  if (terms.atoms.length === 1 && terms.coefs[0] === 1) domain.substitute(terms.atoms[0]!, replacement);
+  else domain.relate(terms, replacement);
+}
+
+/**
+ * Whether a sum takes every value between its bounds: its smallest coefficient is one, each next one is at most one more
+ * than what the smaller ones cover, and no constraint but its own bounds touches its atoms.
+ */
+export function isDense(state: State, terms: Form): boolean {
+  const { domain } = state;
+  for (const group of domain.groups) {
+    const shares = group.form.atoms.some((atom) => coefficientOf(terms, atom) !== 0);
+    if (!shares) continue;
+    const same =
+      group.form.atoms.length === terms.atoms.length &&
+      group.form.atoms.every((atom, i) => coefficientOf(terms, atom) === group.form.coefs[i]);
+    if (!same) return false;
+  }
+  const order = terms.coefs.map((_, i) => i).sort((a, b) => Math.abs(terms.coefs[a]!) - Math.abs(terms.coefs[b]!));
+  let covered = 0;
+  for (const i of order) {
+    const atom = terms.atoms[i]!;
+    if (domain.isRelated[atom]) return false;
+    const span = domain.hi[atom]! - domain.lo[atom]!;
+    if (span === 0) continue;
+    const c = Math.abs(terms.coefs[i]!);
+    if (c > covered + 1) return false;
+    covered += c * span;
+  }
+  return Number.isFinite(covered);
+}

@@ -1,0 +1,275 @@
+/**
+ * The threads (and loop rounds) that an evaluation speaks of: bounded symbols, called atoms, and linear constraints between
+ * them. Narrowed by guards, copied where an evaluation forks.
+ *
+ * Soundness. Every thread that can be on the present path satisfies the domain; what cannot be expressed is left out, which
+ * only adds threads, and `inexact` says so. `range` never excludes a value that some member of the domain has.
+ */
+import {
+  addForms,
+  coefficientOf,
+  type Form,
+  greatestCommonDivisor,
+  LIMIT,
+  ratioOf,
+  sameTerms,
+  scaleForm,
+  termsOf,
+} from './form.js';
+
+/** A sum of several atoms with its bounds. */
+export interface Group {
+  /** Terms only, first coefficient positive, no common divisor. */
+  readonly form: Form;
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** `terms = divisor · quotient + remainder + offset`, where the terms take every value of their range. */
+export interface Relation {
+  readonly terms: Form;
+  readonly replacement: Form;
+}
+
+export class Domain {
+  /** Bounds of each atom, both included. */
+  readonly lo: number[];
+  readonly hi: number[];
+  /** Atoms that stand for something the launch does not determine: a superset of what occurs. */
+  readonly isData: boolean[];
+  /** Atoms replaced by others. */
+  readonly substitutes: (Form | undefined)[];
+  readonly groups: Group[];
+  readonly relations: Relation[];
+  /** Atoms in the terms of a relation: narrowing one says something of its replacement that is not expressed. */
+  readonly isRelated: boolean[];
+  hasSubstitutes: boolean;
+  /** Something was left out: results are supersets. */
+  inexact: boolean;
+
+  constructor(from?: Domain) {
+    this.lo = from ? from.lo.slice() : [];
+    this.hi = from ? from.hi.slice() : [];
+    this.isData = from ? from.isData.slice() : [];
+    this.substitutes = from ? from.substitutes.slice() : [];
+    this.groups = from ? from.groups.slice() : [];
+    this.relations = from ? from.relations.slice() : [];
+    this.isRelated = from ? from.isRelated.slice() : [];
+    this.hasSubstitutes = from?.hasSubstitutes ?? false;
+    this.inexact = from?.inexact ?? false;
+  }
+
+  /** A new atom with `lo ≤ atom ≤ hi`. */
+  atom(lo: number, hi: number, isData = false): number {
+    this.lo.push(lo);
+    this.hi.push(hi);
+    this.isData.push(isData);
+    this.substitutes.push(undefined);
+    return this.lo.length - 1;
+  }
+
+  substitute(atom: number, form: Form): void {
+    this.substitutes[atom] = form;
+    this.hasSubstitutes = true;
+    for (let index = this.groups.length - 1; index >= 0; index--) {
+      const group = this.groups[index]!;
+      if (coefficientOf(group.form, atom) === 0) continue;
+      this.groups.splice(index, 1);
+      const replaced = this.canonical(group.form);
+      if (replaced) {
+        this.#bound(replaced, 1, replaced.constant - group.lo);
+        this.#bound(replaced, -1, group.hi - replaced.constant);
+      } else this.inexact = true;
+    }
+  }
+
+  /** States that `terms` equals `replacement`; the caller has made sure that the terms are dense and free of other constraints. */
+  relate(terms: Form, replacement: Form): void {
+    this.relations.push({ terms, replacement });
+    for (const atom of terms.atoms) this.isRelated[atom] = true;
+  }
+
+  /** The form over atoms that are not replaced; undefined when numbers grow too large. */
+  canonical(form: Form): Form | undefined {
+    if (!this.hasSubstitutes && this.relations.length === 0) return form;
+    let result: Form | undefined = form;
+    for (let again = true, rounds = 0; again && rounds < 64; rounds++) {
+      again = false;
+      if (this.hasSubstitutes) {
+        for (let i = 0; i < result.atoms.length; i++) {
+          const atom = result.atoms[i]!;
+          const substitute = this.substitutes[atom];
+          if (!substitute) continue;
+          result = this.#replace(result, termsOf([atom], [1]), substitute, result.coefs[i]!);
+          if (!result) return undefined;
+          again = true;
+          break;
+        }
+        if (again) continue;
+      }
+      for (const { terms, replacement } of this.relations) {
+        const ratio = ratioOf(result, terms);
+        if (ratio === 0) continue;
+        result = this.#replace(result, terms, replacement, ratio);
+        if (!result) return undefined;
+        again = true;
+        break;
+      }
+    }
+    return result;
+  }
+
+  #replace(form: Form, terms: Form, replacement: Form, ratio: number): Form | undefined {
+    const without = addForms(form, terms, -ratio, 64);
+    return without && addForms(without, replacement, ratio, 64);
+  }
+
+  /** Least value of a form's terms and constant, root and large part left out. */
+  low(form: Form): number {
+    return this.#extreme(form, 1);
+  }
+
+  /** Greatest value. */
+  high(form: Form): number {
+    return -this.#extreme(form, -1);
+  }
+
+  /** Least value of `sign · form`. */
+  #extreme(form: Form, sign: 1 | -1): number {
+    const { atoms, coefs } = form;
+    let total = sign * form.constant;
+    if (this.groups.length === 0 || atoms.length < 2) {
+      for (let i = 0; i < atoms.length; i++) {
+        const c = sign * coefs[i]!;
+        total += c > 0 ? c * this.lo[atoms[i]!]! : c * this.hi[atoms[i]!]!;
+      }
+      return total;
+    }
+    let used: boolean[] | undefined;
+    for (const group of this.groups) {
+      const ratio = ratioOf(form, group.form);
+      if (ratio === 0) continue;
+      const members = group.form.atoms.map((atom) => atoms.indexOf(atom));
+      if (used && members.some((index) => used![index])) continue;
+      used ??= new Array<boolean>(atoms.length).fill(false);
+      for (const index of members) used[index] = true;
+      const c = sign * ratio;
+      const { form: terms } = group;
+      let box = 0;
+      for (let i = 0; i < terms.atoms.length; i++) {
+        const k = c * terms.coefs[i]!;
+        box += k > 0 ? k * this.lo[terms.atoms[i]!]! : k * this.hi[terms.atoms[i]!]!;
+      }
+      total += Math.max(box, c > 0 ? c * group.lo : c * group.hi);
+    }
+    for (let i = 0; i < atoms.length; i++) {
+      if (used?.[i]) continue;
+      const c = sign * coefs[i]!;
+      total += c > 0 ? c * this.lo[atoms[i]!]! : c * this.hi[atoms[i]!]!;
+    }
+    return total;
+  }
+
+  /** Whether any atom of the form is not determined by the launch. */
+  isDataForm(form: Form): boolean {
+    for (const atom of form.atoms) if (this.isData[atom]) return true;
+    return false;
+  }
+
+  /** Narrows to members with `form ≥ 0`; false when there are none. */
+  assumeNonNegative(form: Form): boolean {
+    if (this.low(form) >= 0) return true;
+    if (this.high(form) < 0) return false;
+    if (this.isDataForm(form)) this.inexact = true;
+    const canonical = this.canonical(form);
+    if (!canonical) {
+      this.inexact = true;
+      return true;
+    }
+    return this.#bound(canonical, 1, canonical.constant);
+  }
+
+  /** Narrows to members with `form = 0`; false when there are none. */
+  assumeZero(form: Form): boolean {
+    const negative = scaleForm(form, -1, 64);
+    if (!negative) {
+      this.inexact = true;
+      return true;
+    }
+    return this.assumeNonNegative(form) && this.assumeNonNegative(negative) && this.#divides(form);
+  }
+
+  #divides(form: Form): boolean {
+    let divisor = 0;
+    for (const c of form.coefs) divisor = greatestCommonDivisor(divisor, c);
+    return divisor === 0 ? form.constant === 0 : form.constant % divisor === 0;
+  }
+
+  /** `sign · terms(form) + constant ≥ 0`. */
+  #bound(form: Form, sign: 1 | -1, constant: number): boolean {
+    const { atoms, coefs } = form;
+    if (atoms.length === 0) return constant >= 0;
+    let divisor = 0;
+    for (const c of coefs) divisor = greatestCommonDivisor(divisor, c);
+    // sign · Σ (c/divisor)·atom ≥ −constant/divisor
+    const least = Math.ceil(-constant / divisor);
+    if (atoms.length === 1) {
+      const c = (sign * coefs[0]!) / divisor;
+      return c > 0 ? this.#raise(atoms[0]!, least) : this.#lower(atoms[0]!, -least);
+    }
+    const flip = coefs[0]! > 0 ? sign : -sign;
+    const terms = termsOf(
+      atoms,
+      coefs.map((c) => (c / divisor) * (coefs[0]! > 0 ? 1 : -1)),
+    );
+    const index = this.groups.findIndex((known) => sameTerms(known.form, terms));
+    const known = index < 0 ? { form: terms, lo: this.low(terms), hi: this.high(terms) } : this.groups[index]!;
+    const group: Group = {
+      form: terms,
+      lo: flip > 0 ? Math.max(known.lo, least) : known.lo,
+      hi: flip < 0 ? Math.min(known.hi, -least) : known.hi,
+    };
+    if (group.lo > group.hi) return false;
+    if (index < 0) this.groups.push(group);
+    else this.groups[index] = group;
+    return this.#propagate(group);
+  }
+
+  /** Bounds of a sum bound its atoms. */
+  #propagate({ form, lo, hi }: Group): boolean {
+    for (let i = 0; i < form.atoms.length; i++) {
+      const atom = form.atoms[i]!;
+      const c = form.coefs[i]!;
+      let low = 0;
+      let high = 0;
+      for (let j = 0; j < form.atoms.length; j++) {
+        if (j === i) continue;
+        const k = form.coefs[j]!;
+        low += k > 0 ? k * this.lo[form.atoms[j]!]! : k * this.hi[form.atoms[j]!]!;
+        high += k > 0 ? k * this.hi[form.atoms[j]!]! : k * this.lo[form.atoms[j]!]!;
+      }
+      const least = c > 0 ? Math.ceil((lo - high) / c) : Math.ceil((hi - low) / c);
+      const most = c > 0 ? Math.floor((hi - low) / c) : Math.floor((lo - high) / c);
+      // Numbers beyond what is exact bound nothing.
+      if (least >= -LIMIT && least <= LIMIT && !this.#raise(atom, least)) return false;
+      if (most >= -LIMIT && most <= LIMIT && !this.#lower(atom, most)) return false;
+    }
+    return true;
+  }
+
+  #raise(atom: number, least: number): boolean {
+    if (least > this.lo[atom]!) {
+      this.lo[atom] = least;
+      if (this.isRelated[atom]) this.inexact = true;
+    }
+    return this.lo[atom]! <= this.hi[atom]!;
+  }
+
+  #lower(atom: number, most: number): boolean {
+    if (most < this.hi[atom]!) {
+      this.hi[atom] = most;
+      if (this.isRelated[atom]) this.inexact = true;
+    }
+    return this.lo[atom]! <= this.hi[atom]!;
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * One launch, executed abstractly: for each write site where it goes, relative to the pointers it starts from. Depends on the
+ * launch's geometry and on the parameter bytes that were looked at (`consulted`), on nothing else but known memory
+ * (`knownReads`); so the result serves every launch that agrees in those.
+ */
+import type { KernelTemplate, Site, Verdict } from '../../templates/index.js';
+import type { LaunchRecord } from '../launch.js';
+import { type RelativeDescriptor, resolveAddresses } from './boxes.js';
+import { Control } from './control.js';
+import type { Environment, Root } from './evaluator.js';
+import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
+import { groupSites, type Plan, type SiteGroup } from './plan.js';
+import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
+
+/** Where a site goes, from one pointer. */
+export interface Effect {
+  /** Undefined: addresses are absolute. */
+  readonly root: Root | undefined;
+  readonly big: bigint;
+  /** A pointer's number is in the offset, so the root does not tell the allocation. */
+  readonly blurred: boolean;
+  readonly exact: boolean;
+  readonly descriptors: readonly RelativeDescriptor[];
+  /** No finite description: anywhere, as far as the code tells. */
+  readonly unbounded: boolean;
+}
+
+export interface SiteOutcome {
+  readonly site: Site;
+  /** Whether any thread may come to it. */
+  readonly runs: boolean;
+  /** Among the paths looked at; `unknown` with `gaveUp`. */
+  readonly verdict: Verdict;
+  readonly effects: readonly Effect[];
+  /** Evaluation ended without an answer (too many cases): nothing is known but what the template says. */
+  readonly gaveUp: boolean;
+}
+
+export interface AbstractResult {
+  readonly outcomes: readonly SiteOutcome[];
+  /** Words of four bytes of the parameter block that the result depends on. */
+  readonly consulted: Uint8Array;
+  readonly knownReads: readonly { readonly address: bigint; readonly content: Uint8Array }[];
+}
+
+export interface AbstractOptions {
+  /** Sites to look at. */
+  readonly counts: (site: Site) => boolean;
+}
+
+/** Forks of one block's sites at most. */
+const MAX_FORKS = 4096;
+/** Forks up to this depth are taken by all sites of a block together, which shares work. */
+const SHARED_DEPTH = 3;
+/** Rows of a matrix fragment start at multiples of this many bytes (PTX ISA 9.7.14.4.4). */
+const ROW_ALIGNMENT = 16;
+
+class Outcome {
+  runs = false;
+  gaveUp = false;
+  exact = true;
+  unbounded = false;
+  readonly effects: Effect[] = [];
+
+  constructor(readonly site: Site) {}
+}
+
+class AbstractExecution extends Control {
+  readonly #outcomes = new Map<number, Outcome>();
+  #forks = 0;
+
+  run(counts: (site: Site) => boolean): AbstractResult {
+    const { template } = this.plan;
+    this.prepare();
+    for (const group of groupSites(template, counts)) {
+      for (const index of group.sites) this.#outcomes.set(index, new Outcome(template.writes[index]!));
+      this.#group(group);
+    }
+    return {
+      outcomes: [...this.#outcomes.values()].map(({ site, runs, gaveUp, exact, unbounded, effects }) => ({
+        site,
+        runs,
+        gaveUp,
+        effects,
+        verdict: gaveUp || unbounded ? 'unknown' : exact ? 'exact' : 'bounded',
+      })),
+      consulted: this.consulted,
+      knownReads: this.knownReads,
+    };
+  }
+
+  #group(group: SiteGroup): void {
+    const { state } = this;
+    const snapshot = state.save();
+    this.#forks = 0;
+    this.target = group.block;
+    try {
+      if (this.plan.irreducible) throw EXHAUSTED;
+      this.#explore(group, 0, group.sites.length, 0);
+    } catch (error) {
+      // Deep recursion in a huge kernel ends like too many forks: without an answer.
+      if (error !== EXHAUSTED && !(error instanceof RangeError)) throw error;
+      for (const index of group.sites) {
+        const outcome = this.#outcomes.get(index)!;
+        outcome.runs = true;
+        outcome.gaveUp = true;
+      }
+      state.probing = 0;
+      this.bounding = undefined;
+    }
+    state.restore(snapshot);
+  }
+
+  #explore(group: SiteGroup, from: number, to: number, depth: number): void {
+    let progress = from;
+    try {
+      if (!this.reach(group.block)) return;
+      for (; progress < to; progress++) this.#visit(group.sites[progress]!);
+    } catch (error) {
+      if (error === INFEASIBLE) return;
+      if (error !== FORK) throw error;
+      const together = depth < SHARED_DEPTH || progress === from;
+      const end = together ? to : progress + 1;
+      this.#branch(this.state.options, () => this.#explore(group, progress, end, depth + 1));
+      if (!together) this.#explore(group, progress + 1, to, depth);
+    }
+  }
+
+  /** Goes on in each option, and leaves the state as it was. */
+  #branch(options: readonly Option[], then: () => void): void {
+    const { state } = this;
+    for (const option of options) {
+      if (++this.#forks > MAX_FORKS) throw EXHAUSTED;
+      const snapshot = state.save();
+      let holds = false;
+      try {
+        holds = option();
+      } catch (error) {
+        if (error === FORK) {
+          this.#branch(state.options, () => this.#branch([option], then));
+        } else if (error !== INFEASIBLE) throw error;
+      }
+      if (holds) then();
+      state.restore(snapshot);
+    }
+  }
+
+  #visit(index: number): void {
+    const outcome = this.#outcomes.get(index)!;
+    const { guard } = outcome.site;
+    if (guard === undefined) {
+      this.#emit(outcome);
+      return;
+    }
+    this.#prefetch(outcome.site);
+    const snapshot = this.state.save();
+    this.#guarded(outcome, guard);
+    this.state.restore(snapshot);
+  }
+
+  /** A guarded site forks on its own: its guard does not hold for its neighbours. */
+  #guarded(outcome: Outcome, guard: number): void {
+    try {
+      if (this.assume(guard, true)) this.#emit(outcome);
+    } catch (error) {
+      if (error === INFEASIBLE) return;
+      if (error !== FORK) throw error;
+      this.#branch(this.state.options, () => this.#guarded(outcome, guard));
+    }
+  }
+
+  /** Computes an address before the guard narrows, so that neighbours share the work; only where that is as exact. */
+  #prefetch(site: Site): void {
+    const { state } = this;
+    if (site.address === undefined || state.memo[site.address] !== undefined) return;
+    const snapshot = state.save();
+    state.probing++;
+    let keep = false;
+    try {
+      this.evaluate(site.address);
+      keep = state.domain.inexact === snapshot.domain.inexact;
+    } catch (error) {
+      if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
+    } finally {
+      state.probing--;
+    }
+    if (!keep) state.restore(snapshot);
+  }
+
+  #emit(outcome: Outcome): void {
+    const { site } = outcome;
+    outcome.runs = true;
+    if (site.address === undefined) {
+      // What has no address says so in its verdict: memory of the device runtime is bounded, the rest may be anything.
+      if (site.verdict === 'unknown') outcome.unbounded = true;
+      else outcome.exact = outcome.exact && site.verdict === 'exact';
+      return;
+    }
+    if (site.verdict === 'unknown' && site.bytes === 0 && site.length === undefined) {
+      outcome.unbounded = true;
+      return;
+    }
+    const address = this.evaluate(site.address);
+    let exact = !site.masked;
+    let width = site.bytes;
+    if (site.length !== undefined) {
+      const length = this.window(this.evaluate(site.length), this.plan.values[site.length]![1], false);
+      const { domain } = this.state;
+      const most = length.big === 0n ? domain.high(length) : Number.POSITIVE_INFINITY;
+      if (!(most <= LIMIT)) return this.#unbounded(outcome, address);
+      if (most <= 0) return;
+      if (domain.low(length) !== most) {
+        const settled = this.settled(length);
+        if (settled) width = settled.constant;
+        else {
+          width = most;
+          exact = false;
+        }
+      } else width = most;
+    }
+    if (width <= 0) {
+      if (site.length === undefined) this.#unbounded(outcome, address);
+      return;
+    }
+    let rows: { count: number; stride: number } | undefined;
+    if (site.rows) {
+      const stride = this.plain(this.evaluate(site.rows.stride));
+      const number = isNumber(stride) ? stride : this.settled(stride);
+      if (!number || number.constant < 0 || number.constant > LIMIT) return this.#unbounded(outcome, address);
+      if (number.constant % ROW_ALIGNMENT === 0) rows = { count: site.rows.count, stride: number.constant };
+      else {
+        // Hardware rounds such strides down: the hull holds whatever it makes of it.
+        width += (site.rows.count - 1) * number.constant;
+        exact = false;
+      }
+    }
+    const canonical = this.state.domain.canonical(address);
+    if (!canonical) return this.#unbounded(outcome, address);
+    const boxes = resolveAddresses(this.state.domain, canonical, width);
+    if (boxes.unbounded) return this.#unbounded(outcome, address);
+    exact = exact && boxes.exact && !this.state.domain.inexact;
+    const descriptors = rows ? boxes.descriptors.map((descriptor) => withRows(descriptor, rows)) : boxes.descriptors;
+    if (!exact) outcome.exact = false;
+    this.#add(outcome, address, exact, descriptors, false);
+  }
+
+  #unbounded(outcome: Outcome, address: Form): void {
+    outcome.unbounded = true;
+    this.#add(outcome, address, false, [], true);
+  }
+
+  #add(
+    outcome: Outcome,
+    address: Form,
+    exact: boolean,
+    descriptors: readonly RelativeDescriptor[],
+    unbounded: boolean,
+  ): void {
+    const root = address.root === NO_ROOT ? undefined : this.roots[address.root]!;
+    outcome.effects.push({ root, big: address.big, blurred: address.blurred, exact, descriptors, unbounded });
+  }
+}
+
+function withRows(descriptor: RelativeDescriptor, rows: { count: number; stride: number }): RelativeDescriptor {
+  if (rows.count === 1 || rows.stride === 0) return descriptor;
+  return {
+    ...descriptor,
+    strides: [...descriptor.strides, rows.stride],
+    counts: [...descriptor.counts, rows.count],
+  };
+}
+
+/** Executes a launch over a template's plan. */
+export function executeAbstractly(
+  plan: Plan,
+  launch: LaunchRecord,
+  environment: Environment,
+  options: AbstractOptions,
+): AbstractResult {
+  return new AbstractExecution(plan, launch, environment).run(options.counts);
+}
+
+export type { KernelTemplate };

@@ -1,0 +1,225 @@
+/**
+ * Affine forms: what a value is, for all threads at once. A form stands for an integer that is congruent to the value's
+ * bits modulo 2^width; so sums and products need no thought about wrapping, and only operations that look at the number itself
+ * (comparison, division, extension) must know in which window it lies (`Evaluator.#window`).
+ *
+ * Coefficients and constants are whole numbers of at most {@link LIMIT}; whoever would leave that range gets `undefined` and
+ * must widen. A pointer stays symbolic (`root`) as long as it is only added to, so that a result holds for other pointers too.
+ */
+
+/** Largest magnitude of a coefficient, a constant or a bound that is computed with exactly. */
+export const LIMIT = 2 ** 52;
+
+/** No pointer in the form. */
+export const NO_ROOT = -1;
+
+/** `root + big + constant + Σ coefs[i] · atom[i]`. Immutable; atoms ascending, coefficients never zero. */
+export interface Form {
+  readonly constant: number;
+  readonly atoms: readonly number[];
+  readonly coefs: readonly number[];
+  /** Index into the execution's roots; {@link NO_ROOT} without. */
+  readonly root: number;
+  /** Part of the constant that is too large for a number; 0n as a rule. */
+  readonly big: bigint;
+  /** A pointer's number went into the constant: which allocation the form points into is no longer known. */
+  readonly blurred: boolean;
+}
+
+const NONE: readonly number[] = [];
+
+function make(
+  constant: number,
+  atoms: readonly number[],
+  coefs: readonly number[],
+  root: number,
+  big: bigint,
+  blurred: boolean,
+): Form {
+  return { constant, atoms, coefs, root, big, blurred };
+}
+
+const SMALL = Array.from({ length: 257 }, (_, value) => make(value, NONE, NONE, NO_ROOT, 0n, false));
+
+export function constantForm(value: number): Form {
+  return value >= 0 && value <= 256 && Number.isInteger(value)
+    ? SMALL[value]!
+    : make(value, NONE, NONE, NO_ROOT, 0n, false);
+}
+
+/** A constant of any size, as the number of smallest magnitude that is congruent modulo 2^width. */
+export function bigForm(bits: bigint, width: number, blurred = false): Form {
+  const signed = BigInt.asIntN(width, bits);
+  if (signed >= -BigInt(LIMIT) && signed <= BigInt(LIMIT)) {
+    return blurred ? make(Number(signed), NONE, NONE, NO_ROOT, 0n, true) : constantForm(Number(signed));
+  }
+  return make(0, NONE, NONE, NO_ROOT, signed, blurred);
+}
+
+export function atomForm(atom: number): Form {
+  return make(0, [atom], [1], NO_ROOT, 0n, false);
+}
+
+export function rootForm(root: number): Form {
+  return make(0, NONE, NONE, root, 0n, false);
+}
+
+/** Whether the form is one number, the same for every thread, with nothing symbolic. */
+export function isConstant(form: Form): boolean {
+  return form.atoms.length === 0 && form.root === NO_ROOT;
+}
+
+/** A constant that is an ordinary number. */
+export function isNumber(form: Form): boolean {
+  return form.atoms.length === 0 && form.root === NO_ROOT && form.big === 0n;
+}
+
+/** The constant as an integer of any size. */
+export function constantBits(form: Form, width: number): bigint {
+  return BigInt.asUintN(width, form.big + BigInt(form.constant));
+}
+
+/** Coefficients of 32-bit values and narrower are kept small, which changes nothing modulo 2^width. */
+function reduce(value: number, width: number): number {
+  if (width > 32) return value;
+  const size = 2 ** width;
+  if (value < size && value > -size) return value;
+  const rest = value % size;
+  return rest > size / 2 ? rest - size : rest < -size / 2 ? rest + size : rest;
+}
+
+function fits(value: number): boolean {
+  return value <= LIMIT && value >= -LIMIT;
+}
+
+/**
+ * `a + factor · b` modulo 2^width; undefined when it leaves {@link LIMIT}. Of two roots only one survives: the caller resolves
+ * them first.
+ */
+export function addForms(a: Form, b: Form, factor: number, width: number): Form | undefined {
+  const constant = reduce(a.constant + factor * b.constant, width);
+  if (!fits(constant)) return undefined;
+  const root = a.root !== NO_ROOT ? a.root : b.root;
+  if (a.big !== 0n || b.big !== 0n) return addLarge(a, b, factor, width);
+  const big = 0n;
+  const blurred = a.blurred || b.blurred;
+  if (b.atoms.length === 0) {
+    if (a.atoms.length === 0 && root === NO_ROOT && big === 0n && !blurred) return constantForm(constant);
+    return make(constant, a.atoms, a.coefs, root, big, blurred);
+  }
+  const atoms: number[] = [];
+  const coefs: number[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.atoms.length || j < b.atoms.length) {
+    const left = i < a.atoms.length ? a.atoms[i]! : Number.POSITIVE_INFINITY;
+    const right = j < b.atoms.length ? b.atoms[j]! : Number.POSITIVE_INFINITY;
+    let coefficient: number;
+    if (left < right) coefficient = a.coefs[i++]!;
+    else if (right < left) coefficient = reduce(factor * b.coefs[j++]!, width);
+    else coefficient = reduce(a.coefs[i++]! + factor * b.coefs[j++]!, width);
+    if (!fits(coefficient)) return undefined;
+    if (coefficient === 0) continue;
+    atoms.push(left < right ? left : right);
+    coefs.push(coefficient);
+  }
+  return make(constant, atoms, coefs, root, big, blurred);
+}
+
+/** {@link addForms} with large constants, which may have become small. */
+function addLarge(a: Form, b: Form, factor: number, width: number): Form | undefined {
+  const sum = addForms({ ...a, big: 0n }, { ...b, big: 0n }, factor, width);
+  if (!sum) return undefined;
+  const total = BigInt.asIntN(width, a.big + BigInt(factor) * b.big + BigInt(sum.constant));
+  const small = total >= -BigInt(LIMIT) && total <= BigInt(LIMIT);
+  return make(
+    small ? Number(total) : 0,
+    sum.atoms,
+    sum.coefs,
+    sum.root,
+    small ? 0n : total,
+    sum.blurred,
+  );
+}
+
+/** `factor · a` modulo 2^width; undefined when it leaves {@link LIMIT}. The form has no root. */
+export function scaleForm(a: Form, factor: number, width: number): Form | undefined {
+  if (factor === 0) return constantForm(0);
+  if (factor === 1) return a;
+  const constant = reduce(a.constant * factor, width);
+  if (!fits(constant)) return undefined;
+  const big = a.big === 0n ? 0n : a.big * BigInt(factor);
+  if (a.atoms.length === 0) {
+    return big === 0n && !a.blurred ? constantForm(constant) : make(constant, NONE, NONE, NO_ROOT, big, a.blurred);
+  }
+  const atoms: number[] = [];
+  const coefs: number[] = [];
+  for (let i = 0; i < a.atoms.length; i++) {
+    const coefficient = reduce(a.coefs[i]! * factor, width);
+    if (!fits(coefficient)) return undefined;
+    if (coefficient === 0) continue;
+    atoms.push(a.atoms[i]!);
+    coefs.push(coefficient);
+  }
+  return make(constant, atoms, coefs, NO_ROOT, big, a.blurred);
+}
+
+/** `form + value`; undefined when it leaves {@link LIMIT}. */
+export function addNumber(form: Form, value: number): Form | undefined {
+  const constant = form.constant + value;
+  if (!fits(constant)) return undefined;
+  return make(constant, form.atoms, form.coefs, form.root, form.big, form.blurred);
+}
+
+/** The form with another constant part. */
+export function withConstant(form: Form, constant: number): Form {
+  return make(constant, form.atoms, form.coefs, form.root, form.big, form.blurred);
+}
+
+/** The form without its root, whose number is added. */
+export function resolveRoot(form: Form, number: bigint): Form {
+  const total = form.big + number;
+  if (total >= -BigInt(LIMIT) && total <= BigInt(LIMIT)) {
+    const constant = form.constant + Number(total);
+    if (fits(constant)) return make(constant, form.atoms, form.coefs, NO_ROOT, 0n, true);
+  }
+  return make(form.constant, form.atoms, form.coefs, NO_ROOT, total, true);
+}
+
+/** Only the terms, as a form without constant or root. */
+export function termsOf(atoms: readonly number[], coefs: readonly number[]): Form {
+  return make(0, atoms, coefs, NO_ROOT, 0n, false);
+}
+
+export function coefficientOf(form: Form, atom: number): number {
+  const index = form.atoms.indexOf(atom);
+  return index < 0 ? 0 : form.coefs[index]!;
+}
+
+export function greatestCommonDivisor(a: number, b: number): number {
+  let left = Math.abs(a);
+  let right = Math.abs(b);
+  while (right !== 0) [left, right] = [right, left % right];
+  return left;
+}
+
+/** Whether both have the same atoms with the same coefficients. */
+export function sameTerms(a: Form, b: Form): boolean {
+  if (a.atoms.length !== b.atoms.length) return false;
+  for (let i = 0; i < a.atoms.length; i++) {
+    if (a.atoms[i] !== b.atoms[i] || a.coefs[i] !== b.coefs[i]) return false;
+  }
+  return true;
+}
+
+/** The number `k` with `part = k · whole` on all atoms of `whole`; 0 when there is none. */
+export function ratioOf(form: Form, whole: Form): number {
+  const first = coefficientOf(form, whole.atoms[0]!);
+  if (first === 0) return 0;
+  const ratio = first / whole.coefs[0]!;
+  if (!Number.isInteger(ratio)) return 0;
+  for (let i = 1; i < whole.atoms.length; i++) {
+    if (coefficientOf(form, whole.atoms[i]!) !== ratio * whole.coefs[i]!) return 0;
+  }
+  return ratio;
+}

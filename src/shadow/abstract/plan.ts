@@ -1,0 +1,235 @@
+/**
+ * What can be said of a template before any launch: operands by index, the forward graph, dominators, loops, and which values
+ * are the same for all threads. Made once per template.
+ */
+import {
+  DominatorTree,
+  immediateDominators,
+  innermostLoops,
+  isIntegerOperation,
+  type KernelTemplate,
+  predecessorsOf,
+  reversePostorder,
+  type Site,
+  type SliceValue,
+} from '../../templates/index.js';
+
+export interface Loop {
+  readonly header: number;
+  /** Header of the enclosing loop; -1 without. */
+  readonly parent: number;
+  readonly latches: readonly number[];
+  readonly members: ReadonlySet<number>;
+  /** Edges that leave, with the block they leave from. */
+  readonly exits: readonly { readonly from: number; readonly to: number }[];
+}
+
+/** One block's sites. */
+export interface SiteGroup {
+  readonly block: number;
+  readonly sites: readonly number[];
+}
+
+const SPECIAL_UNIFORM: ReadonlySet<string> = new Set([
+  'ntid.x',
+  'ntid.y',
+  'ntid.z',
+  'nctaid.x',
+  'nctaid.y',
+  'nctaid.z',
+  'nclusterid.x',
+  'nclusterid.y',
+  'nclusterid.z',
+  'cluster_nctaid.x',
+  'cluster_nctaid.y',
+  'cluster_nctaid.z',
+  'cluster_nctarank',
+  'dynamic_smem_size',
+]);
+
+export class Plan {
+  readonly values: readonly SliceValue[];
+  /** Operand values by value. */
+  readonly operands: readonly (readonly number[])[];
+  readonly blockOf: Int32Array;
+  readonly successors: readonly (readonly number[])[];
+  readonly predecessors: readonly (readonly number[])[];
+  readonly idom: Int32Array;
+  readonly tree: DominatorTree;
+  /** Innermost loop header by block; -1 outside. */
+  readonly loopOf: Int32Array;
+  readonly loops: ReadonlyMap<number, Loop>;
+  /** Cycles that are no natural loops: the executor declines. */
+  readonly irreducible: boolean;
+  /** The same for every thread, as far as launch values go. */
+  readonly uniform: Uint8Array;
+  /** Values of each block. */
+  readonly ends: Int32Array;
+  readonly #must = new Map<number, Int8Array>();
+  readonly #order: readonly number[];
+
+  constructor(readonly template: KernelTemplate) {
+    const { blocks, values } = template;
+    this.values = values;
+    this.operands = values.map(operandsOf);
+    this.blockOf = new Int32Array(values.length);
+    this.ends = new Int32Array(blocks.length);
+    for (let block = 0; block < blocks.length; block++) {
+      const end = blocks[block + 1]?.first ?? values.length;
+      this.ends[block] = end;
+      this.blockOf.fill(block, blocks[block]!.first, end);
+    }
+    this.successors = blocks.map(({ end }) => [
+      ...new Set(end[0] === 'exit' ? [] : ((end[0] === 'jump' ? end.slice(1) : end.slice(2)) as number[])),
+    ]);
+    this.#order = reversePostorder(this.successors, 0);
+    const reachable = new Set(this.#order);
+    this.predecessors = predecessorsOf(this.successors).map((list) => list.filter((block) => reachable.has(block)));
+    this.idom = immediateDominators(this.#order, this.predecessors);
+    this.tree = new DominatorTree(this.idom, 0);
+    const { header, irreducible } = innermostLoops(this.#order, this.predecessors, this.tree);
+    this.loopOf = header;
+    this.irreducible = irreducible;
+    this.loops = this.#findLoops();
+    this.uniform = this.#findUniform();
+  }
+
+  #findLoops(): Map<number, Loop> {
+    const loops = new Map<number, Loop>();
+    for (const header of this.#order) {
+      if (this.loopOf[header] !== header) continue;
+      const latches = this.predecessors[header]!.filter((block) => this.tree.dominates(header, block));
+      const members = new Set<number>([header]);
+      const work = [...latches];
+      while (work.length > 0) {
+        const block = work.pop()!;
+        if (members.has(block)) continue;
+        members.add(block);
+        work.push(...this.predecessors[block]!);
+      }
+      const exits = [...members].flatMap((from) =>
+        this.successors[from]!.filter((to) => !members.has(to)).map((to) => ({ from, to })),
+      );
+      let parent = -1;
+      for (const outer of loops.values()) if (outer.members.has(header)) parent = outer.header;
+      loops.set(header, { header, parent, latches, members, exits });
+    }
+    return loops;
+  }
+
+  #findUniform(): Uint8Array {
+    const uniform = new Uint8Array(this.values.length);
+    for (let id = 0; id < this.values.length; id++) {
+      const value = this.values[id]!;
+      const [op] = value;
+      if (op === 'constant' || op === 'parameter' || op === 'objectAddress') uniform[id] = 1;
+      else if (op === 'special') uniform[id] = SPECIAL_UNIFORM.has(value[2] as string) ? 1 : 0;
+      else if (isIntegerOperation(op)) uniform[id] = this.operands[id]!.every((operand) => uniform[operand]) ? 1 : 0;
+    }
+    return uniform;
+  }
+
+  /** Headers of the loops around a block, outermost first. */
+  loopsAround(block: number): number[] {
+    const headers: number[] = [];
+    for (let header = this.loopOf[block]!; header >= 0; header = this.loops.get(header)!.parent) headers.unshift(header);
+    return headers;
+  }
+
+  isInLoop(header: number, block: number): boolean {
+    return this.loops.get(header)?.members.has(block) ?? false;
+  }
+
+  /**
+   * Successors on the way to `target`: back edges of loops that hold the target lead nowhere (to another round), those of other
+   * loops lead to where the loop ends.
+   */
+  forward(block: number, target: number): readonly number[] {
+    const list = this.successors[block]!;
+    let result: number[] | undefined;
+    for (let index = 0; index < list.length; index++) {
+      const to = list[index]!;
+      const loop = this.tree.dominates(to, block) ? this.loops.get(to) : undefined;
+      if (!loop) {
+        result?.push(to);
+        continue;
+      }
+      result ??= list.slice(0, index);
+      if (!loop.members.has(target)) for (const exit of loop.exits) result.push(exit.to);
+    }
+    return result ?? list;
+  }
+
+  /** For each block how it leads to `target` in the same round: 0 never, 1 on some ways, 2 on all. */
+  ways(target: number): Int8Array {
+    let ways = this.#must.get(target);
+    if (ways) return ways;
+    ways = new Int8Array(this.successors.length).fill(-1);
+    const stack = [0];
+    ways[target] = 2;
+    // Depth first, iteratively; the forward graph has no cycles but through ends of other loops, which settle at "some".
+    const state = new Uint8Array(this.successors.length);
+    while (stack.length > 0) {
+      const block = stack[stack.length - 1]!;
+      if (ways[block] !== -1) {
+        stack.pop();
+        continue;
+      }
+      const next = this.forward(block, target);
+      if (state[block] === 0) {
+        state[block] = 1;
+        for (const to of next) if (ways[to] === -1 && state[to] === 0) stack.push(to);
+        continue;
+      }
+      stack.pop();
+      let some = false;
+      let all = next.length > 0;
+      for (const to of next) {
+        const way = ways[to]!;
+        if (way !== 0) some = true;
+        if (way !== 2) all = false;
+      }
+      ways[block] = all ? 2 : some ? 1 : 0;
+    }
+    this.#must.set(target, ways);
+    return ways;
+  }
+}
+
+function operandsOf(value: SliceValue): readonly number[] {
+  const [op, , ...rest] = value;
+  switch (op) {
+    case 'constant':
+    case 'special':
+    case 'parameter':
+    case 'parameterAddress':
+    case 'objectAddress':
+    case 'functionAddress':
+    case 'opaque':
+    case 'undefined':
+      return [];
+    case 'toGeneric':
+    case 'fromGeneric':
+    case 'isSpace':
+    case 'load':
+      return [rest[1] as number];
+    case 'element':
+      return [rest[0] as number];
+    case 'phi':
+      return rest.filter((_, index) => index % 2 === 1) as number[];
+    default:
+      return rest.filter((part) => typeof part === 'number') as number[];
+  }
+}
+
+/** Write sites by block, in order of blocks. */
+export function groupSites(template: KernelTemplate, counts: (site: Site) => boolean): SiteGroup[] {
+  const byBlock = new Map<number, number[]>();
+  for (const [index, site] of template.writes.entries()) {
+    if (!counts(site)) continue;
+    const list = byBlock.get(site.block);
+    if (list) list.push(index);
+    else byBlock.set(site.block, [index]);
+  }
+  return [...byBlock].sort((a, b) => a[0] - b[0]).map(([block, sites]) => ({ block, sites }));
+}

@@ -1,0 +1,120 @@
+/**
+ * The state of one evaluation, and forking: the domain, the values computed on the present path, the loops entered. A fork
+ * throws {@link FORK}; whoever drives the evaluation saves the state, applies each option in turn and evaluates again, with
+ * everything computed before still remembered.
+ */
+import type { KernelTemplate } from '../../templates/index.js';
+import { Domain } from './domain.js';
+import type { Form } from './form.js';
+import type { Plan } from './plan.js';
+
+/** `floor(scale · operand / 2^shift)`: a product too large for a form, on its way to be shifted. */
+export interface ScaledFloor {
+  readonly operand: Form;
+  readonly scale: bigint;
+  readonly shift: number;
+}
+
+export function isScaledFloor(value: Form | ScaledFloor): value is ScaledFloor {
+  return 'scale' in value;
+}
+
+export type LoopState =
+  /** Every variable is affine in the number of the round, an atom. */
+  | {
+      readonly kind: 'affine';
+      readonly round: number;
+      /** Where the loop has been left behind: the round is the last one. */
+      readonly settled: boolean;
+    }
+  /** Executed round by round. */
+  | {
+      readonly kind: 'unrolled';
+      readonly round: number;
+      readonly values: ReadonlyMap<number, Form>;
+      /** This is the round that is looked at. */
+      readonly fixed: boolean;
+      readonly advance: boolean;
+      readonly settled: boolean;
+    }
+  /** Given up: variables may be anything. */
+  | { readonly kind: 'widened' };
+
+/** What the driver does next after {@link FORK}: each option narrows the state; false when nothing is left. */
+export type Option = () => boolean;
+
+/** Thrown by identity only: no stack, no allocation. */
+export const FORK = { name: 'fork' };
+/** The present path has no members. */
+export const INFEASIBLE = { name: 'infeasible' };
+/** A fork was needed where none is allowed. */
+export const PROBE_FAILED = { name: 'probe failed' };
+/** Too many forks. */
+export const EXHAUSTED = { name: 'exhausted' };
+
+export interface Snapshot {
+  readonly domain: Domain;
+  readonly loops: Map<number, LoopState>;
+  readonly trail: number;
+}
+
+export class State {
+  domain = new Domain();
+  loops = new Map<number, LoopState>();
+  options: readonly Option[] = [];
+  readonly memo: (Form | ScaledFloor | undefined)[];
+  readonly #trailIds: number[] = [];
+  readonly #trailValues: (Form | ScaledFloor | undefined)[] = [];
+  /** Positive while forks are not allowed. */
+  probing = 0;
+
+  constructor(
+    readonly plan: Plan,
+    readonly template: KernelTemplate,
+  ) {
+    this.memo = new Array(plan.values.length);
+  }
+
+  remember(id: number, value: Form | ScaledFloor): void {
+    this.#trailIds.push(id);
+    this.#trailValues.push(this.memo[id]);
+    this.memo[id] = value;
+  }
+
+  forget(id: number): void {
+    if (this.memo[id] === undefined) return;
+    this.#trailIds.push(id);
+    this.#trailValues.push(this.memo[id]);
+    this.memo[id] = undefined;
+  }
+
+  get mark(): number {
+    return this.#trailIds.length;
+  }
+
+  rollBack(mark: number): void {
+    for (let index = this.#trailIds.length - 1; index >= mark; index--) {
+      this.memo[this.#trailIds[index]!] = this.#trailValues[index];
+    }
+    this.#trailIds.length = mark;
+    this.#trailValues.length = mark;
+  }
+
+  save(): Snapshot {
+    return { domain: new Domain(this.domain), loops: new Map(this.loops), trail: this.mark };
+  }
+
+  /** Back to a snapshot, which may be used once only. */
+  restore({ domain, loops, trail }: Snapshot): void {
+    this.domain = domain;
+    this.loops = loops;
+    this.rollBack(trail);
+  }
+
+  /** Ends the evaluation here, to go on in each option. */
+  fork(...options: Option[]): never {
+    if (this.probing > 0) throw PROBE_FAILED;
+    this.options = options;
+    throw FORK;
+  }
+}
