@@ -72,6 +72,7 @@ export const CODES = {
   GCR5014: 'module is not among the templates',
   GCR5015: 'trace does not say which module is meant',
   GCR5016: 'pointer is in no known allocation',
+  GCR5017: 'shadow execution had to widen',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

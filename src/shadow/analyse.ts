@@ -1,10 +1,13 @@
 /**
  * What one launch may write, from its template and what is known of memory: the one place that {@link ShadowExecutor} asks.
- * Here: thread by thread where that is possible, and whole allocations where only the pointers are known.
+ * Abstract execution answers relative to the launch's pointers; here its answer is put in place, clipped to allocations where it
+ * is a superset, and remembered.
  *
- * Soundness. `unknown` stands for every allocation, and its descriptors for nothing. In every other answer each site that can
- * execute has its bytes among the descriptors: those of the threads, or the allocations of all its bases. The latter relies
- * on pointers staying in the allocation they were derived from, and is not used without `provenance`.
+ * Soundness. `unknown` stands for every allocation, and its descriptors for nothing. In every other answer each site that
+ * may execute has its bytes among the descriptors: those computed, or the whole allocations of all its bases. The latter, and
+ * clipping, rely on pointers staying in the allocation they were derived from, and are not used without `provenance`.
+ * Content of memory counts as known only while the launch itself writes none of it: the first write to it would have to
+ * come from an address that was computed from content still as known, so it would be in the set that is checked.
  */
 import {
   type Base,
@@ -13,10 +16,16 @@ import {
   type Reason,
   type Site,
   type Verdict,
+  worseVerdict,
 } from '../templates/index.js';
+import type { Environment } from './abstract/evaluator.js';
+import { type AbstractResult, type Effect, executeAbstractly, type SiteOutcome } from './abstract/execute.js';
+import { Plan } from './abstract/plan.js';
 import type { Allocation, AllocationMap } from './allocations.js';
-import { executeConcretely } from './concrete.js';
-import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
+import { checkLaunch, executeConcretely } from './concrete.js';
+import { type AccessDescriptor, clipDescriptor, hullOf, rangeDescriptor } from './descriptor.js';
+import { DirtySet } from './dirty-set.js';
+import { KernelCache } from './kernel-cache.js';
 import type { KnownMemory } from './known-memory.js';
 import type { LaunchRecord } from './launch.js';
 
@@ -30,84 +39,365 @@ export interface LaunchEnvironment {
   readonly provenance: boolean;
 }
 
+/** An answer; with the verdict `unknown` its descriptors mean nothing, and any allocation may have been written. */
 export interface LaunchAnalysis {
-  readonly verdict: Verdict;
-  readonly reasons: readonly Reason[];
-  /** All that may be written; of no meaning when the verdict is `unknown`. */
-  readonly descriptors: readonly AccessDescriptor[];
+  readonly set: DirtySet;
 }
 
+/** A superset is worth a second look, thread by thread, up to this many threads times values. */
+const CONCRETE_WORK = 4_000_000;
+const CONCRETE_THREADS = 1 << 16;
+/** Looks that did not help before it is no longer tried. */
+const CONCRETE_TRIES = 4;
 const POINTER_BYTES = 8;
 const hex = (address: bigint): string => `0x${address.toString(16)}`;
-const unknown = (reasons: readonly Reason[]): LaunchAnalysis => ({ verdict: 'unknown', reasons, descriptors: [] });
 
-/** The allocation a base points into; `none` when it names no global memory; in words why it is not known. */
-function allocationOf(
-  base: Base,
-  template: KernelTemplate,
-  launch: LaunchRecord,
-  environment: LaunchEnvironment,
-): Allocation | 'none' | { readonly why: string } {
-  let pointer: bigint | undefined;
-  if ('parameter' in base) {
-    const { buffer, byteOffset, byteLength } = launch.parameters;
-    if (base.parameter + POINTER_BYTES <= byteLength)
-      pointer = new DataView(buffer, byteOffset, byteLength).getBigUint64(base.parameter, true);
-  } else if ('object' in base) {
-    const object = template.objects[base.object];
-    if (object && object.space !== 'global') return 'none';
-    pointer = environment.symbols.get(object?.name ?? '');
-    if (pointer === undefined) return { why: `the place of variable ${object?.name} is not known` };
-  } else if ('window' in base) {
-    return 'none';
-  }
-  if (pointer === undefined) return { why: 'what the address is derived from is not known' };
-  return environment.allocations.find(pointer) ?? { why: `${hex(pointer)} is in no known allocation` };
+interface Inner {
+  readonly result: AbstractResult;
+  /** Memory that was asked for and not known: when it is, another look is worth it. */
+  readonly missed: readonly { readonly address: bigint; readonly bytes: number }[];
+  /** Memory was taken as unknown throughout, because the launch writes what it reads. */
+  readonly blind: boolean;
 }
 
-/**
- * Analyses one launch.
- *
- * @throws InputError GCR5001 when the launch does not fit the template
- */
-export function analyseLaunch(
-  template: KernelTemplate,
-  launch: LaunchRecord,
-  environment: LaunchEnvironment,
-): LaunchAnalysis {
-  const { verdict, ranges, reasons, unresolved } = executeConcretely(template, launch, {
-    symbols: environment.symbols,
+interface Outer {
+  readonly analysis: LaunchAnalysis;
+  readonly inner: Inner;
+  /** {@link AllocationMap.epoch} that it holds for; −1 when allocations do not matter. */
+  readonly epoch: number;
+  readonly symbols: readonly (readonly [name: string, address: bigint | undefined])[];
+  /** {@link KnownMemory.version} at which its reads were last checked. */
+  memoryVersion: number;
+}
+
+/** Analyses the launches of one kernel. */
+class KernelAnalyser {
+  readonly #cache: KernelCache<Inner, Outer>;
+  #plan: Plan | undefined;
+  #concreteFailures = 0;
+
+  constructor(readonly template: KernelTemplate) {
+    this.#cache = new KernelCache(template.parameterBytes);
+  }
+
+  analyse(launch: LaunchRecord, environment: LaunchEnvironment): LaunchAnalysis {
+    const cache = this.#cache;
+    if (launch.parameters.length < this.template.parameterBytes) checkLaunch(this.template, launch);
+    cache.select(launch);
+    const known = cache.outer;
+    if (known !== undefined && this.#holds(known, environment)) return known.analysis;
+    checkLaunch(this.template, launch);
+    let inner = cache.inner;
+    if (inner === undefined || !isCurrent(inner, environment.memory)) inner = this.#execute(launch, environment);
+    let placed = new Placement(this.template, launch, environment, inner.result).place();
+    if (inner.result.knownReads.length > 0 && overlapsReads(placed.set, inner)) {
+      inner = this.#execute(launch, environment, true);
+      placed = new Placement(this.template, launch, environment, inner.result).place();
+    }
+    if (placed.set.verdict !== 'exact') placed = this.#concretely(launch, environment, placed);
+    const analysis = { set: placed.set };
+    cache.storeOuter({
+      analysis,
+      inner,
+      epoch: placed.usesAllocations ? environment.allocations.epoch : -1,
+      symbols: placed.symbols,
+      memoryVersion: environment.memory.version,
+    });
+    return analysis;
+  }
+
+  #holds(outer: Outer, environment: LaunchEnvironment): boolean {
+    if (outer.epoch >= 0 && outer.epoch !== environment.allocations.epoch) return false;
+    for (const [name, address] of outer.symbols) if (environment.symbols.get(name) !== address) return false;
+    const { memory } = environment;
+    if (outer.memoryVersion !== memory.version) {
+      if (!isCurrent(outer.inner, memory)) return false;
+      outer.memoryVersion = memory.version;
+    }
+    return true;
+  }
+
+  /** Executes abstractly and stores the result under what it depends on. */
+  #execute(launch: LaunchRecord, environment: LaunchEnvironment, blind = false): Inner {
+    this.#plan ??= new Plan(this.template);
+    const missed: { address: bigint; bytes: number }[] = [];
+    const { memory, symbols } = environment;
+    const world: Environment = {
+      symbol: (name) => symbols.get(name),
+      read: (address, bytes) => {
+        const content = blind ? undefined : memory.read(address, bytes);
+        if (content === undefined && missed.length < 64) missed.push({ address, bytes });
+        return content;
+      },
+      hasKnownMemory: !blind && !memory.isEmpty,
+    };
+    // Generic addresses into shared memory count only when they might leave it.
+    const counts = environment.provenance ? countsAsWrite : () => true;
+    const result = executeAbstractly(this.#plan, launch, world, { counts });
+    const inner: Inner = { result, missed, blind };
+    const pointers = result.outcomes.flatMap(({ site, effects }) => [
+      ...site.bases.flatMap((base) =>
+        'parameter' in base ? [base.parameter] : 'parameters' in base ? this.#pointerOffsets() : [],
+      ),
+      ...effects.flatMap(({ root }) => (root?.kind === 'parameter' ? [root.offset] : [])),
+    ]);
+    if (this.#cache.dependOn(result.consulted, pointers)) this.#cache.select(launch);
+    this.#cache.storeInner(inner);
+    return inner;
+  }
+
+  /** Every place of the parameter block that may hold a pointer. */
+  #pointerOffsets(): number[] {
+    const count = Math.floor(this.template.parameterBytes / POINTER_BYTES);
+    return Array.from({ length: count }, (_, index) => index * POINTER_BYTES);
+  }
+
+  /** A second look, thread by thread, where abstract execution gave a superset of what the code determines. */
+  #concretely(launch: LaunchRecord, environment: LaunchEnvironment, placed: Placed): Placed {
+    const { grid, block } = launch;
+    const threads = grid[0] * grid[1] * grid[2] * block[0] * block[1] * block[2];
+    const { template } = this;
+    if (
+      this.#concreteFailures >= CONCRETE_TRIES ||
+      template.verdict !== 'exact' ||
+      !environment.provenance ||
+      threads > CONCRETE_THREADS ||
+      threads * template.values.length > CONCRETE_WORK
+    )
+      return placed;
+    const { verdict, ranges, unresolved } = executeConcretely(template, launch, {
+      symbols: environment.symbols,
+      maxThreads: CONCRETE_THREADS,
+      maxSteps: 10_000,
+    });
+    if (verdict !== 'exact' || unresolved.length > 0) {
+      this.#concreteFailures++;
+      return placed;
+    }
+    // All pointers were looked at: the answer is of this launch alone.
+    const all = new Uint8Array((template.parameterBytes + 3) >> 2).fill(1);
+    if (this.#cache.dependOn(all, [])) this.#cache.select(launch);
+    const symbols = template.objects.map(({ name }) => [name, environment.symbols.get(name)] as const);
+    return { ...placed, symbols, set: new DirtySet('exact', [], ranges.map(rangeDescriptor)) };
+  }
+}
+
+/** Whether a result would be the same again, as far as memory goes. */
+function isCurrent({ result, missed, blind }: Inner, memory: KnownMemory): boolean {
+  if (blind) return true;
+  if (result.unread && !memory.isEmpty) return false;
+  if (missed.some(({ address, bytes }) => memory.read(address, bytes) !== undefined)) return false;
+  return result.knownReads.every(({ address, content }) => {
+    const now = memory.read(address, content.length);
+    return now?.every((byte, index) => byte === content[index]);
   });
-  if (!environment.provenance) {
-    const strayed = template.writes.filter((site) => !countsAsWrite(site));
-    const message = 'a generic address is taken to stay in its memory only while provenance is relied on';
-    const also = strayed.map(({ line, instruction }): Reason => ({ code: 'GCR4012', message, line, instruction }));
-    if (also.length > 0 || unresolved.length > 0) return unknown([...reasons, ...also]);
-  }
-  if (unresolved.length === 0) return { verdict, reasons, descriptors: ranges.map(rangeDescriptor) };
-  const whole = new Set<Allocation>();
-  for (const site of unresolved) {
-    const stop = addAllocations(site, whole, (base) => allocationOf(base, template, launch, environment));
-    if (stop) return unknown([...reasons, stop]);
-  }
-  return { verdict: 'allocation', reasons, descriptors: [...ranges, ...whole].map(rangeDescriptor) };
 }
 
-/** Adds the allocations a site may write, or says why they are not known. */
-function addAllocations(
-  site: Site,
-  whole: Set<Allocation>,
-  find: (base: Base) => ReturnType<typeof allocationOf>,
-): Reason | undefined {
-  const reason = (code: Reason['code'], message: string): Reason => {
-    return { code, message, line: site.line, instruction: site.instruction };
-  };
-  if (site.verdict === 'unknown' || site.bases.length === 0) return reason('GCR4012', 'where it writes is not known');
-  for (const base of site.bases) {
-    const found = find(base);
-    if (found === 'none') continue;
-    if ('why' in found) return reason('GCR5016', found.why);
-    whole.add(found);
+/** Whether a launch may write what its analysis read. */
+function overlapsReads(set: DirtySet, inner: Inner): boolean {
+  if (set.verdict === 'unknown') return true;
+  return set.descriptors.some((descriptor) => {
+    const hull = hullOf(descriptor);
+    if (!hull) return false;
+    return inner.result.knownReads.some(({ address, content }) => {
+      const end = address + BigInt(content.length);
+      if (hull.to <= address || end <= hull.from) return false;
+      return clipDescriptor(descriptor, address, end).descriptors.length > 0;
+    });
+  });
+}
+
+interface Placed {
+  readonly set: DirtySet;
+  readonly usesAllocations: boolean;
+  readonly symbols: readonly (readonly [string, bigint | undefined])[];
+}
+
+/** Puts a relative result into memory. */
+class Placement {
+  readonly #descriptors: AccessDescriptor[] = [];
+  readonly #whole = new Set<Allocation>();
+  readonly #reasons: Reason[] = [];
+  readonly #symbols = new Map<string, bigint | undefined>();
+  readonly #parameters: DataView;
+  #verdict: Verdict = 'exact';
+  #usesAllocations = false;
+
+  constructor(
+    readonly template: KernelTemplate,
+    readonly launch: LaunchRecord,
+    readonly environment: LaunchEnvironment,
+    readonly result: AbstractResult,
+  ) {
+    const { buffer, byteOffset, byteLength } = launch.parameters;
+    this.#parameters = new DataView(buffer, byteOffset, byteLength);
   }
-  return undefined;
+
+  place(): Placed {
+    for (const outcome of this.result.outcomes) if (outcome.runs) this.#site(outcome);
+    const descriptors =
+      this.#verdict === 'unknown' ? [] : [...this.#descriptors, ...[...this.#whole].map(rangeDescriptor)];
+    return {
+      set: new DirtySet(this.#verdict, this.#reasons, descriptors),
+      usesAllocations: this.#usesAllocations,
+      symbols: [...this.#symbols],
+    };
+  }
+
+  #worsen(verdict: Verdict, site: Site, why?: Reason): void {
+    this.#verdict = worseVerdict(this.#verdict, verdict);
+    if (verdict === 'exact') return;
+    const own = site.reasons.length > 0 && site.verdict !== 'exact' ? site.reasons : [];
+    const { line, instruction } = site;
+    const widened: Reason = { code: 'GCR5017', message: 'not expressible exactly for this launch', line, instruction };
+    for (const reason of why ? [...own, why] : own.length > 0 ? own : [widened]) {
+      const known = this.#reasons.some(
+        ({ code, line: at, message }) => code === reason.code && at === reason.line && message === reason.message,
+      );
+      if (!known) this.#reasons.push(reason);
+    }
+  }
+
+  #site(outcome: SiteOutcome): void {
+    const { site, effects, gaveUp } = outcome;
+    if (gaveUp) return this.#allocations(site, site.bases);
+    // Nothing but its static verdict is known of a site without an address.
+    if (effects.length === 0) return this.#worsen(outcome.verdict, site);
+    for (const effect of effects) this.#effect(site, effect);
+  }
+
+  #effect(site: Site, effect: Effect): void {
+    const { root } = effect;
+    if (root?.kind === 'window') {
+      const inside = !effect.unbounded && !effect.blurred && this.#isInsideWindow(root.space, root.index, effect);
+      if (!inside && !this.environment.provenance)
+        this.#worsen('unknown', site, this.#reason(site, 'GCR4012', 'a generic address may leave the memory it is of'));
+      else if (!inside && effect.blurred) this.#allocations(site, site.bases);
+      return;
+    }
+    const base = root ? this.#address(root) : 0n;
+    if (base === undefined) {
+      const name = root?.kind === 'object' ? this.template.objects[root.index]!.name : '?';
+      this.#worsen('unknown', site, this.#reason(site, 'GCR5016', `the place of variable ${name} is not known`));
+      return;
+    }
+    if (effect.unbounded) {
+      const clean = root !== undefined && !effect.blurred;
+      if (clean && root.kind === 'loaded') this.#allocation(site, root.value);
+      else this.#allocations(site, site.bases);
+      return;
+    }
+    const placed = effect.descriptors.map((descriptor) => ({
+      start: BigInt.asUintN(64, base + effect.big + BigInt(descriptor.start)),
+      width: descriptor.width,
+      dimensions: descriptor.strides.map((stride, index) => ({ stride, count: descriptor.counts[index]! })),
+    }));
+    if (effect.exact) {
+      this.#descriptors.push(...placed);
+      return;
+    }
+    this.#superset(site, root && !effect.blurred ? base : undefined, placed);
+  }
+
+  /** A superset with a base keeps to its allocation, where that is known. */
+  #superset(site: Site, base: bigint | undefined, placed: readonly AccessDescriptor[]): void {
+    this.#usesAllocations = true;
+    const allocation =
+      this.environment.provenance && base !== undefined ? this.environment.allocations.find(base) : undefined;
+    let verdict: Verdict = 'bounded';
+    for (const descriptor of placed) {
+      const hull = hullOf(descriptor);
+      if (!hull) continue;
+      if (!allocation || (hull.from >= allocation.from && hull.to <= allocation.to)) this.#descriptors.push(descriptor);
+      else {
+        verdict = 'allocation';
+        this.#descriptors.push(...clipDescriptor(descriptor, allocation.from, allocation.to).descriptors);
+      }
+    }
+    this.#worsen(verdict, site);
+  }
+
+  #reason(site: Site, code: Reason['code'], message: string): Reason {
+    return { code, message, line: site.line, instruction: site.instruction };
+  }
+
+  #isInsideWindow(space: string, index: number, effect: Effect): boolean {
+    let size: number;
+    if (space === 'parameter') size = this.template.parameterBytes;
+    else {
+      const object = this.template.objects[index]!;
+      size = object.size > 0 ? object.size : object.space === 'shared' ? (this.launch.sharedMemory ?? 0) : 0;
+    }
+    return effect.descriptors.every((descriptor) => {
+      let end = descriptor.start + descriptor.width;
+      for (const [i, stride] of descriptor.strides.entries()) end += stride * (descriptor.counts[i]! - 1);
+      return descriptor.start >= 0 && end <= size;
+    });
+  }
+
+  #address(root: NonNullable<Effect['root']>): bigint | undefined {
+    if (root.kind === 'parameter') return this.#parameters.getBigUint64(root.offset, true);
+    if (root.kind === 'loaded') return root.value;
+    if (root.kind === 'window') return undefined;
+    return this.#symbol(this.template.objects[root.index]!.name);
+  }
+
+  #symbol(name: string): bigint | undefined {
+    const address = this.environment.symbols.get(name);
+    this.#symbols.set(name, address);
+    return address;
+  }
+
+  /** The whole allocation that holds an address. */
+  #allocation(site: Site, address: bigint): void {
+    this.#usesAllocations = true;
+    const found = this.environment.provenance ? this.environment.allocations.find(address) : undefined;
+    if (!found) {
+      const why = this.environment.provenance ? `${hex(address)} is in no known allocation` : 'offset without bounds';
+      this.#worsen('unknown', site, this.#reason(site, 'GCR5016', why));
+      return;
+    }
+    this.#whole.add(found);
+    this.#worsen('allocation', site);
+  }
+
+  /** The whole allocations of all bases of a site, as its template names them. */
+  #allocations(site: Site, bases: readonly Base[]): void {
+    const unclear = (message: string) => this.#worsen('unknown', site, this.#reason(site, 'GCR4012', message));
+    if (site.verdict === 'unknown' || bases.length === 0) return this.#worsen('unknown', site);
+    for (const base of bases) {
+      if ('parameter' in base) {
+        if (base.parameter + POINTER_BYTES > this.#parameters.byteLength) return unclear('a pointer is cut off');
+        this.#allocation(site, this.#parameters.getBigUint64(base.parameter, true));
+      } else if ('object' in base) {
+        const object = this.template.objects[base.object]!;
+        if (object.space !== 'global') continue;
+        const address = this.#symbol(object.name);
+        if (address === undefined) return unclear(`the place of variable ${object.name} is not known`);
+        this.#allocation(site, address);
+      } else if ('parameters' in base) {
+        for (let at = 0; at + POINTER_BYTES <= this.#parameters.byteLength; at += POINTER_BYTES) {
+          const address = this.#parameters.getBigUint64(at, true);
+          if (this.environment.allocations.find(address)) this.#allocation(site, address);
+        }
+      } else if (!('window' in base)) return unclear('what the address is derived from is not known');
+    }
+  }
+}
+
+/** Analyses launches of any kernel, and remembers. One for each device, since memory is part of what is remembered. */
+export class LaunchAnalyser {
+  readonly #kernels = new Map<KernelTemplate, KernelAnalyser>();
+
+  /**
+   * @throws InputError GCR5001 when the launch does not fit the template
+   */
+  analyse(template: KernelTemplate, launch: LaunchRecord, environment: LaunchEnvironment): LaunchAnalysis {
+    let kernel = this.#kernels.get(template);
+    if (kernel === undefined) {
+      kernel = new KernelAnalyser(template);
+      this.#kernels.set(template, kernel);
+    }
+    return kernel.analyse(launch, environment);
+  }
 }

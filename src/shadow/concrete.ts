@@ -211,7 +211,8 @@ class Execution {
   }
 }
 
-function checkLaunch(template: KernelTemplate, launch: LaunchRecord): void {
+/** @throws InputError GCR5001 when a launch does not fit a template */
+export function checkLaunch(template: KernelTemplate, launch: LaunchRecord): void {
   const bad = (message: string): Diagnostic => ({ code: 'GCR5001', severity: 'error', message, source: launch.kernel });
   if (launch.parameters.length < template.parameterBytes) {
     const have = launch.parameters.length;

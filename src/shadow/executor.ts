@@ -10,7 +10,7 @@ import type { Diagnostic } from '../diagnostics/index.js';
 import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js';
 import { DirtyAccumulator, type Mark } from './accumulator.js';
 import { AllocationMap } from './allocations.js';
-import { analyseLaunch } from './analyse.js';
+import { LaunchAnalyser } from './analyse.js';
 import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KnownMemory } from './known-memory.js';
@@ -40,6 +40,7 @@ export class ShadowExecutor {
   readonly allocations = new AllocationMap();
   readonly memory = new KnownMemory();
   readonly #accumulator = new DirtyAccumulator();
+  readonly #analyser = new LaunchAnalyser();
   readonly #modules: ModuleTable;
   readonly #provenance: boolean;
   readonly #unknown: UnknownPolicy;
@@ -148,13 +149,13 @@ export class ShadowExecutor {
   }
 
   #analyse(template: KernelTemplate, launch: LaunchRecord): DirtySet {
-    const { verdict, reasons, descriptors } = analyseLaunch(template, launch, {
+    const { set } = this.#analyser.analyse(template, launch, {
       symbols: this.#module.symbols,
       memory: this.memory,
       allocations: this.allocations,
       provenance: this.#provenance,
     });
-    return verdict === 'unknown' ? this.#unknownSet(launch, reasons) : new DirtySet(verdict, reasons, descriptors);
+    return set.verdict === 'unknown' ? this.#unknownSet(launch, set.reasons) : set;
   }
 
   #withoutTemplate({ kernel, ...launch }: LaunchRecord): DirtySet {

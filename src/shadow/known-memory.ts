@@ -49,6 +49,11 @@ export class KnownMemory {
     return this.#version;
   }
 
+  /** Whether nothing at all is known. */
+  get isEmpty(): boolean {
+    return this.#blocks.size === 0;
+  }
+
   /** The bytes are copied. What runs past the end of addresses is not kept. */
   write(address: bigint, bytes: Uint8Array): void {
     this.#put(address, address + BigInt(bytes.length), bytes.slice());

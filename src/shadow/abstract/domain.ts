@@ -136,38 +136,39 @@ export class Domain {
 
   /** Least value of `sign · form`. */
   #extreme(form: Form, sign: 1 | -1): number {
-    const { atoms, coefs } = form;
-    let total = sign * form.constant;
-    if (this.groups.length === 0 || atoms.length < 2) {
-      for (let i = 0; i < atoms.length; i++) {
-        const c = sign * coefs[i]!;
-        total += c > 0 ? c * this.lo[atoms[i]!]! : c * this.hi[atoms[i]!]!;
-      }
-      return total;
-    }
-    let used: boolean[] | undefined;
-    for (const group of this.groups) {
-      const ratio = ratioOf(form, group.form);
-      if (ratio === 0) continue;
-      const members = group.form.atoms.map((atom) => atoms.indexOf(atom));
-      if (used && members.some((index) => used![index])) continue;
-      used ??= new Array<boolean>(atoms.length).fill(false);
-      for (const index of members) used[index] = true;
-      const c = sign * ratio;
-      const { form: terms } = group;
-      let box = 0;
-      for (let i = 0; i < terms.atoms.length; i++) {
-        const k = c * terms.coefs[i]!;
-        box += k > 0 ? k * this.lo[terms.atoms[i]!]! : k * this.hi[terms.atoms[i]!]!;
-      }
-      total += Math.max(box, c > 0 ? c * group.lo : c * group.hi);
-    }
+    const current = this.canonical(form);
+    if (!current) return Number.NEGATIVE_INFINITY;
+    if (this.groups.length === 0 || current.atoms.length < 2) return this.#boxExtreme(current, sign);
+    // Sums that are bounded as a whole give better bounds than their atoms; which ones to use is a matter of choice.
+    return Math.max(this.#groupExtreme(current, sign, -1), this.#groupExtreme(current, sign, 1));
+  }
+
+  #boxExtreme({ constant, atoms, coefs }: Form, sign: 1 | -1): number {
+    let total = sign * constant;
     for (let i = 0; i < atoms.length; i++) {
-      if (used?.[i]) continue;
       const c = sign * coefs[i]!;
       total += c > 0 ? c * this.lo[atoms[i]!]! : c * this.hi[atoms[i]!]!;
     }
     return total;
+  }
+
+  /** With groups taken in the given order, newest first for −1. */
+  #groupExtreme(form: Form, sign: 1 | -1, order: 1 | -1): number {
+    const { groups } = this;
+    let rest = form;
+    let total = 0;
+    for (let at = 0; at < groups.length; at++) {
+      const group = groups[order > 0 ? at : groups.length - 1 - at]!;
+      const ratio = ratioOf(rest, group.form);
+      if (ratio === 0) continue;
+      const c = sign * ratio;
+      const inBox = c > 0 ? c * this.#boxExtreme(group.form, 1) : -c * this.#boxExtreme(group.form, -1);
+      total += Math.max(inBox, c > 0 ? c * group.lo : c * group.hi);
+      const without = addForms(rest, group.form, -ratio, 64);
+      if (!without) return Number.NEGATIVE_INFINITY;
+      rest = without;
+    }
+    return total + this.#boxExtreme(rest, sign);
   }
 
   /** Whether any atom of the form is not determined by the launch. */

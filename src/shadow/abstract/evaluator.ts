@@ -82,6 +82,8 @@ export abstract class Evaluator {
   readonly consulted: Uint8Array;
   /** Ranges of device memory whose known content the result depends on. */
   readonly knownReads: { readonly address: bigint; readonly content: Uint8Array }[] = [];
+  /** Memory was loaded from while none was known. */
+  unread = false;
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
   bounding: { readonly atom: number; readonly promises: { form: Form; low: number; high: number }[] } | undefined;
   readonly #uniformMemo: (Form | undefined)[];
@@ -368,7 +370,11 @@ export abstract class Evaluator {
         return readBits(this.#parameters, offset, bytes);
       });
     }
-    if (space === 'parameter' || !this.environment.hasKnownMemory) return this.unknown(width);
+    if (space === 'parameter') return this.unknown(width);
+    if (!this.environment.hasKnownMemory) {
+      this.unread = true;
+      return this.unknown(width);
+    }
     const plain = this.plain(address);
     if (plain.atoms.length > 0 && !Number.isFinite(this.state.domain.high(plain))) return this.unknown(width);
     return this.#table(plain, width, (offset) => {

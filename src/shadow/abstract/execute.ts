@@ -3,7 +3,7 @@
  * launch's geometry and on the parameter bytes that were looked at (`consulted`), on nothing else but known memory
  * (`knownReads`); so the result serves every launch that agrees in those.
  */
-import type { KernelTemplate, Site, Verdict } from '../../templates/index.js';
+import type { Site, Verdict } from '../../templates/index.js';
 import type { LaunchRecord } from '../launch.js';
 import { type RelativeDescriptor, resolveAddresses } from './boxes.js';
 import { Control } from './control.js';
@@ -41,6 +41,8 @@ export interface AbstractResult {
   /** Words of four bytes of the parameter block that the result depends on. */
   readonly consulted: Uint8Array;
   readonly knownReads: readonly { readonly address: bigint; readonly content: Uint8Array }[];
+  /** Memory was loaded from while none was known: known content might tell more. */
+  readonly unread: boolean;
 }
 
 export interface AbstractOptions {
@@ -86,6 +88,7 @@ class AbstractExecution extends Control {
       })),
       consulted: this.consulted,
       knownReads: this.knownReads,
+      unread: this.unread,
     };
   }
 
@@ -279,5 +282,3 @@ export function executeAbstractly(
 ): AbstractResult {
   return new AbstractExecution(plan, launch, environment).run(options.counts);
 }
-
-export type { KernelTemplate };
