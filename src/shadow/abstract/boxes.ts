@@ -38,9 +38,9 @@ interface Box {
 }
 
 /** Boxes of one address at most; beyond, constraints are dropped. */
-const MAX_BOXES = 512;
+const MAX_BOXES = 4096;
 /** Values of an atom, at each end, that a cut may treat one by one. */
-const MAX_PARTIAL = 64;
+const MAX_PARTIAL = 1024;
 const EXACT_LIMIT = 2 ** 53;
 
 class Resolution {
