@@ -19,28 +19,45 @@ export interface Settler {
   enumerate(form: Form): Form | undefined;
 }
 
-/** `form & mask` for a constant mask, modulo 2^width. */
-export function andNumber(state: State, form: Form, mask: bigint, width: number): Form | undefined {
-  const bits = BigInt.asUintN(width, mask);
-  if (isConstant(form)) return bigForm(constantBits(form, width) & bits, width, form.blurred);
-  if (bits === 0n) return constantForm(0);
-  if (bits === BigInt.asUintN(width, -1n)) return form;
-  let result: Form | undefined = constantForm(0);
-  let runs = 0;
-  for (let position = 0; position < width; ) {
-    if (((bits >> BigInt(position)) & 1n) === 0n) {
-      position++;
-      continue;
-    }
-    let end = position;
-    while (end < width && ((bits >> BigInt(end)) & 1n) === 1n) end++;
-    if (++runs > MAX_RUNS) return undefined;
-    const run = bitsFrom(state, form, position, end, width);
-    result = run && addForms(result, run, 1, width);
-    if (!result) return undefined;
-    position = end;
+/** Position of the lowest one, and of the zero after it, from a bit on; `[width, width]` when there is none. */
+function nextRun(mask: Form, width: number, from: number): readonly [number, number] {
+  if (width <= 32) {
+    // As 32 bits, bits above the width left out.
+    const bits = width === 32 ? mask.constant | 0 : mask.constant & (2 ** width - 1);
+    const above = from >= 32 ? 0 : (bits >>> from) << from;
+    if (above === 0) return [width, width];
+    const start = 31 - Math.clz32(above & -above);
+    const zeros = ~(bits >> start);
+    const length = zeros === 0 ? 32 : 31 - Math.clz32(zeros & -zeros);
+    return [start, Math.min(width, start + length)];
   }
-  return result;
+  const bits = constantBits(mask, width);
+  let start = from;
+  while (start < width && ((bits >> BigInt(start)) & 1n) === 0n) start++;
+  let end = start;
+  while (end < width && ((bits >> BigInt(end)) & 1n) === 1n) end++;
+  return [start, end];
+}
+
+/** `form & mask` for a constant mask, modulo 2^width. */
+export function andConstant(state: State, form: Form, mask: Form, width: number): Form | undefined {
+  if (isConstant(form)) {
+    if (width === 32 && form.big === 0n && mask.big === 0n && !form.blurred)
+      return constantForm(form.constant & mask.constant);
+    return bigForm(constantBits(form, width) & constantBits(mask, width), width, form.blurred);
+  }
+  if (isNumber(mask) && mask.constant === 0) return mask;
+  if (isNumber(mask) && mask.constant === -1) return form;
+  let result: Form | undefined;
+  let runs = 0;
+  for (let [from, to] = nextRun(mask, width, 0); from < width; [from, to] = nextRun(mask, width, to)) {
+    if (runs++ === 0 && form.big === 0n && isBelow(state, form, from)) return constantForm(0);
+    if (runs > MAX_RUNS) return undefined;
+    const run = bitsFrom(state, form, from, to, width);
+    result = run && result ? addForms(result, run, 1, width) : run;
+    if (!result) return undefined;
+  }
+  return result ?? constantForm(0);
 }
 
 /** Bits `from … to − 1` of a form, in place. Floor division makes the choice of window unimportant. */
@@ -88,8 +105,8 @@ function trailingZeros(form: Form): number {
 
 /** `a & b`, modulo 2^width; undefined when it cannot be expressed. */
 export function andForms(state: State, a: Form, b: Form, width: number, settler: Settler): Form | undefined {
-  if (isConstant(b)) return andNumber(state, a, constantBits(b, width), width);
-  if (isConstant(a)) return andNumber(state, b, constantBits(a, width), width);
+  if (isConstant(b)) return andConstant(state, a, b, width);
+  if (isConstant(a)) return andConstant(state, b, a, width);
   if (a.big !== 0n || b.big !== 0n) return undefined;
   const { domain } = state;
   const left = domain.canonical(a);
@@ -99,7 +116,7 @@ export function andForms(state: State, a: Form, b: Form, width: number, settler:
   const span = (form: Form) => domain.high(form) - domain.low(form);
   const [small, large] = span(left) <= span(right) ? [left, right] : [right, left];
   const settled = settler.enumerate(small);
-  return settled && andNumber(state, large, BigInt(settled.constant), width);
+  return settled && andConstant(state, large, settled, width);
 }
 
 function isBelow(state: State, form: Form, bits: number): boolean {

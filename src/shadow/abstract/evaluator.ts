@@ -9,7 +9,6 @@
 import {
   evaluateInteger,
   type IntegerOperation,
-  isIntegerOperation,
   type MemorySpace,
   type SliceValue,
 } from '../../templates/index.js';
@@ -97,7 +96,7 @@ export abstract class Evaluator {
     const { buffer, byteOffset, byteLength } = launch.parameters;
     this.#parameters = new DataView(buffer, byteOffset, byteLength);
     this.consulted = new Uint8Array((plan.template.parameterBytes + 3) >> 2);
-    this.#uniformMemo = [];
+    this.#uniformMemo = plan.constants.slice();
   }
 
   /** The value of a phi, by the way control takes: loops and merges are another part's business. */
@@ -141,10 +140,11 @@ export abstract class Evaluator {
   }
 
   #operation(id: number, value: SliceValue): Form | ScaledFloor {
-    const [op, width, ...rest] = value;
+    const op = value[0];
+    const width = value[1];
+    if (this.plan.isInteger[id]) return this.#integer(id, op as IntegerOperation, width);
+    const rest = value.slice(2);
     switch (op) {
-      case 'constant':
-        return bigForm(BigInt(rest[0] as string), width);
       case 'special':
         return this.special(rest[0] as string);
       case 'parameter':
@@ -170,7 +170,7 @@ export abstract class Evaluator {
       case 'exchange':
         return this.#fromOtherThread(this.evaluate(rest[0] as number));
       default:
-        return isIntegerOperation(op) ? this.#integer(id, op, width) : this.unknown(width);
+        return this.unknown(width);
     }
   }
 
@@ -466,7 +466,7 @@ export abstract class Evaluator {
     const low = domain.low(plain);
     const high = domain.high(plain);
     if (width >= 64) return this.#window64(plain, low, high, signed);
-    const size = 2 ** width;
+    const size = width === 32 ? 4294967296 : 2 ** width;
     const start = signed ? -size / 2 : 0;
     if (!Number.isFinite(low) || !Number.isFinite(high)) return this.#promised(plain, width, start, size);
     const first = Math.floor((low - start) / size);

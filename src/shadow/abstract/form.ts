@@ -82,7 +82,7 @@ export function constantBits(form: Form, width: number): bigint {
 /** Coefficients of 32-bit values and narrower are kept small, which changes nothing modulo 2^width. */
 function reduce(value: number, width: number): number {
   if (width > 32) return value;
-  const size = 2 ** width;
+  const size = width === 32 ? 4294967296 : 2 ** width;
   if (value < size && value > -size) return value;
   const rest = value % size;
   return rest > size / 2 ? rest - size : rest < -size / 2 ? rest + size : rest;

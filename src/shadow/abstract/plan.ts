@@ -13,6 +13,7 @@ import {
   type Site,
   type SliceValue,
 } from '../../templates/index.js';
+import { bigForm, type Form } from './form.js';
 
 export interface Loop {
   readonly header: number;
@@ -63,6 +64,10 @@ export class Plan {
   readonly irreducible: boolean;
   /** The same for every thread, as far as launch values go. */
   readonly uniform: Uint8Array;
+  /** Constants as forms, by value. */
+  readonly constants: readonly (Form | undefined)[];
+  /** Whether a value is an integer operation. */
+  readonly isInteger: Uint8Array;
   /** Values of each block. */
   readonly ends: Int32Array;
   readonly #must = new Map<number, Int8Array>();
@@ -72,6 +77,10 @@ export class Plan {
     const { blocks, values } = template;
     this.values = values;
     this.operands = values.map(operandsOf);
+    this.constants = values.map(([op, width, bits]) =>
+      op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
+    );
+    this.isInteger = Uint8Array.from(values, ([op]) => (isIntegerOperation(op) ? 1 : 0));
     this.blockOf = new Int32Array(values.length);
     this.ends = new Int32Array(blocks.length);
     for (let block = 0; block < blocks.length; block++) {
@@ -124,7 +133,7 @@ export class Plan {
       const [op] = value;
       if (op === 'constant' || op === 'parameter' || op === 'objectAddress') uniform[id] = 1;
       else if (op === 'special') uniform[id] = SPECIAL_UNIFORM.has(value[2] as string) ? 1 : 0;
-      else if (isIntegerOperation(op)) uniform[id] = this.operands[id]!.every((operand) => uniform[operand]) ? 1 : 0;
+      else if (this.isInteger[id]) uniform[id] = this.operands[id]!.every((operand) => uniform[operand]) ? 1 : 0;
     }
     return uniform;
   }
