@@ -78,6 +78,10 @@ describe('KnownMemory', () => {
     const memory = new KnownMemory();
     const bytes = Uint8Array.of(1, 2);
     memory.write(0n, bytes);
+    const buffer = Buffer.from([3, 4]);
+    memory.write(8n, buffer);
+    buffer[0] = 9;
+    expect(memory.read(8n, 2)).toEqual(Uint8Array.of(3, 4));
     bytes[0] = 9;
     expect(memory.read(0n, 2)).toEqual(Uint8Array.of(1, 2));
   });
