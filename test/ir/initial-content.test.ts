@@ -120,8 +120,10 @@ function imageVariables(image: Buffer): Map<string, { readonly bytes: Buffer | u
     const value = Number(image.readBigUInt64LE(at + 8));
     const size = Number(image.readBigUInt64LE(at + 16));
     const places: number[] = [];
-    for (const { offset, size: length } of sections.filter(({ type, info }) => type === 4 && info === index)) {
-      for (let entry = offset; entry < offset + length; entry += 24) {
+    // Relocations with their addend, and those that have it in place.
+    const applied = sections.filter(({ type, info }) => (type === 4 || type === 9) && info === index);
+    for (const { type, offset, size: length } of applied) {
+      for (let entry = offset; entry < offset + length; entry += type === 4 ? 24 : 16) {
         const place = Number(image.readBigUInt64LE(entry)) - value;
         if (place >= 0 && place < size) places.push(place);
       }
