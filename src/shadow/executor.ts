@@ -219,7 +219,7 @@ export class ShadowExecutor {
     return this.#accumulator.mark();
   }
 
-  /** What launches and the driver may have written since, in memory that is live: disjoint, sorted. */
+  /** What launches and the driver may have written since, without what was freed: disjoint, sorted. */
   since(mark: Mark): readonly AddressRange[] {
     return this.#accumulator.since(mark);
   }

@@ -243,6 +243,19 @@ describe('DirtyAccumulator', () => {
     );
   });
 
+  it('adds the same descriptors again for nothing, but not after they were freed', () => {
+    const accumulator = new DirtyAccumulator();
+    const mark = accumulator.mark();
+    const descriptors = [{ start: 64n, width: 8, dimensions: [] }];
+    const whole = [{ from: 64n, to: 72n }];
+    for (let i = 0; i < 3; i++) accumulator.add(new DirtySet('unknown', [], descriptors));
+    expect(accumulator.since(mark)).toEqual(whole);
+    accumulator.remove(0n, 128n);
+    expect(accumulator.since(mark)).toEqual([]);
+    accumulator.add(new DirtySet('unknown', [], descriptors));
+    expect(accumulator.since(mark)).toEqual(whole);
+  });
+
   it('keeps few ranges by filling small gaps first', () => {
     const accumulator = new DirtyAccumulator(100);
     const mark = accumulator.mark();
