@@ -1,7 +1,7 @@
 /** The exit codes of every command: one table, printed by `--help` and in the README. The high ones follow sysexits(3). */
 export const EXIT = {
   ok: 0,
-  /** Finished, and some kernel's write set is `unknown` (or it has no template). */
+  /** Finished, and some kernel's or launch's write set is `unknown` (or it has no template). */
   unknown: 3,
   usage: 64,
   badInput: 65,
@@ -14,8 +14,8 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_HELP = `Exit codes:
-  0    done, every kernel's write set is known at least by its allocation
-  3    done, some kernel ended 'unknown' or has no template
+  0    done, every kernel's (launch's) write set is known at least by its allocation
+  3    done, some kernel or launch ended 'unknown' or has no template
   64   wrong usage
   65   bad input; what could be built was still written
   70   a bug in gcr-templates, or too little memory

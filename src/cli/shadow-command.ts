@@ -219,7 +219,7 @@ export function addShadowCommand(
     )
     .requiredOption('--trace <file>', 'the launch trace; - is standard input')
     .addOption(new Option('--chunk <size>', 'also the chunks of this size that are touched').argParser(parseChunk))
-    .option('--no-provenance', 'do not rely on pointers staying in the allocation they were derived from')
+    .option('--no-provenance', 'do not rely on a pointer staying inside its allocation')
     .addOption(
       new Option(
         '--unknown <policy>',

@@ -376,8 +376,28 @@ export interface KernelParameter {
   readonly isArray: boolean;
 }
 
-/** A variable with storage: of the module, or of a function (shared, local). */
-export interface MemoryObject {
+/** The address of a variable or function inside an initialiser: bits `shift …` of it stand at `offset`. */
+export interface Relocation {
+  readonly offset: number;
+  /** 8, or 1 when a mask takes one byte of the address. */
+  readonly bytes: number;
+  readonly shift: number;
+  readonly name: string;
+  readonly space: 'global' | 'constant' | 'function';
+  /** The generic address, not the one in the variable's own space. */
+  readonly generic: boolean;
+  readonly addend: number;
+}
+
+/** Content when the module is loaded. */
+export interface InitialContent {
+  /** The first bytes, hexadecimal; the rest, and what relocations cover, is zero. */
+  readonly initial: string;
+  readonly relocations?: readonly Relocation[];
+}
+
+/** A variable with storage: of the module, or of a function (shared, local). Without `initial` its first content is unknown. */
+export interface MemoryObject extends Partial<InitialContent> {
   readonly name: string;
   readonly space: 'global' | 'constant' | 'shared' | 'local';
   /** Bytes; 0 when open-ended (`.extern .shared x[]`). */

@@ -1,7 +1,7 @@
 /**
  * What was written since some moment: the set a checkpoint runtime saves. Launches add their dirty sets, the driver's own
- * writes add ranges, a free drops what lay there. A set is only noted when it is added, and the same set again costs nothing,
- * because a repeated launch adds every microsecond; ranges are made when somebody asks, or when much was noted.
+ * writes add ranges, a free drops what lay there. A set is only noted when it is added, and the same descriptors again cost
+ * nothing, because a repeated launch adds every microsecond; ranges are made when somebody asks, or when much was noted.
  *
  * Memory is bounded: where the ranges of a stretch grow too many, small gaps are filled, which gives a superset. Nothing
  * but {@link DirtyAccumulator.remove} ever takes a byte out.
@@ -24,8 +24,9 @@ interface Stretch {
 }
 
 const DEFAULT_LIMIT = 65_536;
-/** Sets noted before they become ranges. */
+/** Sets, and descriptors of sets, noted before they become ranges. */
 const MAX_PENDING = 1024;
+const MAX_DESCRIPTORS = 65_536;
 const FIRST_GRANULE = 512n;
 const GRANULE_STEP = 8n;
 /** A list this many times shorter than another is inserted range by range. */
@@ -35,19 +36,21 @@ export class DirtyAccumulator {
   /** Oldest first; the last one is open. Empty when nobody asks: then nothing is kept. */
   #stretches: Stretch[] = [];
   /** Noted since the last time ranges were made; all belong to the open stretch. */
-  #pending: DirtySet[] = [];
+  #pending: DirtySet['descriptors'][] = [];
+  #descriptors = 0;
   /** What is in the open stretch already, noted or as ranges. Weak: it keeps no set alive. */
-  #seen = new WeakSet<DirtySet>();
+  #seen = new WeakSet<DirtySet['descriptors']>();
   #nextId = 0;
 
   /** @param limit ranges kept for each mark at most, once small gaps are filled */
   constructor(readonly limit = DEFAULT_LIMIT) {}
 
-  add(set: DirtySet): void {
-    if (this.#stretches.length === 0 || this.#seen.has(set)) return;
-    this.#seen.add(set);
-    this.#pending.push(set);
-    if (this.#pending.length >= MAX_PENDING) this.#settle();
+  add({ descriptors }: DirtySet): void {
+    if (this.#stretches.length === 0 || this.#seen.has(descriptors)) return;
+    this.#seen.add(descriptors);
+    this.#pending.push(descriptors);
+    this.#descriptors += descriptors.length;
+    if (this.#pending.length >= MAX_PENDING || this.#descriptors >= MAX_DESCRIPTORS) this.#settle();
   }
 
   /** A write of the driver: a copy, a fill, or the new memory of an allocation. */
@@ -109,8 +112,9 @@ export class DirtyAccumulator {
   #settle(): void {
     const open = this.#stretches[this.#stretches.length - 1];
     if (!open || this.#pending.length === 0) return;
-    const descriptors = this.#pending.flatMap((set) => set.descriptors);
+    const descriptors = this.#pending.flat();
     this.#pending = [];
+    this.#descriptors = 0;
     this.#join(open, expandDescriptors(descriptors, Math.max(2 * this.limit, descriptors.length)).ranges);
   }
 

@@ -15,6 +15,7 @@ import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KnownMemory } from './known-memory.js';
 import type { LaunchRecord } from './launch.js';
+import { ModuleMemory } from './module-memory.js';
 import { type LoadedModule, ModuleTable } from './module-table.js';
 import type { AddressRange } from './ranges.js';
 import type { TraceEvent } from './trace.js';
@@ -41,12 +42,15 @@ export class ShadowExecutor {
   readonly memory = new KnownMemory();
   readonly #accumulator = new DirtyAccumulator();
   readonly #analyser = new LaunchAnalyser();
+  readonly #initial = new ModuleMemory(this.memory);
   readonly #modules: ModuleTable;
   readonly #provenance: boolean;
   readonly #unknown: UnknownPolicy;
   readonly #onDiagnostic: (diagnostic: Diagnostic) => void;
   readonly #reported = new Set<string>();
   #module: LoadedModule;
+  /** Variables whose place was told since the last `module` event. */
+  readonly #placed = new Set<string>();
   /** All live allocations as descriptors, and the epoch they are of. */
   #everything: { readonly epoch: number; readonly descriptors: readonly AccessDescriptor[] } | undefined;
 
@@ -87,23 +91,37 @@ export class ShadowExecutor {
   /** Later launches and variables are of this module; see {@link ModuleTable.find}. */
   module(path: string, hash?: string): undefined {
     this.#module = this.#modules.find(path, hash);
+    this.#placed.clear();
+    this.#initial.enter(this.#module);
   }
 
-  /** Tells the place of a variable of the present module. */
+  /** Tells the place of a variable of the present module. Telling it again changes nothing. */
   variable(name: string, address: bigint, size: number): undefined {
+    const { epoch } = this.allocations;
     const { from, to } = this.allocations.variable(name, address, size);
+    if (this.allocations.epoch === epoch && this.#placed.has(name)) return;
+    this.#placed.add(name);
     this.#module.symbols.set(name, address);
-    this.#written(from, to);
+    this.#appeared(from, to);
+    this.#initial.place(this.#module, name, address, size);
   }
 
   allocate(address: bigint, size: number): undefined {
     const { from, to } = this.allocations.allocate(address, size);
-    this.#written(from, to);
+    this.#appeared(from, to);
+  }
+
+  /** New memory, of which nothing is known: its content differs from whatever was there before. */
+  #appeared(from: bigint, to: bigint): void {
+    this.memory.forget(from, to);
+    this.#initial.forget(from, to);
+    this.#accumulator.addRange(from, to);
   }
 
   free(address: bigint): undefined {
     const { from, to } = this.allocations.free(address);
     this.memory.forget(from, to);
+    this.#initial.forget(from, to);
     this.#accumulator.remove(from, to);
   }
 
@@ -124,13 +142,16 @@ export class ShadowExecutor {
 
   /** A copy on the device. */
   copy(source: bigint, target: bigint, size: number): undefined {
+    const end = target + BigInt(size);
     this.memory.copy(source, target, size);
-    this.#accumulator.addRange(target, target + BigInt(size));
+    this.#initial.written(target, end);
+    this.#accumulator.addRange(target, end);
   }
 
   /** The driver wrote `[from, to)`, with content that is not known so far. */
   #written(from: bigint, to: bigint): void {
     this.memory.forget(from, to);
+    this.#initial.written(from, to);
     this.#accumulator.addRange(from, to);
   }
 
@@ -144,6 +165,7 @@ export class ShadowExecutor {
     const set = template ? this.#analyse(template, launch) : this.#withoutTemplate(launch);
     if (set.verdict === 'unknown') this.memory.forgetEverything();
     else this.memory.forgetAll(set.descriptors);
+    this.#initial.launched(set.verdict === 'unknown' ? undefined : set.descriptors);
     this.#accumulator.add(set);
     return set;
   }
@@ -198,7 +220,7 @@ export class ShadowExecutor {
     return this.#accumulator.mark();
   }
 
-  /** What launches and the driver may have written since, in memory that is live: disjoint, sorted. */
+  /** What launches and the driver may have written since, without what was freed: disjoint, sorted. */
   since(mark: Mark): readonly AddressRange[] {
     return this.#accumulator.since(mark);
   }

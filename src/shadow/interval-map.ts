@@ -43,6 +43,7 @@ export class IntervalMap<T extends AddressRange> {
 
   /** The first value that overlaps `[from, to)`. */
   first(from: bigint, to: bigint): T | undefined {
+    if (to <= from) return undefined;
     const holding = this.find(from);
     if (holding) return holding;
     const next = this.#tree.nextHigherPair(from)?.[1];
@@ -52,6 +53,7 @@ export class IntervalMap<T extends AddressRange> {
   /** All values that overlap `[from, to)`, in order. */
   overlapping(from: bigint, to: bigint): T[] {
     const found: T[] = [];
+    if (to <= from) return found;
     const holding = this.find(from);
     if (holding && holding.from < from) found.push(holding);
     this.#tree.forRange(from, to, false, (_, value) => {

@@ -56,12 +56,12 @@ export class KnownMemory {
 
   /** The bytes are copied. What runs past the end of addresses is not kept. */
   write(address: bigint, bytes: Uint8Array): void {
-    this.#put(address, address + BigInt(bytes.length), bytes.slice());
+    this.#put(address, address + BigInt(bytes.length), new Uint8Array(bytes));
   }
 
   /** @param pattern repeated from `address` on, `size` bytes in all */
   fill(address: bigint, size: number, pattern: Uint8Array): void {
-    this.#put(address, address + BigInt(size), pattern.slice());
+    this.#put(address, address + BigInt(size), new Uint8Array(pattern));
   }
 
   #put(from: bigint, to: bigint, data: Uint8Array): void {

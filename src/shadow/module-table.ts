@@ -9,9 +9,13 @@ import type { KernelTemplate, TemplateFile } from '../templates/index.js';
 /** Templates that one `module` event stands for: usually one module; several when one file holds several texts. */
 export interface LoadedModule {
   readonly kernels: ReadonlyMap<string, readonly KernelTemplate[]>;
+  /** Its variables in device memory that templates name; not those that templates disagree on. */
+  readonly objects: ReadonlyMap<string, MemoryObject>;
   /** Places of its variables, by name. */
   readonly symbols: Map<string, bigint>;
 }
+
+type MemoryObject = KernelTemplate['objects'][number];
 
 function refuse(code: 'GCR5014' | 'GCR5015', message: string, hint: string): InputError {
   const diagnostic: Diagnostic = { code, severity: 'error', message, hint };
@@ -26,6 +30,17 @@ function groupByName(kernels: readonly KernelTemplate[]): Map<string, KernelTemp
     else groups.set(kernel.name, [kernel]);
   }
   return groups;
+}
+
+function objectsByName(kernels: readonly KernelTemplate[]): Map<string, MemoryObject> {
+  const found = new Map<string, MemoryObject | undefined>();
+  for (const object of kernels.flatMap(({ objects }) => objects)) {
+    if (object.space !== 'global' && object.space !== 'constant') continue;
+    const known = found.get(object.name);
+    const agrees = !found.has(object.name) || (known && JSON.stringify(known) === JSON.stringify(object));
+    found.set(object.name, agrees ? object : undefined);
+  }
+  return new Map([...found].flatMap(([name, object]) => (object ? [[name, object]] : [])));
 }
 
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
@@ -44,7 +59,7 @@ export class ModuleTable {
   readonly everything: LoadedModule;
 
   constructor(readonly templates: TemplateFile) {
-    this.everything = { kernels: groupByName(templates.kernels), symbols: new Map() };
+    this.everything = { kernels: groupByName(templates.kernels), objects: new Map(), symbols: new Map() };
   }
 
   /**
@@ -83,8 +98,8 @@ export class ModuleTable {
     let module = this.#loaded.get(key);
     if (!module) {
       const wanted = new Set(indices);
-      const kernels = groupByName(this.templates.kernels.filter((kernel) => wanted.has(kernel.module)));
-      module = { kernels, symbols: new Map() };
+      const kernels = this.templates.kernels.filter((kernel) => wanted.has(kernel.module));
+      module = { kernels: groupByName(kernels), objects: objectsByName(kernels), symbols: new Map() };
       this.#loaded.set(key, module);
     }
     return module;

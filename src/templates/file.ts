@@ -182,6 +182,12 @@ function findBadValue(kernel: KernelTemplate, id: number): string | undefined {
 function findBadReference(kernel: KernelTemplate, modules: number): string | undefined {
   const { values, blocks } = kernel;
   if (!isIndex(kernel.module, modules)) return `module ${kernel.module} is not there`;
+  for (const { name, size, initial, relocations } of kernel.objects) {
+    if ((initial?.length ?? 0) > 2 * size) return `variable ${name} holds more than its ${size} bytes`;
+    if (initial === undefined && relocations) return `variable ${name} has relocations in unknown content`;
+    const outside = relocations?.find(({ offset, bytes }) => offset + bytes > size);
+    if (outside) return `variable ${name} has a relocation at ${outside.offset}, past its end`;
+  }
   for (const id of values.keys()) {
     const wrong = findBadValue(kernel, id);
     if (wrong) return wrong;

@@ -8,7 +8,7 @@ import type { KernelParameter, LaunchBounds, MemoryObject, MemorySpace, ReadKind
 
 export const TEMPLATE_FORMAT = 'gcr-templates';
 /** Version of the file format; raised when a reader of the old one would misread the new one. */
-export const TEMPLATE_VERSION = 1;
+export const TEMPLATE_VERSION = 2;
 
 /** How much is known of a set of addresses, best first (design: shadow semantics). */
 export const VERDICTS = ['exact', 'bounded', 'allocation', 'unknown'] as const;

@@ -380,7 +380,7 @@ describe('coverage', () => {
 });
 
 describe('every command', () => {
-  it.each(['build', 'explain', 'coverage'])('%s --help shows examples', (command) => {
+  it.each(['build', 'explain', 'coverage', 'shadow'])('%s --help shows examples', (command) => {
     const { status, stdout } = run([command, '--help']);
     expect(status).toBe(0);
     expect(stdout).toContain('Examples:');

@@ -76,7 +76,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   templates: ['ir', 'diagnostics'],
   shadow: ['templates', 'diagnostics'],
   pipeline: ['sources', 'ptx', 'ir', 'templates', 'diagnostics'],
-  cli: ['sources', 'templates', 'pipeline', 'diagnostics'],
+  cli: ['sources', 'templates', 'shadow', 'pipeline', 'diagnostics'],
 };
 
 /** Where a stage may be entered: its index, and the form of programs without the lowering (src/ir/form.ts). */

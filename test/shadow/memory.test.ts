@@ -78,6 +78,10 @@ describe('KnownMemory', () => {
     const memory = new KnownMemory();
     const bytes = Uint8Array.of(1, 2);
     memory.write(0n, bytes);
+    const buffer = Buffer.from([3, 4]);
+    memory.write(8n, buffer);
+    buffer[0] = 9;
+    expect(memory.read(8n, 2)).toEqual(Uint8Array.of(3, 4));
     bytes[0] = 9;
     expect(memory.read(0n, 2)).toEqual(Uint8Array.of(1, 2));
   });
@@ -237,6 +241,19 @@ describe('DirtyAccumulator', () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it('adds the same descriptors again for nothing, but not after they were freed', () => {
+    const accumulator = new DirtyAccumulator();
+    const mark = accumulator.mark();
+    const descriptors = [{ start: 64n, width: 8, dimensions: [] }];
+    const whole = [{ from: 64n, to: 72n }];
+    for (let i = 0; i < 3; i++) accumulator.add(new DirtySet('unknown', [], descriptors));
+    expect(accumulator.since(mark)).toEqual(whole);
+    accumulator.remove(0n, 128n);
+    expect(accumulator.since(mark)).toEqual([]);
+    accumulator.add(new DirtySet('unknown', [], descriptors));
+    expect(accumulator.since(mark)).toEqual(whole);
   });
 
   it('keeps few ranges by filling small gaps first', () => {

@@ -138,6 +138,33 @@ describe('reading', () => {
     expect(refusal(altered((_, whole) => Object.assign(whole, { version }))).code).toBe('GCR4009');
   });
 
+  it('takes version 1, which knew no initial content', () => {
+    const old = altered((kernel, whole) => {
+      whole['version'] = 1;
+      for (const object of kernel['objects'] as Record<string, unknown>[]) delete object['initial'];
+    });
+    expect(parseTemplateFile(JSON.stringify(old)).kernels[0]!.objects[0]!.initial).toBeUndefined();
+    expect(file.kernels[0]!.objects[0]!.initial).toBe('');
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['half a byte', { initial: '0' }, /pattern/],
+    ['more bytes than it has', { initial: '00'.repeat(65) }, /variable g holds more/],
+    ['addresses past its end', { initial: '', relocations: [{ offset: 60 }] }, /relocation at 60/],
+    ['addresses in unknown content', { relocations: [{ offset: 0 }] }, /relocations in unknown/],
+    ['an address in no space', { initial: '', relocations: [{ offset: 0, space: 'shared' }] }, /space/],
+  ])('refuses initial content with %s', (_, content, message) => {
+    const bad = altered((kernel) => {
+      const [object] = kernel['objects'] as Record<string, unknown>[];
+      delete object!['initial'];
+      const { relocations, ...rest } = content as { relocations?: object[] };
+      const whole = { bytes: 8, shift: 0, name: 'g', space: 'global', generic: false, addend: 0 };
+      Object.assign(object!, rest, relocations && { relocations: relocations.map((one) => ({ ...whole, ...one })) });
+    });
+    expect(refusal(bad).code).toBe('GCR4009');
+    expect(refusal(bad).message).toMatch(message);
+  });
+
   it('says where the schema does not hold', () => {
     expect(refusal(altered((kernel) => Object.assign(kernel, { verdict: 'certain' }))).message).toMatch(
       /^\/kernels\/0\/verdict /,

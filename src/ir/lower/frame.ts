@@ -311,7 +311,7 @@ export class Frame {
     const { builder } = this;
     switch (symbol.kind) {
       case 'variable':
-        return builder.objectAddress(symbol, 64, () => memoryObject(symbol));
+        return builder.objectAddress(symbol, 64, () => memoryObject(symbol, this.lowering.module.scope));
       case 'kernelParameter':
         return builder.leaf('parameterAddress', 64, { immediate: BigInt(symbol.offset) });
       case 'formal':

@@ -16,6 +16,7 @@ import type {
 import type { KernelParameter, MemoryObject } from '../program.js';
 import { constantValue } from './constant-expression.js';
 import { analyzeFunction, type FunctionInfo } from './function-info.js';
+import { initialContent } from './initial-content.js';
 import { type LocalSymbol, Scope } from './symbols.js';
 import { scalarType } from './types.js';
 
@@ -73,8 +74,12 @@ export function variableSymbol(
   };
 }
 
-/** The storage behind a variable symbol. */
-export function memoryObject(symbol: Extract<LocalSymbol, { kind: 'variable' }>): MemoryObject {
+/**
+ * The storage behind a variable symbol.
+ *
+ * @param scope the module's names
+ */
+export function memoryObject(symbol: Extract<LocalSymbol, { kind: 'variable' }>, scope: Scope): MemoryObject {
   const { declaration, declarator } = symbol;
   return {
     name: declarator.name,
@@ -83,6 +88,7 @@ export function memoryObject(symbol: Extract<LocalSymbol, { kind: 'variable' }>)
     align: symbol.align,
     external: declaration.linking === 'extern',
     managed: declaration.attributes.some((attribute) => attribute.replace(/^\./, '').startsWith('managed')),
+    ...initialContent(symbol, scope),
   };
 }
 
