@@ -332,7 +332,7 @@ export interface Origin {
 export interface ElementType {
   readonly signed?: boolean;
   readonly float?: FloatFormat;
-  /** Numbers in one element of the access. */
+  /** Numbers in one element of the access; matrixLoad, matrixStore: matrices. */
   readonly lanes?: number;
   /** Bits of an element, where the access does not say it by its values. */
   readonly width?: number;

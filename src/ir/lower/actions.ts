@@ -211,15 +211,16 @@ const matrixMove =
     const shared = view.m.spaces.length > 0;
     const address = shared ? frame.builder.value('toGeneric', 64, [place], { space: 'shared' }) : place;
     const mode = has.has('trans') ? 'transposed' : 'plain';
+    const elementType: ElementType = { lanes: count, width: 16 };
     const registers = operands[store ? 1 : 0];
     const list: readonly (Operand | undefined)[] =
       registers?.kind === 'vector' ? registers.elements : [registers];
     if (list.length !== count) return unmodelled(frame, view);
     if (store) {
       const values = list.map((operand) => frame.use(view, operand, 32));
-      act(frame, view, 'matrixStore', { mode, operands: [address, ...values] });
+      act(frame, view, 'matrixStore', { mode, elementType, operands: [address, ...values] });
     } else {
-      const action = act(frame, view, 'matrixLoad', { mode, operands: [address] });
+      const action = act(frame, view, 'matrixLoad', { mode, elementType, operands: [address] });
       const results = list.map((operand) => [operand, 32] as const);
       give(frame, view, action, results, 'GCR4008');
     }
