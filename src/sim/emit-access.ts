@@ -16,7 +16,14 @@ export interface AccessEmitter {
 
 /** Kinds that generated code performs itself, and those that `M` performs; all others are refused. */
 const INLINE: ReadonlySet<string> = new Set(['store', 'asyncStore', 'atomic', 'reduction', 'asyncReduction']);
-const CALLED: ReadonlySet<string> = new Set(['bulkStore', 'discard', 'bulkCopy', 'bulkReduction', 'matrixStore']);
+const CALLED: ReadonlySet<string> = new Set([
+  'bulkStore',
+  'discard',
+  'bulkCopy',
+  'bulkReduction',
+  'matrixStore',
+  'tensorMapUpdate',
+]);
 const CALLED_READS: ReadonlySet<string> = new Set(['asyncLoad', 'bulkLoad', 'matrixLoad']);
 
 function isRecorded(space: MemorySpace): boolean {

@@ -94,6 +94,10 @@ class Emitter {
       if (access) for (const arg of accessOperands(access)) use(arg, block);
       if (action) for (const arg of actionOperands(action)) use(arg, block);
     }
+    for (const [index, { terminator }] of blocks.entries()) {
+      if (terminator.kind === 'branch') use(terminator.condition, index);
+      else if (terminator.kind === 'switch') use(terminator.index, index);
+    }
     return local;
   }
 

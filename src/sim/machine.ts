@@ -29,6 +29,8 @@ interface Operands {
 
 /** Bytes moved at a time. */
 const CHUNK = 128;
+/** Strides of matrix fragments must be multiples of 16 bytes (PTX ISA 9.7.14.4.3); recorded hardware rounds others down to 8. */
+const ROW_ALIGNMENT = 8n;
 /** Blocks of a cluster that a shared address can name: the number in its upper byte, from one on. */
 const RANK_SHIFT = 24;
 
@@ -213,6 +215,7 @@ export class Machine {
           view.setUint8(at, Number(((operands.values[0] ?? 0n) >> BigInt(8 * (index & 7))) & 0xffn)),
         );
         break;
+      case 'tensorMapUpdate':
       case 'bulkCopy': {
         const data = this.#read(site, thread, other.space, this.#source(site, other.address), bytes);
         this.#write(site, thread, access, address, data, operands.mask);
@@ -234,7 +237,8 @@ export class Machine {
       }
       case 'matrixStore':
         for (let row = 0; row < access.rows!.count; row++) {
-          const start = BigInt.asUintN(64, address + BigInt(row) * (operands.stride ?? 0n));
+          const stride = (operands.stride ?? 0n) & -ROW_ALIGNMENT;
+          const start = BigInt.asUintN(64, address + BigInt(row) * stride);
           this.#each(site, thread, access.space, start, access.bytes, (view, at, index) =>
             view.setUint8(at, hash32(this.#seed, row, index) & 0xff),
           );

@@ -307,8 +307,6 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   getctarank: clusterRank,
   'clusterlaunchcontrol.try_cancel': unmodelled,
   'clusterlaunchcontrol.query_cancel': unmodelled,
-  'wgmma.mma_async': unmodelled,
-  'wgmma.mma_async.sp': unmodelled,
 };
 
 /** Lowers what is done together; false when the form is something else, or its results are to become opaque. */

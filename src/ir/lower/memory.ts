@@ -99,7 +99,7 @@ class MemoryLowering {
         if (has.has('shared::cta')) return;
         return this.#write(0, 'tensorMapUpdate', this.#space(), { bytes: TENSOR_MAP_BYTES });
       case 'tensormap.cp_fenceproxy':
-        return this.#write(0, 'tensorMapUpdate', 'global', this.#length(2));
+        return this.#write(0, 'tensorMapUpdate', 'global', { ...this.#length(2), transfer: this.#source(1) });
       case 'wmma.load.a':
       case 'wmma.load.b':
       case 'wmma.load.c':
