@@ -1,6 +1,6 @@
 /**
  * gcr-templates as a library: everything the command line does, as functions. Subpaths give the stages on their own:
- * `gcr-templates/ptx`, `gcr-templates/templates`, `gcr-templates/shadow`.
+ * `gcr-templates/ptx`, `gcr-templates/templates`, `gcr-templates/shadow`, `gcr-templates/sim`.
  */
 export {
   CODES,
@@ -13,5 +13,6 @@ export {
 } from './diagnostics/index.js';
 export * from './pipeline/index.js';
 export * from './shadow/index.js';
+export * from './sim/index.js';
 export { collectSources, type PtxSource, type SourceSet, sourcesFromBuffer } from './sources/index.js';
 export * from './templates/index.js';

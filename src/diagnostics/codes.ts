@@ -2,7 +2,8 @@
  * The one table of diagnostic codes. A code is part of the public contract: scripts match on it, templates record it as
  * the reason why a site is not `exact`. Codes are never reused; new ones go at the end of their stage's block.
  *
- * Blocks: 1xxx sources, 2xxx PTX text, 3xxx kernel program, 4xxx templates, 5xxx shadow execution, 9xxx command line.
+ * Blocks: 1xxx sources, 2xxx PTX text, 3xxx kernel program, 4xxx templates, 5xxx shadow execution,
+ * 6xxx execution (src/sim), 9xxx command line.
  */
 export const CODES = {
   // --- 1xxx: finding PTX text (src/sources) ---
@@ -73,6 +74,15 @@ export const CODES = {
   GCR5015: 'trace does not say which module is meant',
   GCR5016: 'pointer is in no known allocation',
   GCR5017: 'shadow execution had to widen',
+
+  // --- 6xxx: execution of whole kernels (src/sim) ---
+  GCR6001: 'access outside mapped memory',
+  GCR6002: 'memory cannot be mapped',
+  GCR6003: 'instruction is not executed',
+  GCR6004: 'kernel did not end within the step limit',
+  GCR6005: 'threads wait for each other',
+  GCR6006: 'launch does not fit the kernel',
+  GCR6007: 'kernel trapped',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

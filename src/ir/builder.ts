@@ -9,14 +9,17 @@
 import { type DiagnosticCode, InternalError } from '../diagnostics/index.js';
 import { evaluateInteger, isIntegerOperation } from './evaluate.js';
 import { DominatorTree, immediateDominators, innermostLoops, predecessorsOf, reversePostorder } from './graph.js';
+import { accessOperands, actionOperands, renumberAccess, renumberAction } from './operands.js';
 import type {
   Access,
+  Action,
   Block,
   BlockId,
   FloatMode,
   MemoryObject,
   MemorySpace,
   Operation,
+  Origin,
   SpecialValue,
   Terminator,
   Value,
@@ -37,6 +40,8 @@ interface DraftValue {
   mode?: FloatMode;
   reason?: DiagnosticCode;
   access?: Access;
+  action?: Action;
+  origin?: Origin;
 }
 
 interface DraftBlock {
@@ -329,8 +334,13 @@ export class ProgramBuilder {
   }
 
   /** A value that is not modelled; distinct at every place, since two unknowns need not be equal. */
-  opaque(width: number, reason: DiagnosticCode): ValueId {
-    return this.#append({ op: 'opaque', width, args: [], reason });
+  opaque(width: number, reason: DiagnosticCode, origin?: Origin): ValueId {
+    return this.#append({ op: 'opaque', width, args: [], reason, ...(origin && { origin }) });
+  }
+
+  /** Result number `index` of an action, or of an exchange. */
+  result(action: ValueId, index: number, width: number, reason: DiagnosticCode): ValueId {
+    return this.#append({ op: 'result', width, args: [action], immediate: BigInt(index), reason });
   }
 
   /** Appends a value to the current block, folding integer operations on constants and a few identities. */
@@ -472,7 +482,8 @@ export class ProgramBuilder {
     const values: Value[] = kept.map((id) => {
       const draft = this.#values[id]!;
       const value: Value = { ...draft, args: draft.args.map(renumber) };
-      return draft.access ? { ...value, access: renumberAccess(draft.access, renumber) } : value;
+      if (draft.access) return { ...value, access: renumberAccess(draft.access, renumber) };
+      return draft.action ? { ...value, action: renumberAction(draft.action, renumber) } : value;
     });
     const finalSuccessors = order.map((block) => successors[block]!.map((target) => newBlock[target]!));
     const predecessors = predecessorsOf(finalSuccessors);
@@ -578,7 +589,7 @@ export class ProgramBuilder {
     };
     for (const block of order) {
       const draft = this.#blocks[block]!;
-      for (const id of draft.values) if (this.#values[id]!.access) mark(id);
+      for (const id of draft.values) if (this.#values[id]!.access || this.#values[id]!.op === 'action') mark(id);
       const terminator = draft.terminator;
       if (terminator?.kind === 'branch') mark(terminator.condition);
       else if (terminator?.kind === 'switch') mark(terminator.index);
@@ -587,31 +598,10 @@ export class ProgramBuilder {
       const value = this.#values[work.pop()!]!;
       for (const arg of value.args) mark(arg);
       if (value.access) for (const id of accessOperands(value.access)) mark(id);
+      if (value.action) for (const id of actionOperands(value.action)) mark(id);
     }
     return live;
   }
-}
-
-/** Values an access uses beside the address. */
-export function accessOperands(access: Access): ValueId[] {
-  const operands: ValueId[] = [];
-  if (access.length !== undefined) operands.push(access.length);
-  if (access.guard !== undefined) operands.push(access.guard);
-  if (access.rows) operands.push(access.rows.stride);
-  if (access.coordinates) operands.push(...access.coordinates);
-  if (access.values) operands.push(...access.values);
-  return operands;
-}
-
-function renumberAccess(access: Access, renumber: (id: ValueId) => ValueId): Access {
-  return {
-    ...access,
-    ...(access.length !== undefined && { length: renumber(access.length) }),
-    ...(access.guard !== undefined && { guard: renumber(access.guard) }),
-    ...(access.rows && { rows: { count: access.rows.count, stride: renumber(access.rows.stride) } }),
-    ...(access.coordinates && { coordinates: access.coordinates.map(renumber) }),
-    ...(access.values && { values: access.values.map(renumber) }),
-  };
 }
 
 /** Distinct successors, in order. */

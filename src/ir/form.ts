@@ -2,7 +2,8 @@
  * What readers of programs need: the form, its graph algorithms, what its operations compute. Without the lowering, so that
  * whoever only reads templates does not load the parser.
  */
-export { accessOperands, targetsOf } from './builder.js';
+export { targetsOf } from './builder.js';
+export { evaluateFloat, isFloatOperation } from './evaluate-float.js';
 export { evaluateInteger, isIntegerOperation, toSigned } from './evaluate.js';
 export {
   DominatorTree,
@@ -12,4 +13,5 @@ export {
   reversePostorder,
   type Successors,
 } from './graph.js';
+export { accessOperands, actionOperands } from './operands.js';
 export * from './program.js';

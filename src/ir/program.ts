@@ -230,8 +230,12 @@ export type Operation =
   | 'load'
   /** Element `immediate` of a load or atomic of several elements. */
   | 'element'
-  /** (value): the same register's value in some thread of the same warp. */
+  /** (value): the same register's value in some thread of the same warp; `action` says which. */
   | 'exchange'
+  /** What a thread does with other threads, or with memory that does not outlive the launch; `action` says what. */
+  | 'action'
+  /** (action or exchange): result `immediate` of it; of an exchange, 1 is whether the lane was in range. */
+  | 'result'
   /** Memory written or read without a result in a register; `access` says how. */
   | 'access'
   /** One operand per predecessor of the block, in the order of {@link Block.predecessors}. */
@@ -239,10 +243,31 @@ export type Operation =
 
 export type Rounding = 'nearestEven' | 'zero' | 'down' | 'up' | 'nearestAway' | 'stochastic';
 
+/**
+ * How the bits of a floating-point number are read: `ieee` by the width (16, 32, 64), or one of the formats of machine
+ * learning (PTX ISA 5.2.3, 5.2.4); those of fewer bits than their width have the rest in front, zero.
+ */
+export type FloatFormat = 'ieee' | 'bf16' | 'tf32' | 'e4m3' | 'e5m2' | 'e2m3' | 'e3m2' | 'e2m1' | 'ue8m0';
+
 export interface FloatMode {
   /** Width in bits of the operands where it differs from the result's (conversions, comparisons). */
   readonly operandWidth?: number;
-  readonly format?: 'ieee' | 'bf16' | 'tf32' | 'packed';
+  /** Absent: `ieee`. */
+  readonly format?: FloatFormat;
+  /** Format of a conversion's operand; absent: `ieee`. */
+  readonly operandFormat?: FloatFormat;
+  /** Numbers packed into one value, the first in the lowest bits; absent: 1. */
+  readonly lanes?: number;
+  /** The result is at least zero. */
+  readonly clampNegative?: boolean;
+  /** Beyond the largest number comes the largest number, not infinity. */
+  readonly saturateFinite?: boolean;
+  /** floatMin, floatMax: a NaN operand gives NaN. */
+  readonly propagateNaN?: boolean;
+  /** floatMin, floatMax: of magnitudes. */
+  readonly magnitude?: boolean;
+  /** floatMin, floatMax: the sign is the exclusive or of the operands' signs. */
+  readonly xorSign?: boolean;
   readonly rounding?: Rounding;
   /** Result is an integral value (`.rni` and the like). */
   readonly integral?: boolean;
@@ -303,6 +328,83 @@ export interface Origin {
   readonly inlined: readonly string[];
 }
 
+/** Elements of an atomic function. */
+export interface ElementType {
+  readonly signed?: boolean;
+  readonly float?: FloatFormat;
+  /** Numbers in one element of the access; matrixLoad, matrixStore: matrices. */
+  readonly lanes?: number;
+  /** Bits of an element, where the access does not say it by its values. */
+  readonly width?: number;
+}
+
+/** Where a copy reads what it writes, or puts what it reads. */
+export interface Transfer {
+  readonly space?: MemorySpace;
+  readonly address?: ValueId;
+  /** Bytes that are read; zeros follow up to the bytes written. */
+  readonly length?: ValueId;
+  /** Nothing is read when this value of width 1 is one: zeros. */
+  readonly ignore?: ValueId;
+  /** Which bytes of every sixteen are written. */
+  readonly mask?: ValueId;
+  /** Phase barrier in shared memory that is told the number of bytes. */
+  readonly signal?: ValueId;
+}
+
+/**
+ * What threads do beside computing and touching global memory. Nothing of it changes what an address depends on: results
+ * (`result`) are as good as unknown to whoever asks what determines a value. It is held for execution.
+ *
+ * `operands` by kind: `shuffle` lane, clamp and segment; `vote`, `match`, `reduce` the value; `barrier` number, value of a
+ * reduction; `phaseBarrier` address and count or state; `matrixLoad` address; `matrixStore` address, values; `stack` size,
+ * alignment; `clusterAddress` address, rank; `clusterRank` address; others none.
+ */
+export const ACTION_KINDS = [
+  'shuffle',
+  'vote',
+  'match',
+  'reduce',
+  'activeMask',
+  'elect',
+  'warpBarrier',
+  'barrier',
+  'clusterArrive',
+  'clusterWait',
+  /** A barrier object in shared memory, counted by arrivals and bytes. */
+  'phaseBarrier',
+  /** Eight by eight matrices of 16-bit elements between shared memory and the registers of a warp. */
+  'matrixLoad',
+  'matrixStore',
+  'stack',
+  'clusterAddress',
+  'clusterRank',
+  /** A function of the device runtime, by name in `mode`. */
+  'runtimeCall',
+  /** A register of the machine that depends on time or place, by name in `mode`. */
+  'machineRegister',
+  /** The launch ends with an error. */
+  'trap',
+  /** Something with an effect that is not described. */
+  'unmodelled',
+] as const;
+export type ActionKind = (typeof ACTION_KINDS)[number];
+
+export interface Action {
+  readonly kind: ActionKind;
+  /** Variation of the kind: shuffle up, down, butterfly, index; vote all, any, uniform, ballot; barrier sync, arrive, … */
+  readonly mode?: string;
+  readonly operands: readonly ValueId[];
+  /** Mask of the lanes that take part; absent: those that are there. */
+  readonly members?: ValueId;
+  /** barrier: number of threads; absent: all of the block. */
+  readonly count?: ValueId;
+  /** Done only if this value of width 1 is one. */
+  readonly guard?: ValueId;
+  readonly elementType?: ElementType;
+  readonly origin: Origin;
+}
+
 /** How a `load` or `access` touches memory. */
 export interface Access {
   readonly writes?: WriteKind;
@@ -322,6 +424,10 @@ export interface Access {
   readonly coordinates?: readonly ValueId[];
   /** Values written, in order of memory; for execution. */
   readonly values?: readonly ValueId[];
+  /** The other side of a copy; for execution. */
+  readonly transfer?: Transfer;
+  /** How the function of an atomic or reduction reads its elements; absent: unsigned. For execution. */
+  readonly elementType?: ElementType;
   /** Element count of a load, store or atomic of several elements (`values.length`, results by `element`). */
   readonly elements?: number;
   /** Name of the atomic function: add, min, max, inc, dec, cas, exch, and, or, xor. */
@@ -335,7 +441,7 @@ export interface Access {
 /** One SSA value or memory access. */
 export interface Value {
   readonly op: Operation;
-  /** Result width in bits: 1 for predicates, 8 … 128; 0 for `access`. */
+  /** Result width in bits: 1 for predicates, 8 … 128; 0 for `access` and `action`. */
   readonly width: number;
   readonly args: readonly ValueId[];
   /** `constant`: bits, 0 ≤ immediate < 2^width. `parameter…`: byte offset. Others as said at the operation. */
@@ -345,6 +451,9 @@ export interface Value {
   readonly mode?: FloatMode;
   readonly reason?: DiagnosticCode;
   readonly access?: Access;
+  readonly action?: Action;
+  /** `opaque`: the instruction whose result it is, where there is one. */
+  readonly origin?: Origin;
 }
 
 export type Terminator =

@@ -9,8 +9,10 @@
  * taken to be disjoint, as the assembler takes them: a store through a pointer into one never reaches another.
  */
 import type { DiagnosticCode } from '../diagnostics/index.js';
+import { actionOperands } from './operands.js';
 import {
   type Access,
+  type Action,
   type BlockId,
   COMPARISON_OPERATIONS,
   type MemoryObject,
@@ -31,6 +33,7 @@ export interface DraftProgram {
     readonly immediate?: bigint;
     readonly space?: string;
     readonly access?: Access;
+    readonly action?: Action;
   };
   /** Values of a block in order: phis first. Leaves belong to no block. */
   valuesOf(block: BlockId): readonly ValueId[];
@@ -170,6 +173,7 @@ class Promotion {
       case 'load':
       case 'element':
       case 'opaque':
+      case 'result':
         // Narrow values are no addresses; what memory holds may be one.
         return width <= 16 ? 'foreign' : 'any';
       case 'exchange':
@@ -202,13 +206,17 @@ class Promotion {
     for (const block of draft.order) {
       for (const id of draft.valuesOf(block)) {
         if (draft.resolve(id) !== id) continue;
-        const { op, args, access } = draft.get(id);
+        const { op, args, access, action } = draft.get(id);
         if (access) {
           for (const value of access.values ?? []) letOut(value);
           if (access.length !== undefined) letOut(access.length);
           if (access.rows) letOut(access.rows.stride);
           for (const value of access.coordinates ?? []) letOut(value);
           continue;
+        }
+        if (action) {
+          for (const value of actionOperands(action)) letOut(value);
+          if (op === 'action') continue;
         }
         if (COMPARISONS.has(op)) continue;
         const own = this.#provenance.get(id);

@@ -2,8 +2,9 @@
  * Checks the invariants of a `KernelProgram` (see `program.ts`). Tests run it over every fixture; it is cheap enough to run
  * wherever a program comes from somewhere new.
  */
-import { accessOperands, targetsOf } from './builder.js';
+import { targetsOf } from './builder.js';
 import { DominatorTree } from './graph.js';
+import { accessOperands, actionOperands } from './operands.js';
 import type { KernelProgram } from './program.js';
 
 /** What is wrong with a program, in words; empty when nothing is. */
@@ -46,6 +47,7 @@ export function validateProgram(program: KernelProgram): string[] {
       });
     } else for (const arg of value.args) usable(arg, id, block, name);
     if (value.access) for (const arg of accessOperands(value.access)) usable(arg, id, block, name);
+    if (value.action) for (const arg of actionOperands(value.action)) usable(arg, id, block, name);
   }
   for (const [index, block] of blocks.entries()) {
     const { terminator } = block;

@@ -260,6 +260,7 @@ export class Classification {
       case 'undefined':
         return rooted(ROOT_OTHER, 2, id);
       case 'opaque':
+      case 'result':
         return this.#unknown(id, value);
       case 'load':
         return this.#load(id, value, a!);
@@ -289,6 +290,7 @@ export class Classification {
       case 'phi':
         return this.#phi(id, value, args);
       case 'access':
+      case 'action':
         return EXACT;
       default:
         return this.#other(id, value, args);

@@ -70,7 +70,8 @@ class Slicer {
         const value = program.values[id]!;
         const block = this.#blockOf[id]!;
         this.keepBlock(block);
-        for (const arg of value.args) this.keepValue(arg);
+        // What threads do together is not part of a slice: its results count as not known.
+        if (value.op !== 'result') for (const arg of value.args) this.keepValue(arg);
         if (value.op === 'phi') {
           for (const predecessor of program.blocks[block]!.predecessors) {
             this.keepBlock(predecessor);
@@ -156,7 +157,8 @@ class Slicer {
       case 'special':
         return [op, width, value.special!];
       case 'opaque':
-        return [op, width, value.reason!];
+      case 'result':
+        return ['opaque', width, value.reason!];
       case 'toGeneric':
       case 'fromGeneric':
       case 'isSpace':
@@ -177,7 +179,7 @@ class Slicer {
 export function accessPlace(value: Value): ValueId[] {
   const { access } = value;
   if (!access) return [];
-  const { values: _stored, ...place } = access;
+  const { values: _stored, transfer: _other, ...place } = access;
   return [...value.args, ...accessOperands(place)];
 }
 

@@ -3,6 +3,7 @@
  * conversions vanish; the others stay visible, because they prove where an address points.
  */
 import type { MemorySpace } from '../program.js';
+import { act } from './actions.js';
 import type { Frame, View } from './frame.js';
 
 function spaceOf(view: View): MemorySpace {
@@ -40,8 +41,10 @@ export function lowerAddress(frame: Frame, view: View, form: string): boolean {
     }
     case 'mapa': {
       // Without a space the result is a generic address, always of some block's shared memory.
-      const address = builder.opaque(width, 'GCR4008');
       const generic = space === 'generic';
+      const operands = [frame.use(view, source, 64), frame.use(view, view.node.operands[2], 32)];
+      const mode = generic ? 'generic' : 'shared';
+      const address = builder.result(act(frame, view, 'clusterAddress', { mode, operands }), 0, width, 'GCR4008');
       frame.define(
         view,
         destination,

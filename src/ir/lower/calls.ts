@@ -6,6 +6,7 @@
 import type { DiagnosticCode } from '../../diagnostics/index.js';
 import type { CallPrototype, FunctionDeclaration, Operand, Parameter } from '../../ptx/index.js';
 import type { ValueId } from '../program.js';
+import { act } from './actions.js';
 import { RUNTIME_FUNCTIONS } from './effects.js';
 import { Frame, ParameterVariable, type View } from './frame.js';
 import type { Lowering } from './lower-kernel.js';
@@ -167,6 +168,12 @@ function callFunction(
       access(lowering, frame, view, 'childLaunch', 'GCR3010', `'${name}' launches another kernel`);
     }
     binding.forget();
+    const call = act(frame, view, runtime.returns ? 'runtimeCall' : 'trap', { mode: name });
+    const [result] = binding.returns;
+    if (result && (result.size === 4 || result.size === 8)) {
+      result.opaque = false;
+      result.write(builder, 0, result.size * 8, builder.result(call, 0, result.size * 8, 'GCR4008'), false);
+    }
     if (!runtime.returns) {
       builder.terminate({ kind: 'jump', target: lowering.exitBlock });
       const unreachable = builder.newBlock();

@@ -3,9 +3,10 @@
  * Here, and only here, the source's register rules live: operands wider or narrower than the instruction (PTX ISA 9.4.1),
  * guards that keep the old value, vectors, sinks, special registers, and the `.param` variables of calls.
  */
-import type { AddressOperand, Instruction, Operand } from '../../ptx/index.js';
+import type { AddressOperand, Instruction, NameOperand, Operand } from '../../ptx/index.js';
 import type { ProgramBuilder, VariableId } from '../builder.js';
 import { type Origin, SPECIAL_VALUES, type SpecialValue, type ValueId } from '../program.js';
+import { act } from './actions.js';
 import { constantValue } from './constant-expression.js';
 import type { FunctionInfo, PlacedInstruction } from './function-info.js';
 import type { Lowering } from './lower-kernel.js';
@@ -215,7 +216,7 @@ export class Frame {
         if (symbol) return this.fit(this.#symbolValue(view, operand.name, symbol), width, false);
         if (operand.name === 'WARP_SZ') return builder.constant(width, 32);
         if (operand.name === '_') return builder.leaf('undefined', width);
-        if (operand.name.startsWith('%')) return this.fit(this.#special(operand.name, operand.offset), width, false);
+        if (operand.name.startsWith('%')) return this.fit(this.#special(view, operand), width, false);
         return this.undeclared(operand.name, operand.offset, width);
       }
       case 'component':
@@ -332,13 +333,14 @@ export class Frame {
     }
   }
 
-  #special(name: string, offset: number): ValueId {
+  #special(view: View, { name, offset }: NameOperand): ValueId {
     const plain = name.slice(1);
     if (SPECIALS.has(plain)) return this.builder.special(plain as SpecialValue);
     const known =
       /^%(clock|clock_hi|clock64|globaltimer(_lo|_hi)?|gridid|smid|nsmid|warpid|nwarpid|pm[0-7](_64)?|envreg\d+|is_explicit_cluster|reserved_smem_.*|current_graph_exec)$/;
     if (!known.test(name)) return this.undeclared(name, offset, 32);
-    return this.builder.opaque(SPECIAL_WIDTHS[name] ?? (name.endsWith('_64') ? 64 : 32), 'GCR4015');
+    const register = act(this, { ...view, guard: undefined }, 'machineRegister', { mode: plain });
+    return this.builder.result(register, 0, SPECIAL_WIDTHS[name] ?? (name.endsWith('_64') ? 64 : 32), 'GCR4015');
   }
 
   #component(view: View, name: string, component: string, offset: number): ValueId {
@@ -484,7 +486,7 @@ export class Frame {
         const symbol = view.scope.lookUp(operand.name);
         if (symbol?.kind !== 'register') return;
         for (let i = 0; i < symbol.components; i++) {
-          this.#assign(view, symbol.index + i, this.builder.opaque(symbol.width, reason));
+          this.#assign(view, symbol.index + i, this.builder.opaque(symbol.width, reason, this.origin(view)));
         }
         return;
       }

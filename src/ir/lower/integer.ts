@@ -398,18 +398,6 @@ const cnot: Handler = (frame, view, type) => {
   return true;
 };
 
-/** A lane's value from some lane of the same warp: at least the set of values is known (PTX ISA 9.7.9.6). */
-const shfl: Handler = (frame, view) => {
-  const destination = view.node.operands[0];
-  const source = frame.use(view, view.node.operands[1], 32);
-  const value = frame.builder.value('exchange', 32, [source]);
-  if (destination?.kind === 'pair') {
-    frame.define(view, destination.first, value);
-    frame.defineOpaque(view, destination.second, 'GCR4011');
-  } else frame.define(view, destination, value);
-  return true;
-};
-
 const HANDLERS: Readonly<Record<string, Handler>> = {
   add: plain('add', 'add', 2),
   sub: plain('sub', 'sub', 2),
@@ -452,14 +440,11 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   slct,
   mov,
   cvt,
-  'shfl.sync': shfl,
-  shfl,
 };
 
 /** Lowers an integer form into the frame; false when the form or this variant of it is not described here. */
 export function lowerInteger(frame: Frame, view: View, form: string): boolean {
   const handler = Object.hasOwn(HANDLERS, form) ? HANDLERS[form] : undefined;
   const type = view.m.types[0];
-  if (form === 'shfl' || form === 'shfl.sync') return handler!(frame, view, type!);
   return handler !== undefined && type !== undefined && handler(frame, view, type);
 }

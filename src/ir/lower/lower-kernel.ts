@@ -7,6 +7,7 @@ import type { Diagnostic, DiagnosticCode } from '../../diagnostics/index.js';
 import { assignOperandRoles, type FunctionDeclaration } from '../../ptx/index.js';
 import { ProgramBuilder, ProgramTooLarge } from '../builder.js';
 import type { KernelProgram, LaunchBounds, ProgramNote } from '../program.js';
+import { act, lowerAction } from './actions.js';
 import { lowerAddress } from './address.js';
 import { lowerCall } from './calls.js';
 import { constantValue } from './constant-expression.js';
@@ -129,6 +130,7 @@ export class Lowering {
       if (view.guard === undefined || next === undefined) builder.terminate({ kind: 'jump', target });
       else builder.terminate({ kind: 'branch', condition: view.guard, whenTrue: target, whenFalse: next });
     };
+    if (opcode === 'trap') act(frame, view, 'trap');
     if (opcode === 'ret') return go(frame.returnBlock);
     if (opcode === 'exit' || opcode === 'trap') return go(this.exitBlock);
     const labels = branchLabels(last);
@@ -194,6 +196,7 @@ export class Lowering {
     if (lowerAddress(frame, view, form.name)) return;
     if (lowerMemory(this, frame, view, form)) return;
     if (lowerFloat(frame, view, form.name)) return;
+    if (lowerAction(frame, view, form.name)) return;
     if (!WITHOUT_EFFECT.has(form.name) && !CONTROL_FORMS.has(form.name)) {
       this.note('GCR3001', node.offset, `effect of '${node.mnemonic.text}' is not known`);
       this.unknown(frame, view, 'GCR3001', `effect of '${node.mnemonic.text}' is not known`);

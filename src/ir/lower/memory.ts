@@ -4,7 +4,7 @@
  * surfaces, multicast), the access carries the reason instead. Sizes err upwards, never downwards.
  */
 import type { InstructionForm, Operand } from '../../ptx/index.js';
-import type { Access, MemorySpace, ReadKind, ValueId, WriteKind } from '../program.js';
+import type { Access, ElementType, MemorySpace, ReadKind, Transfer, ValueId, WriteKind } from '../program.js';
 import { MEMORY_FORMS, type MemoryForm } from './effects.js';
 import type { Frame, View } from './frame.js';
 import type { Lowering } from './lower-kernel.js';
@@ -18,7 +18,18 @@ const TENSOR_MAP_BYTES = 128;
 type Details = Partial<
   Pick<
     Access,
-    'bytes' | 'length' | 'rows' | 'masked' | 'coordinates' | 'values' | 'elements' | 'atomic' | 'reason' | 'detail'
+    | 'bytes'
+    | 'length'
+    | 'rows'
+    | 'masked'
+    | 'coordinates'
+    | 'values'
+    | 'elements'
+    | 'atomic'
+    | 'elementType'
+    | 'transfer'
+    | 'reason'
+    | 'detail'
   >
 >;
 
@@ -62,20 +73,24 @@ class MemoryLowering {
       case 'atom':
         return this.#atomic();
       case 'st.bulk':
-        return this.#write(0, 'bulkStore', has.has('shared::cta') ? 'shared' : 'generic', this.#length(1));
+        return this.#write(0, 'bulkStore', has.has('shared::cta') ? 'shared' : 'generic', {
+          ...this.#length(1),
+          values: [this.frame.use(this.view, this.#operands[2], 64)],
+        });
       case 'discard':
         return this.#write(0, 'discard', this.#space(), this.#length(1));
       case 'cp.async':
-        return this.#read(1, 'asyncLoad', 'global', this.#length(2));
+        return this.#copyAsync();
       case 'cp.async.bulk':
-        if (!this.#toShared()) {
-          const masked = has.has('cp_mask');
-          this.#write(0, 'bulkCopy', 'global', { ...this.#length(2), ...(masked && { masked }) });
-        } else if (this.view.m.spaces.at(-1) === 'global') this.#read(1, 'bulkLoad', 'global', this.#length(2));
-        return;
-      case 'cp.reduce.async.bulk':
-        if (!this.#toShared()) this.#write(0, 'bulkReduction', 'global', this.#length(2));
-        return;
+        return this.#copyBulk();
+      case 'cp.reduce.async.bulk': {
+        const details = { ...this.#length(2), transfer: this.#source(1), ...this.#arithmetic() };
+        if (!this.#toShared()) return this.#write(0, 'bulkReduction', 'global', details);
+        return this.#write(0, 'bulkReduction', 'shared', {
+          ...details,
+          transfer: { ...details.transfer, ...this.#signal(3) },
+        });
+      }
       case 'cp.async.bulk.tensor':
         return this.#toShared() ? this.#tensor(1, 'read') : this.#tensor(0, 'tensorStore');
       case 'cp.reduce.async.bulk.tensor':
@@ -84,7 +99,7 @@ class MemoryLowering {
         if (has.has('shared::cta')) return;
         return this.#write(0, 'tensorMapUpdate', this.#space(), { bytes: TENSOR_MAP_BYTES });
       case 'tensormap.cp_fenceproxy':
-        return this.#write(0, 'tensorMapUpdate', 'global', this.#length(2));
+        return this.#write(0, 'tensorMapUpdate', 'global', { ...this.#length(2), transfer: this.#source(1) });
       case 'wmma.load.a':
       case 'wmma.load.b':
       case 'wmma.load.c':
@@ -127,6 +142,58 @@ class MemoryLowering {
     const bits = builder.constantBits(length);
     if (bits !== undefined && bits < 1n << 40n) return { bytes: Number(bits) };
     return { bytes: 0, length };
+  }
+
+  /** A copy's source in shared memory of the block. */
+  #source(index: number): Transfer {
+    return { space: 'shared', address: this.frame.address(this.view, this.#operands[index]).value };
+  }
+
+  #signal(index: number): Transfer {
+    const operand = this.#operands[index];
+    return operand ? { signal: this.frame.address(this.view, operand).value } : {};
+  }
+
+  /** How the function of an atomic or reduction reads its elements. */
+  #arithmetic(): Pick<Access, 'atomic' | 'elementType'> {
+    const atomic = this.#function();
+    const elementType = elementTypeOf(this.view);
+    return { ...(atomic && { atomic }), ...(elementType && { elementType }) };
+  }
+
+  /** cp.async: destination, source, size, bytes of the source or whether to ignore it. */
+  #copyAsync(): void {
+    const { frame, view } = this;
+    const fourth = view.m.has.has('L2::cache_hint') && this.#operands.length === 4 ? undefined : this.#operands[3];
+    const register = fourth?.kind === 'name' ? view.scope.lookUp(fourth.name) : undefined;
+    const ignores = register?.kind === 'register' && register.width === 1;
+    const transfer: Transfer = {
+      space: 'shared',
+      address: frame.address(view, this.#operands[0]).value,
+      ...(fourth && !ignores && { length: frame.use(view, fourth, 32) }),
+      ...(fourth && ignores && { ignore: frame.use(view, fourth, 1) }),
+    };
+    this.#read(1, 'asyncLoad', 'global', { ...this.#length(2), transfer });
+  }
+
+  #copyBulk(): void {
+    const { frame, view } = this;
+    const { has } = view.m;
+    const length = this.#length(2);
+    if (!this.#toShared()) {
+      const masked = has.has('cp_mask');
+      const mask = masked ? this.#operands.at(-1) : undefined;
+      const transfer = { ...this.#source(1), ...(mask && { mask: frame.use(view, mask, 16) }) };
+      return this.#write(0, 'bulkCopy', 'global', { ...length, ...(masked && { masked }), transfer });
+    }
+    // A multicast goes to several blocks, `.ignore_oob` leaves bytes out: such copies are for templates only.
+    const described = !has.has('multicast::cluster') && !has.has('ignore_oob');
+    const signal = described ? this.#signal(3) : {};
+    if (view.m.spaces.at(-1) === 'global') {
+      const address = frame.address(view, this.#operands[0]).value;
+      const transfer: Transfer = { space: 'shared', address, ...signal };
+      this.#read(1, 'bulkLoad', 'global', { ...length, ...(described && { transfer }) });
+    } else this.#write(0, 'bulkCopy', 'shared', { ...length, transfer: { ...this.#source(1), ...signal } });
   }
 
   #access(space: MemorySpace, kinds: { writes?: WriteKind; reads?: ReadKind }, details: Details): Access {
@@ -262,8 +329,19 @@ class MemoryLowering {
       return;
     }
     const bytes = size * Math.max(elements, values.length);
-    const atomic = writes === 'reduction' || writes === 'asyncReduction' ? this.#function() : undefined;
-    const access = this.#access(this.#space(), { writes }, { bytes, values, elements, ...(atomic && { atomic }) });
+    const reduces = writes === 'reduction' || writes === 'asyncReduction';
+    const signal = writes === 'asyncStore' || writes === 'asyncReduction' ? this.#signal(2) : undefined;
+    const access = this.#access(
+      this.#space(),
+      { writes },
+      {
+        bytes,
+        values,
+        elements,
+        ...(reduces && this.#arithmetic()),
+        ...(signal?.signal !== undefined && { transfer: signal }),
+      },
+    );
     builder.value('access', 0, [address.value], { access });
   }
 
@@ -285,7 +363,7 @@ class MemoryLowering {
     const values = sources.flatMap((operand) => this.#sources(operand, type.width, elements));
     const kinds = { writes: 'atomic', reads: 'atomicLoad' } as const;
     const bytes = (type.width / 8) * elements;
-    const access = this.#access(this.#space(), kinds, { bytes, values, elements, ...(atomic && { atomic }) });
+    const access = this.#access(this.#space(), kinds, { bytes, values, elements, ...this.#arithmetic() });
     const result = builder.value('load', type.width, [address], { access, space: this.#space() });
     const parts =
       elements === 1
@@ -332,11 +410,21 @@ class MemoryLowering {
             builder.constant(32, 3),
           ])
         : builder.constant(64, bytes);
-      const details: Details = { bytes, rows: { count, stride } };
+      const values = reads ? [] : this.#fragment(this.#operands[1]);
+      const details: Details = { bytes, rows: { count, stride }, ...(values.length > 0 && { values }) };
       if (reads) this.#read(index, 'matrixLoad', this.#space(), details);
       else this.#write(index, 'matrixStore', this.#space(), details);
     }
     if (reads) frame.defineOpaque(view, this.#operands[0], 'GCR4008');
+  }
+
+  /** The registers of a fragment. */
+  #fragment(operand: Operand | undefined): ValueId[] {
+    if (operand?.kind !== 'vector') return [];
+    return operand.elements.map((element) => {
+      const symbol = element.kind === 'name' ? this.view.scope.lookUp(element.name) : undefined;
+      return this.frame.use(this.view, element, symbol?.kind === 'register' ? symbol.width : 32);
+    });
   }
 
   #object(reads: ReadKind, form: InstructionForm): void {
@@ -346,6 +434,24 @@ class MemoryLowering {
 
   #surfaceWrite(writes: WriteKind): void {
     this.#write(0, writes, 'global', { reason: 'GCR4006' });
+  }
+}
+
+/** How an atomic reads its elements, by the instruction's type; undefined for plain unsigned numbers. */
+function elementTypeOf(view: View): ElementType | undefined {
+  const type = view.m.types[0];
+  if (!type) return undefined;
+  const width = { width: type.width };
+  switch (type.name) {
+    case 'bf16':
+      return { float: 'bf16', ...width };
+    case 'bf16x2':
+      return { float: 'bf16', lanes: 2, ...width };
+    case 'f16x2':
+      return { float: 'ieee', lanes: 2, ...width };
+    default:
+      if (type.as === 'float') return { float: 'ieee', ...width };
+      return { ...(type.as === 'signed' && { signed: true }), ...width };
   }
 }
 
