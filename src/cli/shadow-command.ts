@@ -8,12 +8,12 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
 import {
   errorAt,
-  LaunchStatistics,
   readTrace,
   reportLaunch,
   ShadowExecutor,
   type TraceLine,
   type UnknownPolicy,
+  VerdictStatistics,
 } from '../shadow/index.js';
 import { VERDICTS } from '../templates/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
@@ -100,7 +100,7 @@ async function* events(
   }
 }
 
-function summary(statistics: LaunchStatistics, warnings: number, options: Options) {
+function summary(statistics: VerdictStatistics, warnings: number, options: Options) {
   const verdicts = VERDICTS.map((verdict) => {
     const { launches, bytes } = statistics.byVerdict.get(verdict)!;
     return [verdict, { launches, bytes: Number(bytes) }] as const;
@@ -168,7 +168,7 @@ async function shadow(options: Options, signal: AbortSignal): Promise<ExitCode> 
   if (signal.aborted) return EXIT.interrupted;
   const warnings: Diagnostic[] = [...diagnostics];
   const executor = new ShadowExecutor(file, { ...options, onDiagnostic: (diagnostic) => warnings.push(diagnostic) });
-  const statistics = new LaunchStatistics();
+  const statistics = new VerdictStatistics();
   const lines = new Lines(signal);
   // Lines and progress on one terminal would overwrite each other.
   const progress = new Progress('reading trace', !process.stdout.isTTY);

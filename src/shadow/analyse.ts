@@ -50,6 +50,8 @@ const CONCRETE_THREADS = 1 << 16;
 /** Looks that did not help before it is no longer tried. */
 const CONCRETE_TRIES = 4;
 const POINTER_BYTES = 8;
+/** A superset of at least this many bytes is an unknown offset of 32 bits, and its pointer's allocation says more. */
+const WIDE = 1n << 31n;
 const hex = (address: bigint): string => `0x${address.toString(16)}`;
 
 interface Inner {
@@ -182,6 +184,11 @@ class KernelAnalyser {
   }
 }
 
+function isWide(descriptor: AccessDescriptor): boolean {
+  const hull = hullOf(descriptor);
+  return hull !== undefined && hull.to - hull.from >= WIDE;
+}
+
 /** Whether a result would be the same again, as far as memory goes. */
 function isCurrent({ result, missed, blind }: Inner, memory: KnownMemory): boolean {
   if (blind) return true;
@@ -296,7 +303,14 @@ class Placement {
       this.#descriptors.push(...placed);
       return;
     }
-    this.#superset(site, root && !effect.blurred ? base : undefined, placed);
+    const owner = root && !effect.blurred ? base : undefined;
+    // Bounds that are no more than the range of an index say nothing about the place.
+    if (placed.some(isWide)) {
+      if (owner !== undefined && this.environment.provenance) this.#allocation(site, owner);
+      else this.#allocations(site, site.bases);
+      return;
+    }
+    this.#superset(site, owner, placed);
   }
 
   /** A superset with a base keeps to its allocation, where that is known. */

@@ -1,6 +1,6 @@
 export { DirtyAccumulator, type Mark } from './accumulator.js';
 export { type Allocation, AllocationMap } from './allocations.js';
-export { type LaunchAnalysis, LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
+export { LaunchAnalyser, type LaunchAnalysis, type LaunchEnvironment } from './analyse.js';
 export { type ConcreteOptions, type ConcreteResult, executeConcretely } from './concrete.js';
 export {
   type AccessDescriptor,
@@ -20,9 +20,9 @@ export type { LaunchRecord } from './launch.js';
 export { type AddressRange, RangeCollector } from './ranges.js';
 export {
   type LaunchReport,
-  LaunchStatistics,
   type OverApproximation,
   reportLaunch,
   type Share,
+  VerdictStatistics,
 } from './report.js';
 export { errorAt, formatTraceEvent, parseTraceLine, readTrace, type TraceEvent, type TraceLine } from './trace.js';

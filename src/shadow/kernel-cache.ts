@@ -42,7 +42,9 @@ class KeyTable<T> {
       this.#size++;
       return;
     }
-    const index = list.findIndex((entry) => entry.key.length === length && entry.key.every((word, i) => word === stored[i]));
+    const index = list.findIndex(
+      (entry) => entry.key.length === length && entry.key.every((word, i) => word === stored[i]),
+    );
     if (index >= 0) list[index] = { key: stored, value };
     else {
       list.push({ key: stored, value });

@@ -63,7 +63,7 @@ export interface OverApproximation {
 const MAX_ENTRIES = 10_000;
 
 /** Sums over the launches of a run. Memory is bounded whatever the run's length. */
-export class LaunchStatistics {
+export class VerdictStatistics {
   readonly #shares = new Map<Verdict, { launches: number; bytes: bigint }>(
     VERDICTS.map((verdict) => [verdict, { launches: 0, bytes: 0n }]),
   );

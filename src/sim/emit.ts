@@ -6,7 +6,7 @@
  *
  * Nothing of the source's text goes into the function: only numbers and names made of numbers.
  */
-import { actionOperands, accessOperands, type KernelProgram, targetsOf, type ValueId } from '../ir/form.js';
+import { accessOperands, actionOperands, type KernelProgram, targetsOf, type ValueId } from '../ir/form.js';
 import { type Demand, findDemand } from './demand.js';
 import { WAITING } from './emit-action.js';
 import { type SlowLists, ValueEmitter } from './emit-value.js';

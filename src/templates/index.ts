@@ -1,8 +1,8 @@
 export {
   DominatorTree,
   evaluateInteger,
-  immediateDominators,
   type IntegerOperation,
+  immediateDominators,
   innermostLoops,
   isIntegerOperation,
   type MemorySpace,

@@ -1,7 +1,7 @@
 /** Shadow execution over sequences of events: which template, which memory, which content. */
 import { describe, expect, it } from 'vitest';
 import { buildTemplatesFromText } from '../../src/pipeline/index.js';
-import { type DirtySet, LaunchStatistics, ShadowExecutor, type ShadowOptions } from '../../src/shadow/index.js';
+import { type DirtySet, ShadowExecutor, type ShadowOptions, VerdictStatistics } from '../../src/shadow/index.js';
 import type { TemplateFile } from '../../src/templates/index.js';
 
 const HEAD = '.version 8.0\n.target sm_80\n.address_size 64\n';
@@ -150,17 +150,21 @@ describe('known memory', () => {
     const known = () => [0x1000n, 0x1020n, 0x2000n].map((at) => shadow.memory.read(at, 4) !== undefined);
     const fill = () => {
       shadow.fill(0x1000n, 256, 7);
-      shadow.copyIn(0x2000n, 4, Uint8Array.of(1, 2, 3, 4));
+      shadow.copyIn(0x2000n, 4, Uint8Array.of(8, 0, 0, 0));
     };
     fill();
     expect(known()).toEqual([true, true, true]);
     shadow.launch(launch('k', 0x1000n));
     expect(known()).toEqual([false, true, true]);
     fill();
-    shadow.launch(launch('scatter', 0x1080n, 0x2000n));
+    // The index is known: eight elements from the pointer.
+    expect(list(shadow.launch(launch('scatter', 0x1000n, 0x2000n)))).toEqual(['exact', [[0x1020n, 4]]]);
+    expect(known()).toEqual([true, false, true]);
+    fill();
+    shadow.launch(launch('scatter', 0x1000n, 0x2010n));
     expect(known()).toEqual([false, false, true]);
     fill();
-    shadow.launch(launch('chase', 0x1000n));
+    shadow.launch(launch('chase', 0x2000n));
     expect(known()).toEqual([false, false, false]);
   });
 
@@ -274,7 +278,7 @@ describe('what is dirty since a mark', () => {
 describe('statistics', () => {
   it('say how much each verdict and each allocation cost', async () => {
     const shadow = await executor({ 'a.ptx': VECTOR + SCATTER });
-    const statistics = new LaunchStatistics();
+    const statistics = new VerdictStatistics();
     for (const one of [launch('k', 0x1000n), launch('scatter', 0x1000n, 0x2000n), launch('none')])
       statistics.add(shadow.launch(one), shadow.allocations);
     expect(statistics.byVerdict.get('exact')).toEqual({ launches: 1, bytes: 32n });

@@ -274,6 +274,10 @@ function canonicalGroups(domain: Domain): Group[] {
   return domain.groups.map((group) => {
     const canonical = domain.canonical(group.form);
     if (!canonical || canonical === group.form) return group;
-    return { form: { ...canonical, constant: 0 }, lo: group.lo - canonical.constant, hi: group.hi - canonical.constant };
+    return {
+      form: { ...canonical, constant: 0 },
+      lo: group.lo - canonical.constant,
+      hi: group.hi - canonical.constant,
+    };
   });
 }

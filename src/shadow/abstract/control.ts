@@ -9,7 +9,17 @@
 import type { SliceEnd } from '../../templates/index.js';
 import { Domain } from './domain.js';
 import { Evaluator } from './evaluator.js';
-import { addForms, addNumber, atomForm, coefficientOf, constantForm, type Form, isNumber, NO_ROOT, scaleForm } from './form.js';
+import {
+  addForms,
+  addNumber,
+  atomForm,
+  coefficientOf,
+  constantForm,
+  type Form,
+  isNumber,
+  NO_ROOT,
+  scaleForm,
+} from './form.js';
 import type { Loop } from './plan.js';
 import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
 
@@ -73,7 +83,9 @@ export abstract class Control extends Evaluator {
       const left = this.truth(args[0]!);
       const right = this.truth(args[1]!);
       if (left < 0 || right < 0) return -1;
-      return (op === 'equal' ? left === right : op === 'notEqual' ? left !== right : this.#orderBits(op, left, right)) ? 1 : 0;
+      return (op === 'equal' ? left === right : op === 'notEqual' ? left !== right : this.#orderBits(op, left, right))
+        ? 1
+        : 0;
     }
     if (op === 'equal' || op === 'notEqual') {
       const zero = this.#isZero(this.#difference(args));
@@ -141,7 +153,11 @@ export abstract class Control extends Evaluator {
     if (difference.big !== 0n) {
       if (isFiniteForm(this.state.domain, difference)) {
         const big = BigInt.asIntN(width, difference.big);
-        const small = BigInt(Math.ceil(Math.max(Math.abs(this.state.domain.low(difference)), Math.abs(this.state.domain.high(difference)))));
+        const small = BigInt(
+          Math.ceil(
+            Math.max(Math.abs(this.state.domain.low(difference)), Math.abs(this.state.domain.high(difference))),
+          ),
+        );
         if ((big < 0n ? -big : big) > small) return constantForm(1);
       }
       return undefined;
@@ -572,7 +588,8 @@ export abstract class Control extends Evaluator {
     if (value[0] === 'phi') {
       if (this.plan.blockOf[id] !== loop.header) return;
       for (let index = 2; index < value.length; index += 2) {
-        if (!loop.latches.includes(value[index] as number)) this.#evaluateOutside(value[index + 1] as number, loop, seen);
+        if (!loop.latches.includes(value[index] as number))
+          this.#evaluateOutside(value[index + 1] as number, loop, seen);
       }
       return;
     }
@@ -644,7 +661,8 @@ export abstract class Control extends Evaluator {
     const value = this.plan.values[phi]!;
     const entries = new Map<number, number>();
     for (let index = 2; index < value.length; index += 2) {
-      if (!loop.latches.includes(value[index] as number)) entries.set(value[index] as number, value[index + 1] as number);
+      if (!loop.latches.includes(value[index] as number))
+        entries.set(value[index] as number, value[index + 1] as number);
     }
     return this.#merge(loop.header, entries, value[1]);
   }
@@ -701,16 +719,20 @@ export abstract class Control extends Evaluator {
       if (this.#tests(loop).length < loop.exits.length) state.domain.inexact = true;
       for (const phi of this.#phisOf(loop)) {
         const backs = [...new Set(this.#backOperands(phi, loop))];
-        values.set(
-          phi,
-          backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]),
-        );
+        values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
         if (backs.length > 1) state.domain.inexact = true;
       }
     } finally {
       this.#advancing.delete(loop.header);
     }
-    const next: LoopState = { kind: 'unrolled', round: current.round + 1, values, fixed: false, advance: false, settled: false };
+    const next: LoopState = {
+      kind: 'unrolled',
+      round: current.round + 1,
+      values,
+      fixed: false,
+      advance: false,
+      settled: false,
+    };
     this.#forgetLoop(loop);
     state.loops.set(loop.header, next);
     this.#offer(loop, next);
@@ -726,7 +748,8 @@ export abstract class Control extends Evaluator {
     const { header, exits, members } = loop;
     const { state } = this;
     const known = state.loops.get(header);
-    if (!known || known.kind === 'widened' || known.settled || members.has(this.target) || this.#settling.has(header)) return;
+    if (!known || known.kind === 'widened' || known.settled || members.has(this.target) || this.#settling.has(header))
+      return;
     if (state.probing > 0) throw PROBE_FAILED;
     const [test, ...others] = this.#tests(loop);
     if (!test || others.length > 0 || exits.length > 1) state.domain.inexact = true;

@@ -6,12 +6,7 @@
  * Soundness. For every thread of the domain, the operation's real bits are congruent to the form's value modulo 2^width. Each
  * `case` below keeps that; the default is an atom over the whole type.
  */
-import {
-  evaluateInteger,
-  type IntegerOperation,
-  type MemorySpace,
-  type SliceValue,
-} from '../../templates/index.js';
+import { evaluateInteger, type IntegerOperation, type MemorySpace, type SliceValue } from '../../templates/index.js';
 import type { LaunchRecord } from '../launch.js';
 import { andForms, orForms, tableFunction, xorForms } from './bitwise.js';
 import { type Division, divide, isDense, replaceTerms } from './divide.js';
@@ -160,7 +155,13 @@ export abstract class Evaluator {
       case 'element': {
         const load = this.plan.values[rest[0] as number]!;
         return load[0] === 'load'
-          ? this.#load(rest[0] as number, load[3] as number, load[2] as MemorySpace, width, (rest[1] as number) * (width / 8))
+          ? this.#load(
+              rest[0] as number,
+              load[3] as number,
+              load[2] as MemorySpace,
+              width,
+              (rest[1] as number) * (width / 8),
+            )
           : this.unknown(width);
       }
       case 'toGeneric':
@@ -471,7 +472,8 @@ export abstract class Evaluator {
     if (!Number.isFinite(low) || !Number.isFinite(high)) return this.#promised(plain, width, start, size);
     const first = Math.floor((low - start) / size);
     const last = Math.floor((high - start) / size);
-    if (first === last) return first === 0 ? plain : (addNumber(plain, -first * size) ?? this.between(start, start + size - 1));
+    if (first === last)
+      return first === 0 ? plain : (addNumber(plain, -first * size) ?? this.between(start, start + size - 1));
     if (last - first > MAX_WINDOWS) {
       domain.inexact = true;
       return this.between(start, start + size - 1);
@@ -497,7 +499,12 @@ export abstract class Evaluator {
       );
     }
     // One unknown number is in the window that it is looked at in.
-    if (form.atoms.length === 1 && form.coefs[0] === 1 && form.constant === 0 && this.state.domain.isData[form.atoms[0]!]) {
+    if (
+      form.atoms.length === 1 &&
+      form.coefs[0] === 1 &&
+      form.constant === 0 &&
+      this.state.domain.isData[form.atoms[0]!]
+    ) {
       if (signed || low >= 0) return form;
       this.state.fork(
         () => this.state.domain.assumeNonNegative(form),
@@ -752,8 +759,7 @@ export abstract class Evaluator {
     ] as const) {
       if (!isScaledFloor(scaled) || isScaledFloor(other)) continue;
       const x = this.window(other, width, true);
-      if (isSameForm(x, scaled.operand))
-        return { ...scaled, scale: scaled.scale + (1n << BigInt(scaled.shift)) };
+      if (isSameForm(x, scaled.operand)) return { ...scaled, scale: scaled.scale + (1n << BigInt(scaled.shift)) };
     }
     void id;
     const a = this.evaluate(args[0]!);

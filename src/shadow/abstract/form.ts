@@ -132,14 +132,7 @@ function addLarge(a: Form, b: Form, factor: number, width: number): Form | undef
   if (!sum) return undefined;
   const total = BigInt.asIntN(width, a.big + BigInt(factor) * b.big + BigInt(sum.constant));
   const small = total >= -BigInt(LIMIT) && total <= BigInt(LIMIT);
-  return make(
-    small ? Number(total) : 0,
-    sum.atoms,
-    sum.coefs,
-    sum.root,
-    small ? 0n : total,
-    sum.blurred,
-  );
+  return make(small ? Number(total) : 0, sum.atoms, sum.coefs, sum.root, small ? 0n : total, sum.blurred);
 }
 
 /** `factor · a` modulo 2^width; undefined when it leaves {@link LIMIT}. The form has no root. */

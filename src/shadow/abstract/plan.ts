@@ -141,7 +141,8 @@ export class Plan {
   /** Headers of the loops around a block, outermost first. */
   loopsAround(block: number): number[] {
     const headers: number[] = [];
-    for (let header = this.loopOf[block]!; header >= 0; header = this.loops.get(header)!.parent) headers.unshift(header);
+    for (let header = this.loopOf[block]!; header >= 0; header = this.loops.get(header)!.parent)
+      headers.unshift(header);
     return headers;
   }
 
