@@ -119,6 +119,7 @@ LaunchPlan launch_of(const Json &value, const ArenaPlan &arena) {
   if (const Json *cluster = value.find("cluster")) launch.cluster = dimensions_of(*cluster);
   if (const Json *cooperative = value.find("cooperative")) launch.cooperative = cooperative->boolean();
   launch.shared_memory = static_cast<std::uint32_t>(unsigned_of(value.at("sharedMemory")));
+  if (const Json *timeout = value.find("timeout")) launch.timeout = static_cast<int>(unsigned_of(*timeout));
   launch.parameters = from_hex(value.at("parameters").string());
   for (const Json &buffer : value.at("buffers").items()) {
     launch.buffers.push_back({unsigned_of(buffer.at(0)), unsigned_of(buffer.at(1))});

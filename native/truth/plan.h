@@ -78,6 +78,7 @@ struct LaunchPlan {
   Dimensions grid, block, cluster{0, 0, 0};
   bool cooperative = false;
   std::uint32_t shared_memory = 0;
+  int timeout = 0;  // seconds; 0: as the command line says
   Bytes parameters;
   std::vector<BufferPlan> buffers;
   std::vector<VariablePlan> variables;

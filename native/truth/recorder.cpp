@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -218,7 +219,8 @@ std::size_t follow(const Plan &plan, const Options &options, std::size_t first, 
   char phase = message_head;
   std::string members, line;
   while (next < plan.launches.size()) {
-    const int limit = phase == message_start ? options.timeout : options.load_timeout;
+    const int timeout = std::max(options.timeout, plan.launches[next].timeout);
+    const int limit = phase == message_start ? timeout : options.load_timeout;
     const Child::Event event = child.next(line, limit);
     if (event != Child::Event::line) {
       if (phase == message_head) throw std::runtime_error("the recording process did not start");
@@ -228,7 +230,7 @@ std::size_t follow(const Plan &plan, const Options &options, std::size_t first, 
         record.add(next, "refused", "", is_timeout ? "the module takes too long to load" : "the driver ended while it loaded the module", "");
       } else {
         record.add(next, is_timeout ? "hung" : "faulted", members,
-                   is_timeout ? "no end after " + std::to_string(options.timeout) + " s" : "the process ended", "");
+                   is_timeout ? "no end after " + std::to_string(timeout) + " s" : "the process ended", "");
       }
       return next + 1;
     }
