@@ -68,7 +68,11 @@ function recipeOf(recipes, name) {
 function outside(kernel, sites, launch, parameters, symbols, buffers) {
   const template = { ...kernel, writes: sites };
   const record = { ...launch, parameters };
-  const { verdict, ranges } = executeConcretely(template, record, { maxThreads: MAX_THREADS, maxSteps: MAX_STEPS, symbols });
+  const { verdict, ranges } = executeConcretely(template, record, {
+    maxThreads: MAX_THREADS,
+    maxSteps: MAX_STEPS,
+    symbols,
+  });
   if (verdict !== 'exact' && verdict !== 'bounded') return undefined;
   const base = BigInt(ARENA.base);
   const holds = ({ from, to }) =>
@@ -85,7 +89,8 @@ function check(kernel, recipe, { launch, parameters, buffers }, known) {
     if (sites.length === 0) continue;
     const found = outside(kernel, sites, launch, parameters, symbols, buffers);
     if (found && kind === 'writes') figures.checked++;
-    if (found?.length > 0 && !recipe.outside) problems.push(`${what}: ${kind} outside of buffers: ${found.slice(0, 4)}`);
+    if (found?.length > 0 && !recipe.outside)
+      problems.push(`${what}: ${kind} outside of buffers: ${found.slice(0, 4)}`);
   }
 }
 

@@ -74,7 +74,12 @@ describe.skipIf(!hasCompiler)('the recorder', () => {
     const { launches, device, driver, arena } = record([
       { ...toBuffer, kernel: 'store', parameters: words(0, 10) },
       { ...toBuffer, kernel: 'stride', parameters: words(0, 5), relocations: [['p', 0, 'b0', -8]] },
-      { kernel: 'store', parameters: words(0, 1), buffers: [[4 << 20, 64]], relocations: [['p', 0, 'b0', (2 << 20) - 1]] },
+      {
+        kernel: 'store',
+        parameters: words(0, 1),
+        buffers: [[4 << 20, 64]],
+        relocations: [['p', 0, 'b0', (2 << 20) - 1]],
+      },
       { ...toBuffer, kernel: 'store', parameters: words(0, 0) },
     ]);
     expect([device, driver, arena]).toEqual(['Fake "GPU"', 13000, hex(0)]);

@@ -39,7 +39,10 @@ class Place {
     return this.bytes(offset, Buffer.from(Float32Array.from(values.flat(Infinity)).buffer));
   }
   i64(offset, ...values) {
-    return this.bytes(offset, Buffer.from(BigInt64Array.from(values.flat(Infinity), (v) => BigInt.asIntN(64, BigInt(v))).buffer));
+    return this.bytes(
+      offset,
+      Buffer.from(BigInt64Array.from(values.flat(Infinity), (v) => BigInt.asIntN(64, BigInt(v))).buffer),
+    );
   }
   zero(offset, size) {
     return this.bytes(offset, Buffer.alloc(size));
@@ -170,7 +173,8 @@ export function encode(kernel, recipe, below, known) {
   const fake = Buffer.alloc(kernel.parameterBytes);
   function addressOf({ place, addend }) {
     const name = nameOf(place);
-    const from = name[0] === 'v' ? known[Number(name.slice(1))].fake : BigInt(ARENA.base + buffers[Number(name.slice(1))][0]);
+    const from =
+      name[0] === 'v' ? known[Number(name.slice(1))].fake : BigInt(ARENA.base + buffers[Number(name.slice(1))][0]);
     return BigInt.asUintN(64, from + BigInt(addend));
   }
   function put(offset, size, type, value) {
@@ -193,9 +197,12 @@ export function encode(kernel, recipe, below, known) {
   }
   const PARTS = { i32: 4, f32: 4, i64: 8, u8: 1, p: 8 };
   if (recipe.args.length !== kernel.parameters.length)
-    throw new Error(`${kernel.name} ${recipe.name}: ${recipe.args.length} arguments for ${kernel.parameters.length} parameters`);
+    throw new Error(
+      `${kernel.name} ${recipe.name}: ${recipe.args.length} arguments for ${kernel.parameters.length} parameters`,
+    );
   for (const [index, value] of recipe.args.entries()) {
     const { offset, size, type } = kernel.parameters[index];
+    if (value === undefined) continue; // the second half of what stands before it
     if (value instanceof Struct) for (const [at, kind, part] of value.parts) put(offset + at, PARTS[kind], kind, part);
     else put(offset, size, type, value);
   }
@@ -204,8 +211,10 @@ export function encode(kernel, recipe, below, known) {
     const place = pending[index];
     const name = nameOf(place);
     for (const [offset, data] of merged(place.contents)) contents.push([name, offset, data.toString('hex')]);
-    for (const [offset, target] of place.relocations) relocations.push([name, offset, nameOf(target.place), target.addend]);
-    for (const [offset, map] of place.maps) maps.push({ place: name, offset, buffer: nameOf(map.place), ...map.fields });
+    for (const [offset, target] of place.relocations)
+      relocations.push([name, offset, nameOf(target.place), target.addend]);
+    for (const [offset, map] of place.maps)
+      maps.push({ place: name, offset, buffer: nameOf(map.place), ...map.fields });
   }
   const launch = {
     kernel: kernel.name,

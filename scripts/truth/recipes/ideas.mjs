@@ -26,7 +26,10 @@ const over = (geometries, make) => () =>
 const linear = (make) => over(ANY, make);
 const warps = (make) => over(WARPS, make);
 /** One thread each; name and arguments of every case. */
-const single = (...cases) => () => cases.map(([name, ...args]) => ({ name, grid: [1, 1, 1], block: [1, 1, 1], args }));
+const single =
+  (...cases) =>
+  () =>
+    cases.map(([name, ...args]) => ({ name, grid: [1, 1, 1], block: [1, 1, 1], args }));
 const plain = (bytes) => single(['one thread', buffer(bytes)]);
 const one = [1, 1, 1];
 const warp = [32, 1, 1];
@@ -86,7 +89,12 @@ const stores = {
   k_numbers: single(['one thread', address(buffer(96), 16)]),
   k_discard: over([['four threads', one, [4, 1, 1]]], () => [buffer(512)]),
   k_wmma: () =>
-    [16, 20, 32, 100].map((n) => ({ name: `stride ${n}`, grid: one, block: warp, args: [floats(Math.max(512, 16 * n)), n] })),
+    [16, 20, 32, 100].map((n) => ({
+      name: `stride ${n}`,
+      grid: one,
+      block: warp,
+      args: [floats(Math.max(512, 16 * n)), n],
+    })),
 };
 
 const atomics = {
@@ -102,14 +110,29 @@ const atomics = {
 const bulk = {
   k_bulk_loaded: single(['512 bytes', buffer(4096), ints(512)], ['nothing', buffer(4096), ints(0)]),
   k_bulk_param: single(['nothing', buffer(4096), 0], ['16 bytes', buffer(4096), 1], ['everything', buffer(4096), 256]),
-  k_bulk_out: over([['one block', one, one], ['three blocks', [3, 1, 1], one]], (_t, _n, grid) => [buffer(4096 * grid[0])]),
+  k_bulk_out: over(
+    [
+      ['one block', one, one],
+      ['three blocks', [3, 1, 1], one],
+    ],
+    (_t, _n, grid) => [buffer(4096 * grid[0])],
+  ),
   k_bulk_in: single(['one thread', buffer(4096)]),
-  k_bulk_reduce: over([['one block', one, one], ['three blocks', [3, 1, 1], one]], (_t, _n, grid) => [buffer(1024 * grid[0])]),
+  k_bulk_reduce: over(
+    [
+      ['one block', one, one],
+      ['three blocks', [3, 1, 1], one],
+    ],
+    (_t, _n, grid) => [buffer(1024 * grid[0])],
+  ),
   k_cp_async: single(['one thread', buffer(64)]),
   k_async: () => [{ name: 'a cluster', grid: [2, 1, 1], block: one, cluster: [2, 1, 1], args: [] }],
   k_mbarrier: () => [{ name: 'one thread', grid: one, block: one, args: [] }],
   k_tensor_load: single(['a tile', tensorMap(floats(1024), { dimensions: [32, 32], box: [16, 8] })]),
-  k_tensor_reduce: single(['maps of two dimensions alone', tensorMap(floats(1024), { dimensions: [32, 32], box: [16, 8] })]),
+  k_tensor_reduce: single([
+    'maps of two dimensions alone',
+    tensorMap(floats(1024), { dimensions: [32, 32], box: [16, 8] }),
+  ]),
   k_tensor_1d: () =>
     [
       ['overlapping boxes', 1000, 4],
@@ -121,21 +144,69 @@ const bulk = {
       args: [tensorMap(floats(count), { dimensions: [count], box: [256] })],
     })),
   k_tensor_2d: () => [
-    { name: 'tiles', grid: [3, 2, 1], block: one, args: [tensorMap(floats(800), { dimensions: [40, 20], box: [16, 8] })] },
-    { name: 'clipped', grid: [30, 15, 1], block: one, args: [tensorMap(floats(800), { dimensions: [37, 18], box: [16, 8], strides: [160] })] },
-    { name: 'every second row', grid: [2, 3, 1], block: one, args: [tensorMap(floats(800), { dimensions: [20, 10], box: [8, 4], strides: [320], offset: 64 })] },
-    { name: 'swizzled bytes', grid: [2, 2, 1], block: one, args: [tensorMap(buffer(4096), { type: 'u8', dimensions: [64, 40], box: [32, 16], swizzle: 1 })] },
-    { name: 'stepping elements', grid: [2, 2, 1], block: one, args: [tensorMap(floats(800), { dimensions: [40, 20], box: [16, 8], elementStrides: [1, 2] })] },
+    {
+      name: 'tiles',
+      grid: [3, 2, 1],
+      block: one,
+      args: [tensorMap(floats(800), { dimensions: [40, 20], box: [16, 8] })],
+    },
+    {
+      name: 'clipped',
+      grid: [30, 15, 1],
+      block: one,
+      args: [tensorMap(floats(800), { dimensions: [37, 18], box: [16, 8], strides: [160] })],
+    },
+    {
+      name: 'every second row',
+      grid: [2, 3, 1],
+      block: one,
+      args: [tensorMap(floats(800), { dimensions: [20, 10], box: [8, 4], strides: [320], offset: 64 })],
+    },
+    {
+      name: 'swizzled bytes',
+      grid: [2, 2, 1],
+      block: one,
+      args: [tensorMap(buffer(4096), { type: 'u8', dimensions: [64, 40], box: [32, 16], swizzle: 1 })],
+    },
+    {
+      name: 'stepping elements',
+      grid: [2, 2, 1],
+      block: one,
+      args: [tensorMap(floats(800), { dimensions: [40, 20], box: [16, 8], elementStrides: [1, 2] })],
+    },
   ],
   k_tensor_5d: () => [
-    { name: 'tiles', grid: [2, 2, 1], block: one, args: [tensorMap(floats(1152), { dimensions: [8, 6, 4, 3, 2], box: [4, 2, 2, 2, 1] })] },
-    { name: 'clipped', grid: [7, 5, 1], block: one, args: [tensorMap(floats(1152), { dimensions: [8, 6, 4, 3, 2], box: [4, 2, 3, 2, 2] })] },
+    {
+      name: 'tiles',
+      grid: [2, 2, 1],
+      block: one,
+      args: [tensorMap(floats(1152), { dimensions: [8, 6, 4, 3, 2], box: [4, 2, 2, 2, 1] })],
+    },
+    {
+      name: 'clipped',
+      grid: [7, 5, 1],
+      block: one,
+      args: [tensorMap(floats(1152), { dimensions: [8, 6, 4, 3, 2], box: [4, 2, 3, 2, 2] })],
+    },
   ],
   k_im2col: () => {
     const options = { dimensions: [16, 8, 8, 2], box: [16, 16], lower: [0, 0], upper: [0, 0] };
-    return [{ name: 'sixteen pixels', grid: one, block: one, args: [buffer(128).tensorMap(0, tensorMap(floats(2048), options))] }];
+    return [
+      {
+        name: 'sixteen pixels',
+        grid: one,
+        block: one,
+        args: [buffer(128).tensorMap(0, tensorMap(floats(2048), options))],
+      },
+    ];
   },
-  k_map_copy: over([['one block', one, warp], ['three blocks', [3, 1, 1], warp]], (_t, _n, grid) => [buffer(128 * grid[0])]),
+  k_map_copy: over(
+    [
+      ['one block', one, warp],
+      ['three blocks', [3, 1, 1], warp],
+    ],
+    (_t, _n, grid) => [buffer(128 * grid[0])],
+  ),
   k_map_replace: () => {
     const map = buffer(128).tensorMap(0, tensorMap(floats(1024), { dimensions: [32, 32], box: [16, 8] }));
     return [{ name: 'a map', grid: one, block: one, args: [map, floats(4)] }];
@@ -153,12 +224,20 @@ const addresses = {
     { name: 'carry across 4 GiB', grid: [2, 1, 1], block: [40, 1, 1], args: [buffer(960, { crossing: 480 })] },
   ],
   k_address_select: () => linear(() => [floats(1), floats(1)])(),
-  k_address_select_loaded: single(['first', floats(2), buffer(8).i32(0, 0)], ['second', floats(2), buffer(8).i32(0, 1)]),
+  k_address_select_loaded: single(
+    ['first', floats(2), buffer(8).i32(0, 0)],
+    ['second', floats(2), buffer(8).i32(0, 1)],
+  ),
   k_address_tagged: plain(16),
   k_product: single(['times one', floats(1), longs(1)]),
-  k_param_address: single(['index 11', floats(12), struct([8, 'i32', 11])], ['index 0', floats(12), struct([8, 'i32', 0])]),
+  k_param_address: single(
+    ['index 11', floats(12), struct([8, 'i32', 11])],
+    ['index 0', floats(12), struct([8, 'i32', 0])],
+  ),
   k_param_index: () => {
-    const args = () => [struct([0, 'p', floats(1)], [8, 'p', address(floats(4), 8)], [16, 'p', floats(1)], [24, 'p', floats(1)])];
+    const args = () => [
+      struct([0, 'p', floats(1)], [8, 'p', address(floats(4), 8)], [16, 'p', floats(1)], [24, 'p', floats(1)]),
+    ];
     return [
       { name: 'all', grid: [6, 1, 1], block: one, args: args() },
       { name: 'two of them', grid: [2, 1, 1], block: warp, args: args() },
@@ -176,7 +255,12 @@ const addresses = {
       name: `${blocks} pointers`,
       grid: [blocks, 1, 1],
       block: [threads, 1, 1],
-      args: [buffer(8 * blocks).pointers(0, Array.from({ length: blocks }, () => floats(threads)))],
+      args: [
+        buffer(8 * blocks).pointers(
+          0,
+          Array.from({ length: blocks }, () => floats(threads)),
+        ),
+      ],
     })),
   k_list: single(['three nodes', list(3)], ['no node', 0], ['one node', list(1)], ['forty nodes', list(40)]),
   k_second: single(['a pointer', buffer(8).pointers(0, floats(1))]),
@@ -187,10 +271,25 @@ const indices = {
   k_index_bitwise: linear(() => [floats(1024)]),
   k_index_conversions: linear(() => [floats(65536)]),
   k_index_divrem_signed: linear(() => [floats(4096)]),
-  k_index_divrem: () => [1, 7, 30].flatMap((n) => linear((t) => [floats(64 * n + t), n])().map((c) => ({ ...c, name: `${c.name}, n ${n}` }))),
-  k_smid: over([['one thread', one, one], ['all processors', [264, 1, 1], warp]], () => [floats(1024)]),
+  k_index_divrem: () =>
+    [1, 7, 30].flatMap((n) =>
+      linear((t) => [floats(64 * n + t), n])().map((c) => ({ ...c, name: `${c.name}, n ${n}` })),
+    ),
+  k_smid: over(
+    [
+      ['one thread', one, one],
+      ['all processors', [264, 1, 1], warp],
+    ],
+    () => [floats(1024)],
+  ),
   k_index_loaded_byte: () => [
-    ...linear((t) => [floats(256), buffer(t).bytes(0, Array.from({ length: t }, (_, i) => (i * 91) & 255))])(),
+    ...linear((t) => [
+      floats(256),
+      buffer(t).bytes(
+        0,
+        Array.from({ length: t }, (_, i) => (i * 91) & 255),
+      ),
+    ])(),
     { name: 'noise', grid: [2, 1, 1], block: [64, 1, 1], args: [floats(256), buffer(128)] },
   ],
   k_index_loaded_checked: single(['inside', floats(10), ints(5), 10], ['outside', floats(10), ints(10), 10]),
@@ -202,31 +301,66 @@ const indices = {
   k_index_loaded_long: single(['forward', floats(2000), longs(1999)], ['backward', address(floats(9), 32), longs(-8)]),
   k_index_loaded_remainder: single(['fixed', floats(10), ints(-1), 10], ['noise', floats(10), floats(1), 10]),
   k_index_loaded_vector: single(['fixed', floats(1024), ints([1, 2, 0x3f0, 4])], ['noise', floats(1024), floats(4)]),
-  k_index_loaded_word: single(['a place', floats(100), buffer(8).i32(4, 99)], ['another', floats(100), buffer(8).i32(4, 0)]),
+  k_index_loaded_word: single(
+    ['a place', floats(100), buffer(8).i32(4, 99)],
+    ['another', floats(100), buffer(8).i32(4, 0)],
+  ),
   k_index_lop3: linear(() => [floats(4096)]),
   k_index_mad_wide: linear((t) => [address(buffer(12 * t + 16), 16)]),
   k_index_magic_division: linear((t) => [floats(t)]),
   k_index_mul24: linear(() => [floats(501)]),
-  k_from_shared: over([['one warp', one, warp], ['even blocks', [2, 1, 1], [66, 1, 1]]], (_t, _n, _g, block) => [floats(block[0])]),
+  k_from_shared: over(
+    [
+      ['one warp', one, warp],
+      ['even blocks', [2, 1, 1], [66, 1, 1]],
+    ],
+    (_t, _n, _g, block) => [floats(block[0])],
+  ),
   k_index_shuffled: warps((t) => [floats(t)]),
   k_index_shuffled_masked: warps(() => [floats(32)]),
   k_index_signed_wraps: () => [
     { name: 'forward', grid: [2, 1, 1], block: [20, 1, 1], args: [address(floats(200), 64), 3] },
     { name: 'backward', grid: [2, 1, 1], block: [20, 1, 1], args: [address(floats(200), 4 * 110), -2] },
-    ...signedWraps(['up to the top', 0x7fffffff, 9], ['over the top', 0x80000020, 9], ['back and forth', -0x7fffffff, 12]),
+    ...signedWraps(
+      ['up to the top', 0x7fffffff, 9],
+      ['over the top', 0x80000020, 9],
+      ['back and forth', -0x7fffffff, 12],
+    ),
   ],
-  k_index_wraps: () => unsignedWraps(['all but one low', 1, 40], ['all high', -1, 40], ['both ends', -0x7fffffff, 2], ['steps of five', 5, 40]),
+  k_index_wraps: () =>
+    unsignedWraps(
+      ['all but one low', 1, 40],
+      ['all high', -1, 40],
+      ['both ends', -0x7fffffff, 2],
+      ['steps of five', 5, 40],
+    ),
   k_special: () =>
     [
       ['one cluster', [2, 1, 1], [32, 1, 1]],
       ['three clusters', [6, 1, 2], [16, 3, 1]],
     ].map(([name, grid, block]) => ({ name, grid, block, cluster: [2, 1, 1], args: [floats(400)] })),
   k_const: () => [
-    { name: 'a table', grid: one, block: [16, 1, 1], args: [floats(20)], variables: [variable('table').i32(0, [3, 1, 4, 1, 5, 9, 2, 6])] },
-    { name: 'equal entries', grid: one, block: [3, 1, 1], args: [floats(20)], variables: [variable('table').i32(0, new Array(8).fill(14))] },
+    {
+      name: 'a table',
+      grid: one,
+      block: [16, 1, 1],
+      args: [floats(20)],
+      variables: [variable('table').i32(0, [3, 1, 4, 1, 5, 9, 2, 6])],
+    },
+    {
+      name: 'equal entries',
+      grid: one,
+      block: [3, 1, 1],
+      args: [floats(20)],
+      variables: [variable('table').i32(0, new Array(8).fill(14))],
+    },
   ],
   k_range: () => {
-    const cases = [['inside', 16, 400], ['empty', 400, 16], ['one element', 40, 41]];
+    const cases = [
+      ['inside', 16, 400],
+      ['empty', 400, 16],
+      ['one element', 40, 41],
+    ];
     return cases.map(([name, from, to]) => {
       const memory = floats(128);
       return { name, grid: one, block: [7, 1, 1], args: [address(memory, from), address(memory, to)] };
@@ -238,9 +372,17 @@ const guards = {
   k_early: () => linear((t) => [floats(t), Math.ceil(t / 2)])(),
   k_elect: warps((t) => [floats(t)]),
   k_guards: () => linear((t) => [floats(t), Math.ceil(t / 2)])(),
-  k_flag: () => [0, 1].flatMap((flag) => linear((t) => [floats(t), ints(flag)])().slice(0, 2).map((c) => ({ ...c, name: `${c.name}, flag ${flag}` }))),
+  k_flag: () =>
+    [0, 1].flatMap((flag) =>
+      linear((t) => [floats(t), ints(flag)])()
+        .slice(0, 2)
+        .map((c) => ({ ...c, name: `${c.name}, flag ${flag}` })),
+    ),
   k_time: linear((t) => [floats(t), ints(1)]),
-  k_vote: () => [0, 1].flatMap((flag) => warps((t) => [floats(t), ints(flag)])().map((c) => ({ ...c, name: `${c.name}, flag ${flag}` }))),
+  k_vote: () =>
+    [0, 1].flatMap((flag) =>
+      warps((t) => [floats(t), ints(flag)])().map((c) => ({ ...c, name: `${c.name}, flag ${flag}` })),
+    ),
   k_trap: single(['goes on', floats(1), ints(1)], ['traps', floats(1), ints(0)]),
   k_assert: single(['holds', 1, floats(1)], ['fails', 0, floats(1)]),
   k_stop: single(['goes on', floats(1), ints(1)], ['stops', floats(1), ints(0)]),
@@ -259,16 +401,28 @@ const loops = {
   k_nested: () => {
     const { low, high } = unsignedWrap();
     return [
-      ...single(['dense', floats(40), 5, 8, 8], ['padded', floats(60), 4, 6, 15], ['no rows', floats(1), 0, 9, 9], ['one place', floats(9), 4, 9, 0])(),
+      ...single(
+        ['dense', floats(40), 5, 8, 8],
+        ['padded', floats(60), 4, 6, 15],
+        ['no rows', floats(1), 0, 9, 9],
+        ['one place', floats(9), 4, 9, 0],
+      )(),
       { name: 'backward rows wrap', grid: one, block: one, args: [low, 3, 5, -9], buffers: [high] },
     ];
   },
   k_pointer: single(['nine', buffer(144), 9], ['none', buffer(1), 0]),
   k_triangular: single(['six', floats(36), 6], ['one', floats(1), 1], ['none', floats(1), 0]),
-  k_doubling: () => [{ name: 'a block', grid: one, block: [40, 1, 1], args: [floats(128), 100] }, { name: 'one round', grid: one, block: [8, 1, 1], args: [floats(16), 0] }],
-  k_same_place: () => [0, 3].map((n) => ({ name: `${n} rounds`, grid: [2, 1, 1], block: [9, 1, 1], args: [floats(18), ints(n)] })),
+  k_doubling: () => [
+    { name: 'a block', grid: one, block: [40, 1, 1], args: [floats(128), 100] },
+    { name: 'one round', grid: one, block: [8, 1, 1], args: [floats(16), 0] },
+  ],
+  k_same_place: () =>
+    [0, 3].map((n) => ({ name: `${n} rounds`, grid: [2, 1, 1], block: [9, 1, 1], args: [floats(18), ints(n)] })),
   k_trips: single(['ten', floats(10), ints(10)], ['none', floats(10), ints(0)]),
-  k_two_bounds: single(['data ends it', floats(10), ints([1, 2, 3, 0, 5, 6, 7, 8, 9, 9]), 10], ['count ends it', floats(2), ints([1, 2, 3]), 2]),
+  k_two_bounds: single(
+    ['data ends it', floats(10), ints([1, 2, 3, 0, 5, 6, 7, 8, 9, 9]), 10],
+    ['count ends it', floats(2), ints([1, 2, 3]), 2],
+  ),
 };
 
 const calls = {
@@ -312,7 +466,10 @@ const language = {
   k_init: () => [{ name: 'a block', grid: one, block: [8, 1, 1], args: [], noise: ['nested', 'packed'] }],
   k_hidden: () => [{ name: 'shared memory', grid: one, block: one, shared: 64, args: [floats(1)] }],
   k_order: plain(64),
-  k_names: () => [{ name: 'five', grid: one, block: [16, 1, 1], args: [floats(20), 5] }, { name: 'none', grid: one, block: warp, args: [floats(1), 0] }],
+  k_names: () => [
+    { name: 'five', grid: one, block: [16, 1, 1], args: [floats(20), 5] },
+    { name: 'none', grid: one, block: warp, args: [floats(1), 0] },
+  ],
   k_none: single(['one thread']),
   k_empty_list: single(['one thread']),
   k_parameters: single(['one thread', buffer(16), buffer(16), 0, struct(), 1.5, 7, -3]),
@@ -325,7 +482,18 @@ const language = {
   k_variadic: plain(4),
 };
 
-export const IDEAS = { ...stores, ...atomics, ...bulk, ...addresses, ...indices, ...guards, ...loops, ...calls, ...others, ...language };
+export const IDEAS = {
+  ...stores,
+  ...atomics,
+  ...bulk,
+  ...addresses,
+  ...indices,
+  ...guards,
+  ...loops,
+  ...calls,
+  ...others,
+  ...language,
+};
 
 const MULTICAST = 'needs a multicast object of several devices';
 const SURFACE = 'writes a CUDA array through a surface, which has no addresses to compare';
