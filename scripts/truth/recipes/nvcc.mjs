@@ -4,6 +4,7 @@
  */
 import { address, buffer, ceil, floats, longs, struct } from './builder.mjs';
 import { LINES, lines, one } from './geometries.mjs';
+import { NVCC_CONTROL } from './nvcc-control.mjs';
 import { NVCC_DATA } from './nvcc-data.mjs';
 
 const elementwise = {
@@ -364,5 +365,6 @@ export const NVCC = {
   ...transpose,
   ...matrices,
   ...norms,
+  ...NVCC_CONTROL,
   ...NVCC_DATA,
 };
