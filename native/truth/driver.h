@@ -75,6 +75,7 @@ struct DriverError : std::runtime_error {
   X(cuDeviceGetName, , (char *, int, Device))                                                                           \
   X(cuDevicePrimaryCtxRetain, , (Context *, Device))                                                                    \
   X(cuCtxSetCurrent, , (Context))                                                                                       \
+  X(cuCtxSetLimit, , (int, std::size_t))                                                                                \
   X(cuCtxSynchronize, , (void))                                                                                         \
   X(cuGetErrorName, , (Result, const char **))                                                                          \
   X(cuMemAlloc, _v2, (DevicePointer *, std::size_t))                                                                    \

@@ -45,6 +45,9 @@ constexpr char message_refused = 'R';  // text: why
 constexpr char message_fault = 'F';    // text: the error; the child ends
 constexpr char message_broken = 'B';   // text: why nothing can be recorded at all
 
+constexpr int limit_stack_size = 0;
+constexpr std::size_t stack_size = 8 << 10;
+
 class Reporter {
  public:
   explicit Reporter(int descriptor) : descriptor_(descriptor) {}
@@ -77,6 +80,8 @@ class Reporter {
     Context context = nullptr;
     driver.check(driver.cuDevicePrimaryCtxRetain(&context, device), "context");
     driver.check(driver.cuCtxSetCurrent(context), "context");
+    // Recursive kernels compiled without optimisation need more stack than there is by default.
+    driver.check(driver.cuCtxSetLimit(limit_stack_size, stack_size), "stack size");
     Arena arena(driver, device, plan.arena, options.on_host);
     char name[256] = {};
     int version = 0;

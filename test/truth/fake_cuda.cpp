@@ -47,6 +47,7 @@ int cuDeviceGet(int *device, int) { return *device = 0, 0; }
 int cuDeviceGetName(char *name, int size, int) { return std::strncpy(name, "Fake \"GPU\"", size), 0; }
 int cuDevicePrimaryCtxRetain(void **context, int) { return *context = &sticky, 0; }
 int cuCtxSetCurrent(void *) { return 0; }
+int cuCtxSetLimit(int, std::size_t) { return 0; }
 int cuCtxSynchronize() { return sticky; }
 int cuGetErrorName(int error, const char **name) {
   *name = error == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : error == 218 ? "CUDA_ERROR_INVALID_PTX" : "CUDA_ERROR_OTHER";
