@@ -97,13 +97,16 @@ void Launcher::encode_map(const LaunchPlan &plan, const TensorMapPlan &map) {
   TensorMap encoded{};
   void *address = reinterpret_cast<void *>(arena_.base() + plan.buffers[map.buffer].offset + map.buffer_offset);
   auto rank = static_cast<std::uint32_t>(map.dimensions.size());
+  // A map of one dimension has no strides, but the driver wants a list all the same.
+  std::vector<std::uint64_t> strides = map.strides;
+  strides.resize(rank);
   Result result =
       map.lower.empty()
           ? driver_.cuTensorMapEncodeTiled(&encoded, map.data_type, rank, address, map.dimensions.data(),
-                                           map.strides.data(), map.box.data(), map.element_strides.data(),
+                                           strides.data(), map.box.data(), map.element_strides.data(),
                                            map.interleave, map.swizzle, 0, 0)
           : driver_.cuTensorMapEncodeIm2col(&encoded, map.data_type, rank, address, map.dimensions.data(),
-                                            map.strides.data(), map.lower.data(), map.upper.data(), map.box[0],
+                                            strides.data(), map.lower.data(), map.upper.data(), map.box[0],
                                             map.box[1], map.element_strides.data(), map.interleave, map.swizzle, 0, 0);
   if (result != 0) throw JsonError("tensor map: " + driver_.error_name(result));
   std::memcpy(bytes_at(plan, map.place, map.offset, sizeof encoded.bytes), encoded.bytes, sizeof encoded.bytes);

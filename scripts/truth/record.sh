@@ -16,7 +16,7 @@ plan=${PLAN:-$root/fixtures/truth/plan.jsonl}
 
 build() {
   echo "record: building $(basename "$recorder")" >&2
-  "${CXX:-g++}" -std=c++20 -O2 -Wall -Wextra -static-libstdc++ -static-libgcc \
+  "${CXX:-g++}" -std=c++20 -O2 -Wall -Wextra -static-libstdc++ -static-libgcc -Wl,--gc-sections \
     "$root"/native/truth/*.cpp -ldl -o "$recorder"
 }
 
