@@ -38,12 +38,16 @@ describe('the launch plan', () => {
     expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
   });
 
-  it.skipIf(!existsSync(join(ROOT, 'dist/index.js')))('is what the recipes give', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'gcr-plan-'));
-    const output = join(folder, 'plan.jsonl');
-    execFileSync(process.execPath, [join(ROOT, 'scripts/truth/plan.mjs'), output]);
-    const isSame = readFileSync(output, 'utf8') === text;
-    rmSync(folder, { recursive: true });
-    expect(isSame, 'npm run build && node scripts/truth/plan.mjs').toBe(true);
-  }, 60_000);
+  it.skipIf(!existsSync(join(ROOT, 'dist/index.js')))(
+    'is what the recipes give',
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), 'gcr-plan-'));
+      const output = join(folder, 'plan.jsonl');
+      execFileSync(process.execPath, [join(ROOT, 'scripts/truth/plan.mjs'), output]);
+      const isSame = readFileSync(output, 'utf8') === text;
+      rmSync(folder, { recursive: true });
+      expect(isSame, 'npm run build && node scripts/truth/plan.mjs').toBe(true);
+    },
+    60_000,
+  );
 });
