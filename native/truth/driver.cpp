@@ -1,0 +1,28 @@
+// See driver.h. The library stays open until the process ends: the driver does not bear being unloaded.
+#include "driver.h"
+
+#include <dlfcn.h>
+
+namespace gcr {
+
+Driver::Driver(const std::string &path) {
+  void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (!library) throw std::runtime_error(std::string("no driver: ") + dlerror());
+#define GCR_FIND(name, suffix, parameters)                                                \
+  name = reinterpret_cast<decltype(name)>(dlsym(library, #name #suffix));                 \
+  if (!name) throw std::runtime_error(std::string("the driver has no ") + #name #suffix);
+  GCR_DRIVER_FUNCTIONS(GCR_FIND)
+#undef GCR_FIND
+}
+
+std::string Driver::error_name(Result result) const {
+  const char *name = nullptr;
+  if (cuGetErrorName(result, &name) != 0 || !name) return "error " + std::to_string(result);
+  return name;
+}
+
+void Driver::check(Result result, const char *what) const {
+  if (result != 0) throw DriverError(std::string(what) + ": " + error_name(result), result);
+}
+
+}  // namespace gcr
