@@ -21,10 +21,12 @@ import {
   scaleForm,
 } from './form.js';
 import type { Loop } from './plan.js';
-import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
+import { type LoopState, PROBE_FAILED } from './state.js';
 
 /** Rounds of a loop that are executed one by one at most. */
 const MAX_ROUNDS = 1024;
+
+type UnrolledLoop = Extract<LoopState, { kind: 'unrolled' }>;
 
 export abstract class Control extends Evaluator {
   /** Block of the access that is looked at. */
@@ -651,7 +653,7 @@ export abstract class Control extends Evaluator {
     if (state.probing > 0) throw PROBE_FAILED;
     const values = new Map<number, Form>();
     for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
-    const start: LoopState = { kind: 'unrolled', round: 0, values, fixed: false, advance: false, settled: false };
+    const start: UnrolledLoop = { kind: 'unrolled', round: 0, values, fixed: false, settled: false };
     this.#forgetLoop(loop);
     state.loops.set(loop.header, start);
     this.#offer(loop, start);
@@ -678,68 +680,47 @@ export abstract class Control extends Evaluator {
   }
 
   /** Either this round is the one that is looked at, or a later one. */
-  #offer(loop: Loop, current: Extract<LoopState, { kind: 'unrolled' }>): never {
-    const { header } = loop;
+  #offer(loop: Loop, current: UnrolledLoop): never {
     this.state.fork(
       () => {
-        this.state.loops.set(header, { ...current, fixed: true, advance: false });
+        this.state.loops.set(loop.header, { ...current, fixed: true });
         return true;
       },
-      () => {
-        this.state.loops.set(header, { ...current, advance: true });
-        return true;
-      },
+      () => this.#advance(loop, current),
     );
   }
 
-  #unrolled(id: number, loop: Loop, current: Extract<LoopState, { kind: 'unrolled' }>): Form {
-    if (current.fixed) {
-      this.#settle(loop);
-      return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
-    }
-    const { state } = this;
-    if (!current.advance) {
-      // Met while the next round's values are computed, or for the first time on this path.
-      if (this.#advancing.has(loop.header)) return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
-      this.#offer(loop, current);
-    }
-    if (this.#advancing.has(loop.header)) return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
-    if (state.probing > 0) throw PROBE_FAILED;
-    if (current.round >= MAX_ROUNDS) {
-      this.#forgetLoop(loop);
-      state.loops.set(loop.header, { kind: 'widened' });
-      return this.#anything(this.plan.values[id]![1]);
-    }
-    this.#advancing.add(loop.header);
-    const values = new Map<number, Form>();
-    try {
-      for (const { condition, stayWhen } of this.#tests(loop)) {
-        if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
-      }
-      if (this.#tests(loop).length < loop.exits.length) state.domain.inexact = true;
-      for (const phi of this.#phisOf(loop)) {
-        const backs = [...new Set(this.#backOperands(phi, loop))];
-        values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
-        if (backs.length > 1) state.domain.inexact = true;
-      }
-    } finally {
-      this.#advancing.delete(loop.header);
-    }
-    const next: LoopState = {
-      kind: 'unrolled',
-      round: current.round + 1,
-      values,
-      fixed: false,
-      advance: false,
-      settled: false,
-    };
-    this.#forgetLoop(loop);
-    state.loops.set(loop.header, next);
-    this.#offer(loop, next);
+  #unrolled(id: number, loop: Loop, current: UnrolledLoop): Form {
+    if (!current.fixed) this.#offer(loop, current);
+    this.#settle(loop);
+    return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
   }
 
-  /** Loops whose next round is being computed. */
-  readonly #advancing = new Set<number>();
+  /** On to the next round; false when nobody gets there. */
+  #advance(loop: Loop, current: UnrolledLoop): boolean {
+    const { state } = this;
+    const { header } = loop;
+    if (current.round >= MAX_ROUNDS) {
+      this.#forgetLoop(loop);
+      state.loops.set(header, { kind: 'widened' });
+      return true;
+    }
+    state.loops.set(header, { ...current, fixed: true, settled: true });
+    const tests = this.#tests(loop);
+    for (const { condition, stayWhen } of tests) if (!this.assume(condition, stayWhen)) return false;
+    if (tests.length < loop.exits.length) state.domain.inexact = true;
+    const values = new Map<number, Form>();
+    for (const phi of this.#phisOf(loop)) {
+      const backs = [...new Set(this.#backOperands(phi, loop))];
+      if (backs.length > 1) state.domain.inexact = true;
+      const width = this.plan.values[phi]![1];
+      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, width));
+    }
+    this.#forgetLoop(loop);
+    state.loops.set(header, { ...current, round: current.round + 1, values });
+    return true;
+  }
+
   /** Loops whose end is being stated. */
   readonly #settling = new Set<number>();
 

@@ -34,7 +34,6 @@ export type LoopState =
       readonly values: ReadonlyMap<number, Form>;
       /** This is the round that is looked at. */
       readonly fixed: boolean;
-      readonly advance: boolean;
       readonly settled: boolean;
     }
   /** Given up: variables may be anything. */
