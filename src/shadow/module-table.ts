@@ -43,6 +43,8 @@ function objectsByName(kernels: readonly KernelTemplate[]): Map<string, MemoryOb
   return new Map([...found].flatMap(([name, object]) => (object ? [[name, object]] : [])));
 }
 
+/** A file that holds several texts gives several sources, `path[0]`, `path[1]`, …: the path means all of them. */
+const withoutNumber = (source: string): string => source.replace(/\[\d+\]$/, '');
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** Ways to recognise a path, best first. */
@@ -80,8 +82,11 @@ export class ModuleTable {
       );
     }
     for (const fits of MATCHES) {
-      const found = [...modules.keys()].filter((index) => fits(modules[index]!.source, path));
-      const sources = [...new Set(found.map((index) => modules[index]!.source))];
+      const found = [...modules.keys()].filter((index) => {
+        const { source } = modules[index]!;
+        return fits(source, path) || fits(withoutNumber(source), path);
+      });
+      const sources = [...new Set(found.map((index) => withoutNumber(modules[index]!.source)))];
       if (sources.length === 1) return this.#load(found);
       if (sources.length > 1) {
         const hint = 'give more of the path, or a "hash", in the module event';

@@ -3,7 +3,7 @@
  * Here, and only here, the source's register rules live: operands wider or narrower than the instruction (PTX ISA 9.4.1),
  * guards that keep the old value, vectors, sinks, special registers, and the `.param` variables of calls.
  */
-import type { AddressOperand, Instruction, NameOperand, Operand } from '../../ptx/index.js';
+import type { AddressOperand, ElementOperand, Instruction, NameOperand, Operand } from '../../ptx/index.js';
 import type { ProgramBuilder, VariableId } from '../builder.js';
 import { type Origin, SPECIAL_VALUES, type SpecialValue, type ValueId } from '../program.js';
 import { act } from './actions.js';
@@ -13,6 +13,7 @@ import type { Lowering } from './lower-kernel.js';
 import { type MnemonicInfo, mnemonicInfo } from './mnemonic-info.js';
 import { memoryObject } from './module-symbols.js';
 import type { LocalSymbol, Scope } from './symbols.js';
+import { scalarType } from './types.js';
 
 const SPECIALS: ReadonlySet<string> = new Set(SPECIAL_VALUES);
 
@@ -365,9 +366,9 @@ export class Frame {
   address(view: View, operand: Operand | undefined): Address {
     const { builder } = this;
     if (operand?.kind === 'element') {
-      // `g[%r2]`, `a[4]`: an element of a variable, by bytes (PTX ISA 6.4.2).
+      // `g[%r2]`, `a[4]`: an element of a variable (PTX ISA 6.4.2).
       const base = this.use(view, { kind: 'name', name: operand.name, offset: operand.offset }, 64);
-      return { value: builder.value('add', 64, [base, this.use(view, operand.index, 64)]) };
+      return { value: builder.value('add', 64, [base, this.#elementOffset(view, operand)]) };
     }
     if (operand?.kind !== 'address') return { value: this.use(view, operand, 64) };
     const displacement = operand.displacement ? constantValue(operand.displacement) : 0n;
@@ -382,13 +383,29 @@ export class Frame {
     return { value: builder.value('add', 64, [base, delta]) };
   }
 
+  /**
+   * Bytes from a variable to one of its elements. The index counts scalars of the declared type, also in arrays of vectors
+   * and of arrays; a 32-bit index is multiplied in 32 bits and extended by zeros. (Both seen in what ptxas makes of it, the first
+   * on a GPU besides; PTX ISA 6.4.2 leaves it open.)
+   */
+  #elementOffset(view: View, operand: ElementOperand): ValueId {
+    const { builder } = this;
+    const bytes = elementBytes(view.scope.lookUp(operand.name));
+    const constant = constantValue(operand.index);
+    if (constant !== undefined) return builder.constant(64, constant * BigInt(bytes));
+    const symbol = operand.index.kind === 'name' ? view.scope.lookUp(operand.index.name) : undefined;
+    const width = symbol?.kind === 'register' && symbol.width <= 32 ? 32 : 64;
+    const index = this.use(view, operand.index, width);
+    return this.fit(builder.value('mul', width, [index, builder.constant(width, bytes)]), 64, false);
+  }
+
   #parameterAt(view: View, operand: AddressOperand, displacement: bigint): Address['parameter'] {
     let { base } = operand;
     let offset = displacement;
     if (base.kind === 'element') {
       const index = constantValue(base.index);
       if (index === undefined) return undefined;
-      offset += index;
+      offset += index * BigInt(elementBytes(view.scope.lookUp(base.name)));
       base = { kind: 'name', name: base.name, offset: base.offset };
     }
     if (base.kind !== 'name') return undefined;
@@ -506,4 +523,16 @@ export class Frame {
 
 function isParameterVariable(symbol: LocalSymbol): boolean {
   return symbol.kind === 'formal' || (symbol.kind === 'variable' && symbol.space === 'callParameter');
+}
+
+/** Bytes of one scalar of what a name is declared as; 1 for anything else. */
+function elementBytes(symbol: LocalSymbol | undefined): number {
+  const type =
+    symbol?.kind === 'variable'
+      ? symbol.declaration.type
+      : symbol?.kind === 'formal' || symbol?.kind === 'kernelParameter'
+        ? symbol.type
+        : undefined;
+  const width = type === undefined ? undefined : scalarType(type)?.width;
+  return width === undefined ? 1 : Math.max(1, width / 8);
 }

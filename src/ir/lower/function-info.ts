@@ -137,11 +137,11 @@ class Analyzer {
         const size = parameterSize(formal);
         if (node.entry) {
           const offset = this.module.kernelParameters(node).find((p) => p.name === formal.name)?.offset ?? 0;
-          root.declare(formal.name, { kind: 'kernelParameter', offset, size });
+          root.declare(formal.name, { kind: 'kernelParameter', offset, size, type: formal.type });
         } else if (formal.space === 'reg') {
           root.declare(formal.name, this.#register(scalarType(formal.type)?.width ?? 32, formal.vector ?? 1));
         } else {
-          root.declare(formal.name, { kind: 'formal', returns, position, size });
+          root.declare(formal.name, { kind: 'formal', returns, position, size, type: formal.type });
         }
       }
     };

@@ -23,8 +23,15 @@ export type LocalSymbol =
       readonly align: number;
     }
   /** A formal parameter or return value, by position. */
-  | { readonly kind: 'formal'; readonly returns: boolean; readonly position: number; readonly size: number }
-  | { readonly kind: 'kernelParameter'; readonly offset: number; readonly size: number }
+  | {
+      readonly kind: 'formal';
+      readonly returns: boolean;
+      readonly position: number;
+      readonly size: number;
+      /** Name of the scalar type. */
+      readonly type: string;
+    }
+  | { readonly kind: 'kernelParameter'; readonly offset: number; readonly size: number; readonly type: string }
   | { readonly kind: 'label'; readonly position: number }
   | { readonly kind: 'branchTargets'; readonly node: BranchTargets }
   | { readonly kind: 'callTargets'; readonly node: CallTargets }

@@ -25,6 +25,8 @@ import { type LoopState, PROBE_FAILED } from './state.js';
 
 /** Rounds of a loop that are executed one by one at most. */
 const MAX_ROUNDS = 1024;
+/** The same when what decides over them is not known, so that nothing exact can come of it. */
+const MAX_VAGUE_ROUNDS = 4;
 
 type UnrolledLoop = Extract<LoopState, { kind: 'unrolled' }>;
 
@@ -700,7 +702,7 @@ export abstract class Control extends Evaluator {
   #advance(loop: Loop, current: UnrolledLoop): boolean {
     const { state } = this;
     const { header } = loop;
-    if (current.round >= MAX_ROUNDS) {
+    if (current.round >= (state.domain.inexact ? MAX_VAGUE_ROUNDS : MAX_ROUNDS)) {
       this.#forgetLoop(loop);
       state.loops.set(header, { kind: 'widened' });
       return true;

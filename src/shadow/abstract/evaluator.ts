@@ -115,6 +115,7 @@ export abstract class Evaluator {
   protected raw(id: number): Form | ScaledFloor {
     const known = this.#uniformMemo[id] ?? this.state.memo[id];
     if (known !== undefined) return known;
+    this.state.spend(1);
     const value = this.plan.values[id]!;
     const result = value[1] === 1 ? this.#bit(id) : this.#operation(id, value);
     if (this.plan.uniform[id] && !isScaledFloor(result) && result.atoms.length === 0) this.#uniformMemo[id] = result;

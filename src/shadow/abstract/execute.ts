@@ -50,8 +50,6 @@ export interface AbstractOptions {
   readonly counts: (site: Site) => boolean;
 }
 
-/** Forks of one block's sites at most. */
-const MAX_FORKS = 4096;
 /** Forks up to this depth are taken by all sites of a block together, which shares work. */
 const SHARED_DEPTH = 3;
 /** Rows of a matrix fragment start at multiples of this many bytes (PTX ISA 9.7.14.4.4). */
@@ -69,7 +67,6 @@ class Outcome {
 
 class AbstractExecution extends Control {
   readonly #outcomes = new Map<number, Outcome>();
-  #forks = 0;
 
   run(counts: (site: Site) => boolean): AbstractResult {
     const { template } = this.plan;
@@ -94,8 +91,8 @@ class AbstractExecution extends Control {
 
   #group(group: SiteGroup): void {
     const { state } = this;
+    state.begin();
     const snapshot = state.save();
-    this.#forks = 0;
     this.target = group.block;
     try {
       if (this.plan.irreducible) throw EXHAUSTED;
@@ -133,7 +130,6 @@ class AbstractExecution extends Control {
   #branch(options: readonly Option[], then: () => void): void {
     const { state } = this;
     for (const option of options) {
-      if (++this.#forks > MAX_FORKS) throw EXHAUSTED;
       const snapshot = state.save();
       let holds = false;
       try {

@@ -48,7 +48,10 @@ export const FORK = { name: 'fork' };
 export const INFEASIBLE = { name: 'infeasible' };
 /** A fork was needed where none is allowed. */
 export const PROBE_FAILED = { name: 'probe failed' };
-/** Too many forks. */
+/** Steps for one block's sites at most. */
+const MAX_WORK = 60_000;
+
+/** Too much work. */
 export const EXHAUSTED = { name: 'exhausted' };
 
 export interface Snapshot {
@@ -66,6 +69,8 @@ export class State {
   readonly #trailValues: (Form | ScaledFloor | undefined)[] = [];
   /** Positive while forks are not allowed. */
   probing = 0;
+  /** Steps done, about: values computed, atoms copied. */
+  #work = 0;
 
   constructor(
     readonly plan: Plan,
@@ -99,7 +104,19 @@ export class State {
     this.#trailValues.length = mark;
   }
 
+  /** Starts counting work anew. */
+  begin(): void {
+    this.#work = 0;
+  }
+
+  /** Counts work, and ends it when it was too much. */
+  spend(steps: number): void {
+    this.#work += steps;
+    if (this.#work > MAX_WORK) throw EXHAUSTED;
+  }
+
   save(): Snapshot {
+    this.spend(4 + this.domain.lo.length);
     return { domain: new Domain(this.domain), loops: new Map(this.loops), trail: this.mark };
   }
 
