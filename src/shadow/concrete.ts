@@ -1,7 +1,7 @@
 /**
  * Shadow execution, thread by thread: runs a template's slice for every thread of a launch and collects the addresses its
  * write sites touch. Exact where it answers; where a value is needed that the launch does not determine (content of
- * memory, another thread's register), it says so and answers with the verdict that is left. Meant for small launches and
+ * memory, another thread's register, an approximated function), it says so and answers with the verdict that is left. Meant for small launches and
  * as the reference that faster ways are checked against.
  *
  * Soundness. A thread follows a branch only on a known condition; an unknown one ends the execution with `unknown`. A site
@@ -10,7 +10,11 @@
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
 import {
   countsAsWrite,
+  evaluateFloat,
   evaluateInteger,
+  type FloatMode,
+  type FloatOperation,
+  isFloatOperation,
   isIntegerOperation,
   type KernelTemplate,
   type Reason,
@@ -48,6 +52,16 @@ const MAX_STEPS = 1_000_000;
 const WARP = 32;
 /** Rows of a matrix fragment start at multiples of this many bytes. */
 const ROW_ALIGNMENT = 16n;
+
+/** Functions that PTX gives within an error only, whatever the modifiers. */
+const APPROXIMATED: ReadonlySet<FloatOperation> = new Set([
+  'floatReciprocalSquareRoot',
+  'floatSine',
+  'floatCosine',
+  'floatLog2',
+  'floatExp2',
+  'floatTanh',
+]);
 
 /** Thrown inside only: a thread's way is not known. */
 class Undecided extends Error {
@@ -144,6 +158,7 @@ class Execution {
         return object.space === 'global' ? this.options.symbols?.get(object.name) : undefined;
       }
       default: {
+        if (isFloatOperation(op)) return this.#float(op, width, rest);
         if (!isIntegerOperation(op)) return undefined;
         const args: bigint[] = [];
         for (const operand of rest as number[]) {
@@ -159,6 +174,21 @@ class Execution {
         return evaluateInteger(op, width, this.template.values[rest[0] as number]![1], args);
       }
     }
+  }
+
+  #float(op: FloatOperation, width: number, rest: readonly SliceValue[number][]): bigint | undefined {
+    const args: bigint[] = [];
+    let mode: FloatMode = {};
+    for (const part of rest) {
+      if (typeof part === 'object') mode = part;
+      else {
+        const bits = this.#values[part as number];
+        if (bits === undefined) return undefined;
+        args.push(bits);
+      }
+    }
+    // What the hardware approximates, it approximates in its own way.
+    return mode.approximate || APPROXIMATED.has(op) ? undefined : evaluateFloat(op, width, mode, args);
   }
 
   #parameter(offset: number, width: number): bigint | undefined {

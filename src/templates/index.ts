@@ -1,9 +1,13 @@
 export {
   DominatorTree,
+  evaluateFloat,
   evaluateInteger,
+  type FloatMode,
+  type FloatOperation,
   type IntegerOperation,
   immediateDominators,
   innermostLoops,
+  isFloatOperation,
   isIntegerOperation,
   type MemorySpace,
   predecessorsOf,

@@ -39,8 +39,12 @@ interface Box {
 
 /** Boxes of one address at most; beyond, constraints are dropped. */
 const MAX_BOXES = 4096;
+/** The same where the answer is a superset anyway. */
+const MAX_VAGUE_BOXES = 16;
 /** Values of an atom, at each end, that a cut may treat one by one. */
 const MAX_PARTIAL = 1024;
+/** The same where the answer is a superset anyway. */
+const MAX_VAGUE_PARTIAL = 2;
 const EXACT_LIMIT = 2 ** 53;
 
 class Resolution {
@@ -66,6 +70,15 @@ class Resolution {
       covered += c * span;
     }
     return Number.isFinite(covered);
+  }
+
+  /** Whether a constraint apart from all others certainly has members. */
+  hasMembers(group: Group, others: readonly Group[]): boolean {
+    const { atoms, coefs } = group.form;
+    if (others.some((other) => other !== group && other.form.atoms.some((atom) => atoms.includes(atom)))) return false;
+    const lo = atoms.map((atom) => this.domain.lo[atom]!);
+    const hi = atoms.map((atom) => this.domain.hi[atom]!);
+    return this.#isDense(coefs, lo, hi);
   }
 
   resolve(box: Box): void {
@@ -156,7 +169,13 @@ class Resolution {
       this.exact = false;
       this.resolve({ ...box, groups: box.groups.filter((other) => other !== group) });
     };
-    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high) || this.#boxes > MAX_BOXES) return drop();
+    if (
+      main < 0 ||
+      !Number.isFinite(low) ||
+      !Number.isFinite(high) ||
+      this.#boxes > (this.exact ? MAX_BOXES : MAX_VAGUE_BOXES)
+    )
+      return drop();
     // All of them satisfied: c·s + low ≥ group.lo and c·s + high ≤ group.hi; some: c·s + high ≥ group.lo and c·s + low ≤ group.hi.
     const solve = (least: number, most: number): [number, number] => {
       const from = c > 0 ? Math.ceil(least / c) : Math.ceil(most / c);
@@ -170,7 +189,8 @@ class Resolution {
       allFrom = someTo + 1;
       allTo = someTo;
     }
-    if (!(allFrom - someFrom <= MAX_PARTIAL && someTo - allTo <= MAX_PARTIAL)) return drop();
+    const most = this.exact ? MAX_PARTIAL : MAX_VAGUE_PARTIAL;
+    if (!(allFrom - someFrom <= most && someTo - allTo <= most)) return drop();
     if (allFrom <= allTo) {
       this.#boxes++;
       this.resolve(this.#restrict(box, group, main, allFrom, allTo, true));
@@ -249,9 +269,12 @@ class Resolution {
  */
 export function resolveAddresses(domain: Domain, address: Form, width: number): BoxResult {
   const resolution = new Resolution(domain, width);
-  const groups = canonicalGroups(domain);
+  resolution.exact = !domain.inexact;
+  const { connected, apart } = connectedGroups(domain, address);
+  // What has no part in the address only says whether there are members; one dense sum has them.
+  if (resolution.exact && !apart.every((group) => resolution.hasMembers(group, apart))) resolution.exact = false;
   const used = new Set(address.atoms);
-  for (const group of groups) for (const atom of group.form.atoms) used.add(atom);
+  for (const group of connected) for (const atom of group.form.atoms) used.add(atom);
   for (const atom of used) if (domain.isData[atom]) resolution.exact = false;
   for (const { terms, replacement } of domain.relations) {
     // Old and new atoms side by side are taken as independent, which they are not.
@@ -264,9 +287,29 @@ export function resolveAddresses(domain: Domain, address: Form, width: number): 
     lo: address.atoms.map((atom) => domain.lo[atom]!),
     hi: address.atoms.map((atom) => domain.hi[atom]!),
     atoms: address.atoms.slice(),
-    groups,
+    groups: connected,
   });
   return { descriptors: resolution.descriptors, exact: resolution.exact, unbounded: resolution.unbounded };
+}
+
+/** The domain's constraints that share atoms with an address, directly or through others, and the rest. */
+function connectedGroups(domain: Domain, address: Form): { connected: Group[]; apart: Group[] } {
+  let apart = canonicalGroups(domain);
+  const connected: Group[] = [];
+  const reached = new Set(address.atoms);
+  for (let again = true; again && apart.length > 0; ) {
+    again = false;
+    const rest: Group[] = [];
+    for (const group of apart) {
+      if (group.form.atoms.some((atom) => reached.has(atom))) {
+        connected.push(group);
+        for (const atom of group.form.atoms) reached.add(atom);
+        again = true;
+      } else rest.push(group);
+    }
+    apart = rest;
+  }
+  return { connected, apart };
 }
 
 /** The domain's constraints over atoms that are not replaced. */

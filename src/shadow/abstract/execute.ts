@@ -91,8 +91,8 @@ class AbstractExecution extends Control {
 
   #group(group: SiteGroup): void {
     const { state } = this;
+    const snapshot = state.snapshot();
     state.begin();
-    const snapshot = state.save();
     this.target = group.block;
     try {
       if (this.plan.irreducible) throw EXHAUSTED;

@@ -48,8 +48,9 @@ export const FORK = { name: 'fork' };
 export const INFEASIBLE = { name: 'infeasible' };
 /** A fork was needed where none is allowed. */
 export const PROBE_FAILED = { name: 'probe failed' };
-/** Steps for one block's sites at most. */
-const MAX_WORK = 60_000;
+/** Steps for one block's sites at most, and for a launch. Exact answers have been seen to need up to 6,300. */
+const MAX_WORK = 20_000;
+const MAX_LAUNCH_WORK = 60_000;
 
 /** Too much work. */
 export const EXHAUSTED = { name: 'exhausted' };
@@ -71,6 +72,7 @@ export class State {
   probing = 0;
   /** Steps done, about: values computed, atoms copied. */
   #work = 0;
+  #limit = MAX_LAUNCH_WORK;
 
   constructor(
     readonly plan: Plan,
@@ -104,19 +106,24 @@ export class State {
     this.#trailValues.length = mark;
   }
 
-  /** Starts counting work anew. */
+  /** Starts with the sites of a block, which may not cost more than they should. */
   begin(): void {
-    this.#work = 0;
+    this.#limit = Math.min(this.#work + MAX_WORK, MAX_LAUNCH_WORK);
   }
 
   /** Counts work, and ends it when it was too much. */
   spend(steps: number): void {
     this.#work += steps;
-    if (this.#work > MAX_WORK) throw EXHAUSTED;
+    if (this.#work > this.#limit) throw EXHAUSTED;
   }
 
+  /** For an option that is tried. */
   save(): Snapshot {
-    this.spend(4 + this.domain.lo.length);
+    this.spend(4 + this.domain.lo.length + 4 * this.domain.groups.length);
+    return this.snapshot();
+  }
+
+  snapshot(): Snapshot {
     return { domain: new Domain(this.domain), loops: new Map(this.loops), trail: this.mark };
   }
 
