@@ -63,6 +63,11 @@ const APPROXIMATED: ReadonlySet<FloatOperation> = new Set([
   'floatTanh',
 ]);
 
+/** Whether an operation's result is defined to the bit; what the hardware approximates, it approximates in its own way. */
+export function isExactFloat(op: FloatOperation, mode: FloatMode): boolean {
+  return !mode.approximate && !APPROXIMATED.has(op);
+}
+
 /** Thrown inside only: a thread's way is not known. */
 class Undecided extends Error {
   constructor(readonly block: number) {
@@ -187,8 +192,7 @@ class Execution {
         args.push(bits);
       }
     }
-    // What the hardware approximates, it approximates in its own way.
-    return mode.approximate || APPROXIMATED.has(op) ? undefined : evaluateFloat(op, width, mode, args);
+    return isExactFloat(op, mode) ? evaluateFloat(op, width, mode, args) : undefined;
   }
 
   #parameter(offset: number, width: number): bigint | undefined {

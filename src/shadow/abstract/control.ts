@@ -81,6 +81,10 @@ export abstract class Control extends Evaluator {
       }
       case 'carry':
         return this.#range(this.#carry(args));
+      case 'floatCompare': {
+        const bit = this.float(id);
+        return bit ? bit.constant & 1 : -1;
+      }
     }
     if (!this.isComparison(op)) return -1;
     if (this.plan.values[args[0]!]![1] === 1) {

@@ -6,7 +6,15 @@
  * Soundness. For every thread of the domain, the operation's real bits are congruent to the form's value modulo 2^width. Each
  * `case` below keeps that; the default is an atom over the whole type.
  */
-import { evaluateInteger, type IntegerOperation, type MemorySpace, type SliceValue } from '../../templates/index.js';
+import {
+  evaluateFloat,
+  evaluateInteger,
+  type IntegerOperation,
+  isFloatOperation,
+  type MemorySpace,
+  type SliceValue,
+} from '../../templates/index.js';
+import { isExactFloat } from '../concrete.js';
 import type { LaunchRecord } from '../launch.js';
 import { andForms, orForms, tableFunction, xorForms } from './bitwise.js';
 import { type Division, divide, isDense, replaceTerms } from './divide.js';
@@ -172,8 +180,22 @@ export abstract class Evaluator {
       case 'exchange':
         return this.#fromOtherThread(this.evaluate(rest[0] as number));
       default:
-        return this.unknown(width);
+        return this.float(id) ?? this.unknown(width);
     }
+  }
+
+  /** A floating-point operation on constants; what the hardware approximates in its own way stays unknown. */
+  protected float(id: number): Form | undefined {
+    const [op, width, ...rest] = this.plan.values[id]!;
+    const mode = rest.at(-1);
+    if (!isFloatOperation(op) || typeof mode !== 'object' || !isExactFloat(op, mode)) return undefined;
+    const args: bigint[] = [];
+    for (const operand of this.plan.operands[id]!) {
+      const form = this.evaluate(operand);
+      if (!isConstant(form)) return undefined;
+      args.push(constantBits(form, this.plan.values[operand]![1]));
+    }
+    return bigForm(evaluateFloat(op, width, mode, args), width);
   }
 
   /** Any value of the type. */

@@ -171,7 +171,7 @@ export function withConstant(form: Form, constant: number): Form {
 
 /** The form without its root, whose number is added. */
 export function resolveRoot(form: Form, number: bigint): Form {
-  const total = form.big + number;
+  const total = BigInt.asIntN(64, form.big + number);
   if (total >= -BigInt(LIMIT) && total <= BigInt(LIMIT)) {
     const constant = form.constant + Number(total);
     if (fits(constant)) return make(constant, form.atoms, form.coefs, NO_ROOT, 0n, true);
