@@ -11,7 +11,6 @@
  */
 import {
   type Base,
-  countsAsWrite,
   type KernelTemplate,
   type Reason,
   type Site,
@@ -139,8 +138,8 @@ class KernelAnalyser {
       hasKnownMemory: !blind && !memory.isEmpty,
     };
     // Generic addresses into shared memory count only when they might leave it.
-    const counts = environment.provenance ? countsAsWrite : () => true;
-    const result = executeAbstractly(this.#plan, launch, world, { counts });
+    const groups = environment.provenance ? this.#plan.countedGroups : this.#plan.allGroups;
+    const result = executeAbstractly(this.#plan, launch, world, groups);
     const inner: Inner = { result, missed, blind };
     const pointers = result.outcomes.flatMap(({ site, effects }) => [
       ...site.bases.flatMap((base) =>

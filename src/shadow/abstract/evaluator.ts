@@ -304,7 +304,7 @@ export abstract class Evaluator {
   /** Makes the atoms of all thread coordinates that the slice names, before anything forks. */
   protected prepare(): void {
     this.state.probing++;
-    for (const value of this.plan.values) if (value[0] === 'special') this.special(value[2] as string);
+    for (const name of this.plan.specials) this.special(name);
     this.state.probing--;
   }
 
@@ -364,7 +364,7 @@ export abstract class Evaluator {
   }
 
   #namesClusters(): boolean {
-    return this.plan.values.some((value) => value[0] === 'special' && String(value[2]).includes('cluster'));
+    return this.plan.specials.some((name) => name.includes('cluster'));
   }
 
   #linear(names: readonly string[], sizes: readonly number[]): Form {

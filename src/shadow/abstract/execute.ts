@@ -9,7 +9,7 @@ import { type RelativeDescriptor, resolveAddresses } from './boxes.js';
 import { Control } from './control.js';
 import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
-import { groupSites, type Plan, type SiteGroup } from './plan.js';
+import type { Plan, SiteGroup } from './plan.js';
 import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
 
 /** Where a site goes, from one pointer. */
@@ -45,11 +45,6 @@ export interface AbstractResult {
   readonly unread: boolean;
 }
 
-export interface AbstractOptions {
-  /** Sites to look at. */
-  readonly counts: (site: Site) => boolean;
-}
-
 /** Forks up to this depth are taken by all sites of a block together, which shares work. */
 const SHARED_DEPTH = 3;
 /** Rows of a matrix fragment start at multiples of this many bytes (PTX ISA 9.7.14.4.4). */
@@ -68,10 +63,10 @@ class Outcome {
 class AbstractExecution extends Control {
   readonly #outcomes = new Map<number, Outcome>();
 
-  run(counts: (site: Site) => boolean): AbstractResult {
+  run(groups: readonly SiteGroup[]): AbstractResult {
     const { template } = this.plan;
     this.prepare();
-    for (const group of groupSites(template, counts)) {
+    for (const group of groups) {
       for (const index of group.sites) this.#outcomes.set(index, new Outcome(template.writes[index]!));
       this.#group(group);
     }
@@ -269,12 +264,16 @@ function withRows(descriptor: RelativeDescriptor, rows: { count: number; stride:
   };
 }
 
-/** Executes a launch over a template's plan. */
+/**
+ * Executes a launch over a template's plan.
+ *
+ * @param groups the sites to look at: `plan.countedGroups` or `plan.allGroups`
+ */
 export function executeAbstractly(
   plan: Plan,
   launch: LaunchRecord,
   environment: Environment,
-  options: AbstractOptions,
+  groups: readonly SiteGroup[],
 ): AbstractResult {
-  return new AbstractExecution(plan, launch, environment).run(options.counts);
+  return new AbstractExecution(plan, launch, environment).run(groups);
 }

@@ -3,6 +3,7 @@
  * are the same for all threads. Made once per template.
  */
 import {
+  countsAsWrite,
   DominatorTree,
   immediateDominators,
   innermostLoops,
@@ -64,6 +65,11 @@ export class Plan {
   readonly irreducible: boolean;
   /** The same for every thread, as far as launch values go. */
   readonly uniform: Uint8Array;
+  /** Names of the special values that the slice uses. */
+  readonly specials: readonly string[];
+  /** Write sites that count, and all of them, by block. */
+  readonly countedGroups: readonly SiteGroup[];
+  readonly allGroups: readonly SiteGroup[];
   /** Constants as forms, by value. */
   readonly constants: readonly (Form | undefined)[];
   /** Whether a value is an integer operation. */
@@ -80,6 +86,9 @@ export class Plan {
     this.constants = values.map(([op, width, bits]) =>
       op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
     );
+    this.specials = [...new Set(values.filter(([op]) => op === 'special').map((value) => value[2] as string))];
+    this.countedGroups = groupSites(template, countsAsWrite);
+    this.allGroups = groupSites(template, () => true);
     this.isInteger = Uint8Array.from(values, ([op]) => (isIntegerOperation(op) ? 1 : 0));
     this.blockOf = new Int32Array(values.length);
     this.ends = new Int32Array(blocks.length);
@@ -233,7 +242,7 @@ function operandsOf(value: SliceValue): readonly number[] {
 }
 
 /** Write sites by block, in order of blocks. */
-export function groupSites(template: KernelTemplate, counts: (site: Site) => boolean): SiteGroup[] {
+function groupSites(template: KernelTemplate, counts: (site: Site) => boolean): SiteGroup[] {
   const byBlock = new Map<number, number[]>();
   for (const [index, site] of template.writes.entries()) {
     if (!counts(site)) continue;
