@@ -16,7 +16,15 @@ const C = 0x3000000;
 /** file, kernel, grid, block, dynamic shared memory, parameters as [type, value], bytes of each array */
 const RUNS = [
   ['nvcc/elementwise.sm_80.ptx', 'saxpy', [1024, 1, 1], [256, 1, 1], 0, ['i', 262144, 'f', 2, 'p', A, 'p', B], 1 << 21],
-  ['nvcc/strided.sm_80.ptx', 'add_grid_stride_int', [16, 1, 1], [256, 1, 1], 0, ['i', 262144, 'p', A, 'p', B, 'p', C], 1 << 21],
+  [
+    'nvcc/strided.sm_80.ptx',
+    'add_grid_stride_int',
+    [16, 1, 1],
+    [256, 1, 1],
+    0,
+    ['i', 262144, 'p', A, 'p', B, 'p', C],
+    1 << 21,
+  ],
   [
     'nvcc/gemm_tiled.sm_80.ptx',
     'gemm_tiled',
@@ -26,7 +34,15 @@ const RUNS = [
     ['i', 128, 'i', 128, 'i', 128, 'f', 1, 'p', A, 'p', B, 'f', 0, 'p', C],
     1 << 17,
   ],
-  ['nvcc/gemm_tiled.sm_80.ptx', 'gemm_split_k', [8, 8, 1], [16, 16, 1], 0, ['i', 128, 'i', 128, 'i', 128, 'i', 128, 'p', A, 'p', B, 'p', C], 1 << 17],
+  [
+    'nvcc/gemm_tiled.sm_80.ptx',
+    'gemm_split_k',
+    [8, 8, 1],
+    [16, 16, 1],
+    0,
+    ['i', 128, 'i', 128, 'i', 128, 'i', 128, 'p', A, 'p', B, 'p', C],
+    1 << 17,
+  ],
   ['nvcc/reduce_scan_sort.sm_80.ptx', 'block_sum', [512, 1, 1], [128, 1, 1], 0, ['p', A, 'p', B, 'i', 65536], 1 << 20],
   ['nvcc/reduce_scan_sort.sm_80.ptx', 'block_sort', [64, 1, 1], [128, 1, 1], 0, ['p', A], 1 << 20],
   [
@@ -76,5 +92,7 @@ for (const [file, name, grid, block, sharedMemory, list, bytes] of RUNS) {
     if (run > 0) best = Math.min(best, performance.now() - start);
   }
   const rate = instructions / best / 1e3;
-  console.log(`${name.padEnd(20)} ${String(instructions).padStart(12)} instructions ${rate.toFixed(1).padStart(8)} million/s`);
+  console.log(
+    `${name.padEnd(20)} ${String(instructions).padStart(12)} instructions ${rate.toFixed(1).padStart(8)} million/s`,
+  );
 }

@@ -117,7 +117,13 @@ const FUNCTIONS: Readonly<Partial<Record<FloatOperation, (value: number) => numb
 /** Smaller or larger of two (PTX ISA 9.7.3.11): a number before NaN, -0 before +0. */
 function extreme(a: ExactNumber, b: ExactNumber, mode: FloatMode, larger: boolean): ExactNumber {
   const xor = a.negative !== b.negative;
-  const [x, y] = mode.magnitude || mode.xorSign ? [{ ...a, negative: false }, { ...b, negative: false }] : [a, b];
+  const [x, y] =
+    mode.magnitude || mode.xorSign
+      ? [
+          { ...a, negative: false },
+          { ...b, negative: false },
+        ]
+      : [a, b];
   let result: ExactNumber;
   if (x.kind === 'nan' || y.kind === 'nan') {
     result = mode.propagateNaN || x.kind === y.kind ? NOT_A_NUMBER : x.kind === 'nan' ? y : x;

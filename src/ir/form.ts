@@ -3,8 +3,8 @@
  * whoever only reads templates does not load the parser.
  */
 export { targetsOf } from './builder.js';
-export { evaluateFloat, isFloatOperation } from './evaluate-float.js';
 export { evaluateInteger, isIntegerOperation, toSigned } from './evaluate.js';
+export { evaluateFloat, isFloatOperation } from './evaluate-float.js';
 export {
   DominatorTree,
   immediateDominators,

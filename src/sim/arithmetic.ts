@@ -2,7 +2,13 @@
  * What generated code calls for arithmetic that is more than an expression. Words are signed 32-bit numbers; a result of
  * two words returns the low one and leaves the high one in `h`. Nothing here suspends, so one cell is enough.
  */
-import { evaluateFloat, evaluateInteger, type FloatMode, type FloatOperation, type IntegerOperation } from '../ir/form.js';
+import {
+  evaluateFloat,
+  evaluateInteger,
+  type FloatMode,
+  type FloatOperation,
+  type IntegerOperation,
+} from '../ir/form.js';
 
 const numbers = new DataView(new ArrayBuffer(8));
 const singles = new Float32Array(1);

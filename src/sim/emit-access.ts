@@ -201,8 +201,7 @@ function perform(e: AccessEmitter, id: ValueId, access: Access, site: number): s
   if (writes !== undefined && INLINE.has(writes) && address !== undefined && values.length > 0) {
     const body = writes === 'store' || writes === 'asyncStore' ? stores(n, access) : atomics(e, id, access, site);
     const signal = transfer?.signal;
-    const tell =
-      signal === undefined ? '' : `M.signal(${site},T,${n.low(signal)},${n.high(signal)},${access.bytes});`;
+    const tell = signal === undefined ? '' : `M.signal(${site},T,${n.low(signal)},${n.high(signal)},${access.bytes});`;
     return `${place(e, site, space, address, access.bytes, true)}${body}${mark(space, access.bytes)}${tell}`;
   }
   const called =

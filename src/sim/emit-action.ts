@@ -32,10 +32,7 @@ export function actionStatement(e: AccessEmitter, id: ValueId): string {
   const value = n.value(id);
   const action = value.action!;
   const site = e.sites.of.get(id)!;
-  const results = [
-    ...(value.op === 'exchange' ? [[0, id] as const] : []),
-    ...(e.sites.parts.get(id) ?? []),
-  ];
+  const results = [...(value.op === 'exchange' ? [[0, id] as const] : []), ...(e.sites.parts.get(id) ?? [])];
   const operands = words(n, [...(value.op === 'exchange' ? value.args : []), ...action.operands]);
   let text: string;
   if (WAITING.has(action.kind)) {

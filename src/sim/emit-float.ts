@@ -24,26 +24,27 @@ const RELATIONS: Readonly<Record<string, (a: string, b: string) => string>> = {
 };
 
 /** Operations on numbers, before rounding to the format. */
-const ARITHMETIC: Readonly<Partial<Record<FloatOperation, (a: string, b: string, c: string, single: boolean) => string>>> =
-  {
-    floatAdd: (a, b) => `${a}+${b}`,
-    floatSub: (a, b) => `${a}-${b}`,
-    floatMul: (a, b) => `${a}*${b}`,
-    floatFma: (a, b, c, single) => (single ? `X.fma(${a},${b},${c})` : ''),
-    floatDiv: (a, b) => `${a}/${b}`,
-    floatSquareRoot: (a) => `Math.sqrt(${a})`,
-    floatReciprocal: (a) => `1/${a}`,
-    floatMin: (a, b) => `X.min(${a},${b})`,
-    floatMax: (a, b) => `X.max(${a},${b})`,
-    floatAbs: (a) => `Math.abs(${a})`,
-    floatNegate: (a) => `-${a}`,
-    floatReciprocalSquareRoot: (a) => `1/Math.sqrt(${a})`,
-    floatSine: (a) => `Math.sin(${a})`,
-    floatCosine: (a) => `Math.cos(${a})`,
-    floatLog2: (a) => `Math.log2(${a})`,
-    floatExp2: (a) => `2**${a}`,
-    floatTanh: (a) => `Math.tanh(${a})`,
-  };
+const ARITHMETIC: Readonly<
+  Partial<Record<FloatOperation, (a: string, b: string, c: string, single: boolean) => string>>
+> = {
+  floatAdd: (a, b) => `${a}+${b}`,
+  floatSub: (a, b) => `${a}-${b}`,
+  floatMul: (a, b) => `${a}*${b}`,
+  floatFma: (a, b, c, single) => (single ? `X.fma(${a},${b},${c})` : ''),
+  floatDiv: (a, b) => `${a}/${b}`,
+  floatSquareRoot: (a) => `Math.sqrt(${a})`,
+  floatReciprocal: (a) => `1/${a}`,
+  floatMin: (a, b) => `X.min(${a},${b})`,
+  floatMax: (a, b) => `X.max(${a},${b})`,
+  floatAbs: (a) => `Math.abs(${a})`,
+  floatNegate: (a) => `-${a}`,
+  floatReciprocalSquareRoot: (a) => `1/Math.sqrt(${a})`,
+  floatSine: (a) => `Math.sin(${a})`,
+  floatCosine: (a) => `Math.cos(${a})`,
+  floatLog2: (a) => `Math.log2(${a})`,
+  floatExp2: (a) => `2**${a}`,
+  floatTanh: (a) => `Math.tanh(${a})`,
+};
 
 const INTEGRAL: Readonly<Partial<Record<string, string>>> = {
   zero: 'Math.trunc',
@@ -123,7 +124,9 @@ function planConversion(op: FloatOperation, width: number, from: number, mode: F
       operands: 'float',
       result: 'bits',
       expression: (n, id) => {
-        const [a, b] = n.value(id).args.map((arg) => (mode.flushSubnormals ? `X.flush(${n.float(arg)})` : n.float(arg)));
+        const [a, b] = n
+          .value(id)
+          .args.map((arg) => (mode.flushSubnormals ? `X.flush(${n.float(arg)})` : n.float(arg)));
         return `(${relation(a!, b!)})?1:0`;
       },
     };

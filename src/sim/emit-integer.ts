@@ -182,10 +182,7 @@ function pairStatement(n: Names, id: ValueId, op: string): string | undefined {
   const both = () => `${n.low(a)},${n.high(a)},${n.low(b)},${n.high(b)}`;
   switch (op) {
     case 'add':
-      return put(
-        `(${n.low(a)}+${n.low(b)})|0`,
-        `(${n.high(a)}+${n.high(b)}+((l${id}>>>0)<(${n.low(a)}>>>0)?1:0))|0`,
-      );
+      return put(`(${n.low(a)}+${n.low(b)})|0`, `(${n.high(a)}+${n.high(b)}+((l${id}>>>0)<(${n.low(a)}>>>0)?1:0))|0`);
     case 'sub':
       return put(
         `(${n.low(a)}-${n.low(b)})|0`,

@@ -126,7 +126,8 @@ export class ValueEmitter {
 
   #parameter(id: ValueId, offset: number): string {
     const width = this.e.n.width(id);
-    if (width === 64) return `l${id}=P.getInt32(${offset},true);h${id}=P.getInt32(${offset + 4},true);${this.#float(id)}`;
+    if (width === 64)
+      return `l${id}=P.getInt32(${offset},true);h${id}=P.getInt32(${offset + 4},true);${this.#float(id)}`;
     if (width === 32) return `v${id}=P.getInt32(${offset},true);${this.#float(id)}`;
     if (width === 16) return `v${id}=P.getUint16(${offset},true);`;
     if (width <= 8) return `v${id}=P.getUint8(${offset})${width < 8 ? `&${2 ** width - 1}` : ''};`;

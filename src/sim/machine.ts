@@ -75,7 +75,7 @@ export class Machine {
   /** Global memory, for an access whose last region does not hold the address. */
   find(site: number, low: number, high: number, bytes: number, write: boolean): Region {
     const address = (high >>> 0) * 4294967296 + (low >>> 0);
-    const region = (high >>> 0) < 0x200000 ? this.launch.memory.lookUp(address, bytes) : undefined;
+    const region = high >>> 0 < 0x200000 ? this.launch.memory.lookUp(address, bytes) : undefined;
     return region ?? this.#missing(site, low, high, address, bytes, write, true);
   }
 
@@ -132,14 +132,7 @@ export class Machine {
   }
 
   /** Any memory; sets {@link o}. */
-  #locate(
-    site: number,
-    thread: Thread,
-    space: MemorySpace,
-    address: bigint,
-    bytes: number,
-    write: boolean,
-  ): Region {
+  #locate(site: number, thread: Thread, space: MemorySpace, address: bigint, bytes: number, write: boolean): Region {
     const low = Number(BigInt.asIntN(32, address));
     const high = Number(BigInt.asIntN(32, address >> 32n));
     const kind = space === 'global' || space === 'constant' ? 'generic' : space;
@@ -334,7 +327,11 @@ export class Machine {
         const pending = mode === 'pending';
         const words = pending ? o : o.slice(2);
         const argument =
-          words.length === 0 ? undefined : words.length === 1 ? BigInt(words[0]! >>> 0) : this.arithmetic.big(words[0]!, words[1]!);
+          words.length === 0
+            ? undefined
+            : words.length === 1
+              ? BigInt(words[0]! >>> 0)
+              : this.arithmetic.big(words[0]!, words[1]!);
         if (pending) return this.arithmetic.split(phaseBarrier(NOWHERE.view, 0, mode, argument));
         const region = this.other(site, thread, 'generic', o[0]!, o[1]!, 8, true);
         return this.arithmetic.split(phaseBarrier(region.view, this.o, mode, argument));

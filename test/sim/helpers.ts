@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type KernelProgram, lowerKernel, ModuleSymbols } from '../../src/ir/index.js';
 import { parse } from '../../src/ptx/index.js';
-import { type CompiledKernel, compileKernel, DeviceMemory, type Launch, type LaunchStatistics } from '../../src/sim/index.js';
+import {
+  type CompiledKernel,
+  compileKernel,
+  DeviceMemory,
+  type Launch,
+  type LaunchStatistics,
+} from '../../src/sim/index.js';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
@@ -27,7 +33,15 @@ export function fixture(file: string, kernel: string): CompiledKernel {
   return compileKernel(program);
 }
 
-export type Numbers = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array | BigInt64Array | BigUint64Array;
+export type Numbers =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array
+  | BigInt64Array
+  | BigUint64Array;
 /** A parameter: an array (its address is passed), `{ f }` a single, `{ l }` 64 bits, else 32 bits. */
 export type Parameter = Numbers | number | { readonly f: number } | { readonly l: number | bigint };
 

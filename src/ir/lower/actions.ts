@@ -213,8 +213,7 @@ const matrixMove =
     const mode = has.has('trans') ? 'transposed' : 'plain';
     const elementType: ElementType = { lanes: count, width: 16 };
     const registers = operands[store ? 1 : 0];
-    const list: readonly (Operand | undefined)[] =
-      registers?.kind === 'vector' ? registers.elements : [registers];
+    const list: readonly (Operand | undefined)[] = registers?.kind === 'vector' ? registers.elements : [registers];
     if (list.length !== count) return unmodelled(frame, view);
     if (store) {
       const values = list.map((operand) => frame.use(view, operand, 32));
@@ -315,5 +314,5 @@ export function lowerAction(frame: Frame, view: View, form: string): boolean {
     return unmodelled(frame, view);
   }
   const handler = Object.hasOwn(HANDLERS, form) ? HANDLERS[form] : undefined;
-  return handler !== undefined && handler(frame, view);
+  return handler?.(frame, view) ?? false;
 }

@@ -191,8 +191,7 @@ function testNumber(frame: Frame, view: View): boolean {
   const type = view.m.types[0];
   if (type?.name !== 'f32' && type?.name !== 'f64') return false;
   const { width } = type;
-  const [infinity, smallest] =
-    width === 32 ? [0x7f800000n, 0x00800000n] : [0x7ff0000000000000n, 0x0010000000000000n];
+  const [infinity, smallest] = width === 32 ? [0x7f800000n, 0x00800000n] : [0x7ff0000000000000n, 0x0010000000000000n];
   const ranges: Readonly<Record<string, readonly [bigint, bigint]>> = {
     finite: [0n, infinity - 1n],
     infinite: [infinity, infinity],
