@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Judges shadow execution by execution of whole kernels over random launches of every fixture kernel:
- * `node scripts/judge.mjs [--launches N] [--seed S] [--kernel NAME] [--file PART] [--index I] [--threads N]`, after
+ * `node scripts/judge.mjs [--launches N] [--seed S] [--kernel NAME] [--file PART] [--index I] [--threads N] [--verbose]`, after
  * `npm run build`. Progress goes to stderr, the summary to stdout. Exits with 1 when a byte was missed or an exact answer had
  * one too many; each such finding prints the line that shows it again.
  */
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     kernel: { type: 'string' },
     file: { type: 'string' },
     index: { type: 'string' },
+    verbose: { type: 'boolean' },
     threads: { type: 'string', default: '1024' },
   },
 });
@@ -40,6 +41,7 @@ do {
   for (const entry of kernels) {
     if (tally.launches >= wanted) break;
     const session = { seed: values.seed, index, maxThreads: Number(values.threads) };
+    if (values.verbose) console.error(`${entry.file} ${entry.name} ${index}`);
     const results = judgeSession(library, entry, session);
     for (const line of tally.add(entry, session, results)) console.log(line);
     if (values.index !== undefined) tally.explain(entry, results);

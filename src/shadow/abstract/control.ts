@@ -23,6 +23,8 @@ import {
 import type { Loop } from './plan.js';
 import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
 
+type Unrolled = Extract<LoopState, { kind: 'unrolled' }>;
+
 /** Rounds of a loop that are executed one by one at most. */
 const MAX_ROUNDS = 1024;
 
@@ -513,7 +515,7 @@ export abstract class Control extends Evaluator {
     const savedDomain = new Domain(state.domain);
     const { mark } = state;
     const round = state.domain.atom(0, Number.POSITIVE_INFINITY);
-    state.loops.set(loop.header, { kind: 'affine', round, settled: false });
+    state.loops.set(loop.header, { kind: 'affine', round, phase: 'fixed' });
     const bounding = { atom: round, promises: [] as { form: Form; low: number; high: number }[] };
     const outer = this.bounding;
     this.bounding = bounding;
@@ -564,6 +566,8 @@ export abstract class Control extends Evaluator {
       for (const bound of bounds) if (!state.domain.assumeNonNegative(bound)) this.infeasible();
       return round;
     }
+    // Variables are remembered from here on, so nothing else would leave the loop.
+    if (!loop.members.has(this.target)) state.loops.set(loop.header, { kind: 'affine', round, phase: 'leaving' });
     state.fork(
       () => {
         this.state.domain.hi[round] = 0;
@@ -651,7 +655,7 @@ export abstract class Control extends Evaluator {
     if (state.probing > 0) throw PROBE_FAILED;
     const values = new Map<number, Form>();
     for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
-    const start: LoopState = { kind: 'unrolled', round: 0, values, fixed: false, advance: false, settled: false };
+    const start = { kind: 'unrolled', round: 0, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
     state.loops.set(loop.header, start);
     this.#offer(loop, start);
@@ -678,90 +682,95 @@ export abstract class Control extends Evaluator {
   }
 
   /** Either this round is the one that is looked at, or a later one. */
-  #offer(loop: Loop, current: Extract<LoopState, { kind: 'unrolled' }>): never {
+  #offer(loop: Loop, current: Unrolled): never {
     const { header } = loop;
+    const here = loop.members.has(this.target) ? 'fixed' : 'leaving';
     this.state.fork(
       () => {
-        this.state.loops.set(header, { ...current, fixed: true, advance: false });
+        this.state.loops.set(header, { ...current, phase: here });
         return true;
       },
       () => {
-        this.state.loops.set(header, { ...current, advance: true });
+        this.state.loops.set(header, { ...current, phase: 'advancing' });
         return true;
       },
     );
   }
 
-  #unrolled(id: number, loop: Loop, current: Extract<LoopState, { kind: 'unrolled' }>): Form {
-    if (current.fixed) {
-      this.#settle(loop);
-      return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
-    }
+  #unrolled(id: number, loop: Loop, current: Unrolled): Form {
+    if (current.phase === 'offered') this.#offer(loop, current);
+    return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
+  }
+
+  /**
+   * Finishes what a fork interrupted: loops on their way to the next round, or being left. To be called before anything is
+   * evaluated after a fork.
+   *
+   * @param except states of loops that were under way before, and are to stay so
+   */
+  protected finishLoops(except?: ReadonlyMap<number, LoopState>): void {
     const { state } = this;
-    if (!current.advance) {
-      // Met while the next round's values are computed, or for the first time on this path.
-      if (this.#advancing.has(loop.header)) return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
-      this.#offer(loop, current);
+    for (;;) {
+      // The last one first: it began while the others were under way.
+      const pending = [...state.loops]
+        .reverse()
+        .find(
+          ([header, known]) =>
+            known.kind !== 'widened' &&
+            (known.phase === 'advancing' || known.phase === 'leaving') &&
+            except?.get(header) !== known,
+        );
+      if (!pending) return;
+      const [header, known] = pending;
+      const loop = this.plan.loops.get(header)!;
+      if (known.kind === 'unrolled' && known.phase === 'advancing') this.#advance(loop, known);
+      else this.#leave(loop);
     }
-    if (this.#advancing.has(loop.header)) return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
-    if (state.probing > 0) throw PROBE_FAILED;
+  }
+
+  /** Computes the next round's variables, for threads that stay in the loop. */
+  #advance(loop: Loop, current: Unrolled): void {
+    const { state } = this;
     if (current.round >= MAX_ROUNDS) {
       this.#forgetLoop(loop);
       state.loops.set(loop.header, { kind: 'widened' });
-      return this.#anything(this.plan.values[id]![1]);
+      state.domain.inexact = true;
+      return;
     }
-    this.#advancing.add(loop.header);
+    const tests = this.#tests(loop);
+    for (const { condition, stayWhen } of tests) if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
+    if (tests.length < loop.exits.length) state.domain.inexact = true;
     const values = new Map<number, Form>();
-    try {
-      for (const { condition, stayWhen } of this.#tests(loop)) {
-        if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
-      }
-      if (this.#tests(loop).length < loop.exits.length) state.domain.inexact = true;
-      for (const phi of this.#phisOf(loop)) {
-        const backs = [...new Set(this.#backOperands(phi, loop))];
-        values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
-        if (backs.length > 1) state.domain.inexact = true;
-      }
-    } finally {
-      this.#advancing.delete(loop.header);
+    for (const phi of this.#phisOf(loop)) {
+      const backs = [...new Set(this.#backOperands(phi, loop))];
+      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
+      if (backs.length > 1) state.domain.inexact = true;
     }
-    const next: LoopState = {
-      kind: 'unrolled',
-      round: current.round + 1,
-      values,
-      fixed: false,
-      advance: false,
-      settled: false,
-    };
+    const next = { kind: 'unrolled', round: current.round + 1, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
     state.loops.set(loop.header, next);
     this.#offer(loop, next);
   }
 
-  /** Loops whose next round is being computed. */
-  readonly #advancing = new Set<number>();
-  /** Loops whose end is being stated. */
-  readonly #settling = new Set<number>();
-
   /** Behind a loop, its variables are those of the round in which it was left. */
   #settle(loop: Loop): void {
-    const { header, exits, members } = loop;
+    const { header, members } = loop;
     const { state } = this;
     const known = state.loops.get(header);
-    if (!known || known.kind === 'widened' || known.settled || members.has(this.target) || this.#settling.has(header))
-      return;
+    if (!known || known.kind === 'widened' || known.phase !== 'fixed' || members.has(this.target)) return;
     if (state.probing > 0) throw PROBE_FAILED;
+    state.loops.set(header, { ...known, phase: 'leaving' });
+    this.#leave(loop);
+  }
+
+  /** Narrows to threads that leave the loop in this round. */
+  #leave(loop: Loop): void {
+    const { state } = this;
     const [test, ...others] = this.#tests(loop);
-    if (!test || others.length > 0 || exits.length > 1) state.domain.inexact = true;
-    else {
-      this.#settling.add(header);
-      try {
-        if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
-      } finally {
-        this.#settling.delete(header);
-      }
-    }
-    state.loops.set(header, { ...known, settled: true });
+    if (!test || others.length > 0 || loop.exits.length > 1) state.domain.inexact = true;
+    else if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
+    const known = state.loops.get(loop.header)!;
+    if (known.kind !== 'widened') state.loops.set(loop.header, { ...known, phase: 'left' });
   }
 }
 

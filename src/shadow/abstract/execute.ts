@@ -117,6 +117,7 @@ class AbstractExecution extends Control {
   #explore(group: SiteGroup, from: number, to: number, depth: number): void {
     let progress = from;
     try {
+      this.finishLoops();
       if (!this.reach(group.block)) return;
       for (; progress < to; progress++) this.#visit(group.sites[progress]!);
     } catch (error) {
@@ -140,7 +141,12 @@ class AbstractExecution extends Control {
         holds = option();
       } catch (error) {
         if (error === FORK) {
-          this.#branch(state.options, () => this.#branch([option], then));
+          const { loops } = snapshot;
+          const again = () => {
+            this.finishLoops(loops);
+            return option();
+          };
+          this.#branch(state.options, () => this.#branch([again], then));
         } else if (error !== INFEASIBLE) throw error;
       }
       if (holds) then();
@@ -164,6 +170,7 @@ class AbstractExecution extends Control {
   /** A guarded site forks on its own: its guard does not hold for its neighbours. */
   #guarded(outcome: Outcome, guard: number): void {
     try {
+      this.finishLoops();
       if (this.assume(guard, true)) this.#emit(outcome);
     } catch (error) {
       if (error === INFEASIBLE) return;
