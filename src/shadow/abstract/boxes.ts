@@ -37,8 +37,15 @@ interface Box {
   groups: Group[];
 }
 
-/** Boxes of one address at most; beyond, constraints are dropped. */
+/** Boxes of one address at most; beyond, all its constraints are dropped. */
 const MAX_BOXES = 4096;
+/** Thrown by identity when an address has more. */
+const TOO_MANY = { name: 'too many boxes' };
+
+/** Boxes that may still be made, for all addresses of a launch. */
+export interface BoxBudget {
+  boxes: number;
+}
 /** Values of an atom, at each end, that a cut may treat one by one. */
 const MAX_PARTIAL = 1024;
 const EXACT_LIMIT = 2 ** 53;
@@ -52,7 +59,12 @@ class Resolution {
   constructor(
     readonly domain: Domain,
     readonly width: number,
+    readonly budget: BoxBudget,
   ) {}
+
+  #count(): void {
+    if (++this.#boxes > MAX_BOXES || --this.budget.boxes < 0) throw TOO_MANY;
+  }
 
   /** Whether a sum takes every whole number between its bounds, when its atoms are independent. */
   #isDense(coefs: readonly number[], lo: readonly number[], hi: readonly number[]): boolean {
@@ -156,7 +168,7 @@ class Resolution {
       this.exact = false;
       this.resolve({ ...box, groups: box.groups.filter((other) => other !== group) });
     };
-    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high) || this.#boxes > MAX_BOXES) return drop();
+    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high)) return drop();
     // All of them satisfied: c·s + low ≥ group.lo and c·s + high ≤ group.hi; some: c·s + high ≥ group.lo and c·s + low ≤ group.hi.
     const solve = (least: number, most: number): [number, number] => {
       const from = c > 0 ? Math.ceil(least / c) : Math.ceil(most / c);
@@ -172,7 +184,7 @@ class Resolution {
     }
     if (!(allFrom - someFrom <= MAX_PARTIAL && someTo - allTo <= MAX_PARTIAL)) return drop();
     if (allFrom <= allTo) {
-      this.#boxes++;
+      this.#count();
       this.resolve(this.#restrict(box, group, main, allFrom, allTo, true));
     }
     for (let value = someFrom; value <= someTo; value++) {
@@ -180,7 +192,7 @@ class Resolution {
         value = allTo;
         continue;
       }
-      this.#boxes++;
+      this.#count();
       this.resolve(this.#restrict(box, group, main, value, value, false));
     }
   }
@@ -247,9 +259,18 @@ class Resolution {
  * Where an access of `width` bytes at `address` goes, over all members of `domain`. The address is canonical, its root and
  * large constant left aside.
  */
-export function resolveAddresses(domain: Domain, address: Form, width: number): BoxResult {
-  const resolution = new Resolution(domain, width);
+export function resolveAddresses(domain: Domain, address: Form, width: number, budget: BoxBudget): BoxResult {
   const groups = canonicalGroups(domain);
+  try {
+    return resolveUnder(domain, address, width, budget, groups);
+  } catch (error) {
+    if (error !== TOO_MANY) throw error;
+    return { ...resolveUnder(domain, address, width, budget, []), exact: false };
+  }
+}
+
+function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: Group[]): BoxResult {
+  const resolution = new Resolution(domain, width, budget);
   const used = new Set(address.atoms);
   for (const group of groups) for (const atom of group.form.atoms) used.add(atom);
   for (const atom of used) if (domain.isData[atom]) resolution.exact = false;

@@ -5,7 +5,7 @@
  */
 import type { Site, Verdict } from '../../templates/index.js';
 import type { LaunchRecord } from '../launch.js';
-import { type RelativeDescriptor, resolveAddresses } from './boxes.js';
+import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
 import { Control } from './control.js';
 import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
@@ -52,6 +52,8 @@ export interface AbstractOptions {
 
 /** Forks of one block's sites at most. */
 const MAX_FORKS = 4096;
+/** Boxes of all addresses together at most; addresses after that get their hull. */
+const LAUNCH_BOXES = 1 << 16;
 /** Forks up to this depth are taken by all sites of a block together, which shares work. */
 const SHARED_DEPTH = 3;
 /** Rows of a matrix fragment start at multiples of this many bytes (PTX ISA 9.7.14.4.4). */
@@ -70,6 +72,7 @@ class Outcome {
 class AbstractExecution extends Control {
   readonly #outcomes = new Map<number, Outcome>();
   #forks = 0;
+  readonly #budget: BoxBudget = { boxes: LAUNCH_BOXES };
 
   run(counts: (site: Site) => boolean): AbstractResult {
     const { template } = this.plan;
@@ -246,7 +249,7 @@ class AbstractExecution extends Control {
     }
     const canonical = this.state.domain.canonical(address);
     if (!canonical) return this.#unbounded(outcome, address);
-    const boxes = resolveAddresses(this.state.domain, canonical, width);
+    const boxes = resolveAddresses(this.state.domain, canonical, width, this.#budget);
     if (boxes.unbounded) return this.#unbounded(outcome, address);
     exact = exact && boxes.exact && !this.state.domain.inexact;
     const descriptors = rows ? boxes.descriptors.map((descriptor) => withRows(descriptor, rows)) : boxes.descriptors;
