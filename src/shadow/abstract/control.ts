@@ -31,8 +31,6 @@ const MAX_ROUNDS = 1024;
 export abstract class Control extends Evaluator {
   /** Block of the access that is looked at. */
   protected target = 0;
-  /** Steps of loop variables by phi: the number each round adds, or that there is none. */
-  readonly #steps = new Map<number, number | undefined>();
 
   // --- conditions ---
 
@@ -435,8 +433,8 @@ export abstract class Control extends Evaluator {
 
   /** What a round adds to a variable, when it is always the same number. */
   #stepOf(id: number, loop: Loop): number | undefined {
-    if (this.#steps.has(id)) return this.#steps.get(id);
     const { state } = this;
+    if (state.steps.has(id)) return state.steps.get(id);
     const saved = state.domain;
     const { mark } = state;
     state.domain = new Domain(saved);
@@ -469,7 +467,7 @@ export abstract class Control extends Evaluator {
       state.rollBack(mark);
       state.domain = saved;
     }
-    this.#steps.set(id, step);
+    state.steps.set(id, step);
     return step;
   }
 
@@ -676,6 +674,7 @@ export abstract class Control extends Evaluator {
     for (const block of loop.members) {
       for (let id = this.plan.template.blocks[block]!.first; id < this.plan.ends[block]!; id++) {
         if (!this.plan.uniform[id]) state.forget(id);
+        state.steps.delete(id);
       }
       if (block !== loop.header) state.loops.delete(block);
     }

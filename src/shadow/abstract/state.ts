@@ -63,12 +63,15 @@ export const EXHAUSTED = { name: 'exhausted' };
 export interface Snapshot {
   readonly domain: Domain;
   readonly loops: Map<number, LoopState>;
+  readonly steps: Map<number, number | undefined>;
   readonly trail: number;
 }
 
 export class State {
   domain = new Domain();
   loops = new Map<number, LoopState>();
+  /** Steps of loop variables by phi: the number each round adds, or that there is none. On other paths it may be another. */
+  steps = new Map<number, number | undefined>();
   options: readonly Option[] = [];
   readonly memo: (Form | ScaledFloor | undefined)[];
   readonly #trailIds: number[] = [];
@@ -109,13 +112,15 @@ export class State {
   }
 
   save(): Snapshot {
-    return { domain: new Domain(this.domain), loops: new Map(this.loops), trail: this.mark };
+    const { domain, loops, steps, mark } = this;
+    return { domain: new Domain(domain), loops: new Map(loops), steps: new Map(steps), trail: mark };
   }
 
   /** Back to a snapshot, which may be used once only. */
-  restore({ domain, loops, trail }: Snapshot): void {
+  restore({ domain, loops, steps, trail }: Snapshot): void {
     this.domain = domain;
     this.loops = loops;
+    this.steps = steps;
     this.rollBack(trail);
   }
 
