@@ -522,19 +522,25 @@ export abstract class Control extends Evaluator {
     let analysed = 0;
     for (const test of tests) {
       const promised = bounding.promises.length;
+      const before = state.mark;
+      // What was computed under promises goes with them.
+      const drop = () => {
+        bounding.promises.length = promised;
+        state.rollBack(before);
+      };
       try {
         const bound = this.#bound(test.condition, test.stayWhen, round);
         if (bound) {
           bounds.push(bound);
           analysed++;
-        } else bounding.promises.length = promised;
+        } else drop();
       } catch (error) {
         if (error !== PROBE_FAILED) {
           this.bounding = outer;
           state.probing--;
           throw error;
         }
-        bounding.promises.length = promised;
+        drop();
       }
     }
     this.bounding = outer;
