@@ -41,8 +41,10 @@ do {
   for (const entry of kernels) {
     if (tally.launches >= wanted) break;
     const session = { seed: values.seed, index, maxThreads: Number(values.threads) };
-    if (values.verbose) console.error(`${entry.file} ${entry.name} ${index}`);
+    const began = Date.now();
+    if (values.verbose) process.stderr.write(`${entry.file} ${entry.name} ${index}`);
     const results = judgeSession(library, entry, session);
+    if (values.verbose) process.stderr.write(` ${Date.now() - began} ms\n`);
     for (const line of tally.add(entry, session, results)) console.log(line);
     if (values.index !== undefined) tally.explain(entry, results);
     if (Date.now() - shown > 5000) {
