@@ -2,7 +2,7 @@
  * A program as the source of one JavaScript function that runs one thread. Reducible control flow becomes loops and
  * labelled blocks (Ramsey, "Beyond Relooper": a block stands inside its immediate dominator, blocks where control joins
  * behind it); the rest becomes a switch in a loop. A function that may wait or run long is a generator: it yields where the
- * thread waits, and in loops after some thousand instructions, so that threads can wait for each other in memory.
+ * thread waits, and in loops after some hundred instructions, so that threads can wait for each other in memory.
  *
  * Nothing of the source's text goes into the function: only numbers and names made of numbers.
  */
@@ -14,7 +14,7 @@ import { makeNames, type Names } from './names.js';
 import { collectSites, type SiteTable } from './sites.js';
 
 /** Instructions of a thread between two looks at the others. */
-const SLICE = 4096;
+const SLICE = 512;
 
 export interface EmittedKernel {
   /** Body of `(X, M, K) => function of T`. */

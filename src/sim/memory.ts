@@ -54,7 +54,9 @@ export function plainRegion(bytes: Uint8Array): Region {
 /** Sparse device memory: maps of byte arrays, which stay the caller's. */
 export class DeviceMemory {
   readonly #regions: Region[] = [];
-  readonly #outside: WrittenRange[] = [];
+  #outside: WrittenRange[] = [];
+  /** Length of the list at which it is merged next. */
+  #limit = 1 << 16;
   #last: Region = NOWHERE;
 
   /**
@@ -102,7 +104,9 @@ export class DeviceMemory {
     const to = address + BigInt(bytes);
     if (last && last.to === address) this.#outside[this.#outside.length - 1] = { from: last.from, to };
     else if (!last || last.from > address || last.to < to) this.#outside.push({ from: address, to });
-    if (this.#outside.length > 1 << 16) this.#outside.splice(0, this.#outside.length, ...merge(this.#outside));
+    if (this.#outside.length <= this.#limit) return;
+    this.#outside = merge(this.#outside);
+    this.#limit = Math.max(1 << 16, 2 * this.#outside.length);
   }
 
   /** Everything written since the last {@link clearWritten}, as sorted ranges that do not touch. */
@@ -125,7 +129,8 @@ export class DeviceMemory {
 
   /** Forgets what was written. */
   clearWritten(): void {
-    this.#outside.length = 0;
+    this.#outside = [];
+    this.#limit = 1 << 16;
     for (const { mark } of this.#regions) new Uint8Array(mark.buffer, mark.byteOffset, mark.byteLength).fill(0);
   }
 }

@@ -11,8 +11,9 @@ import type { LaunchState } from './launch.js';
 import type { Machine } from './machine.js';
 import { type Barrier, type Cluster, type Cta, type Thread, type ThreadState, WARP_SIZE } from './thread.js';
 
-/** Rounds of slices after which a cluster lets others run. */
-const PATIENCE = 4;
+/** Rounds of slices after which a cluster lets others run: when it has just started, and later. */
+const FIRST_PATIENCE = 64;
+const PATIENCE = 2;
 /** Threads that may exist at a time before the first clusters have ended. */
 const RESIDENT_THREADS = 1 << 16;
 
@@ -26,28 +27,28 @@ export class Scheduler {
 
   /** Runs clusters to their end. */
   run(clusters: Iterator<Cluster>): void {
-    const resident: Cluster[] = [];
-    let threads = 0;
+    let resident: Cluster[] = [];
     let next = clusters.next();
     while (!next.done || resident.length > 0) {
-      if (!next.done && (resident.length === 0 || threads < RESIDENT_THREADS)) {
+      // As many new ones as there are old ones, so that going round costs no more than starting.
+      let threads = resident.reduce((sum, { live }) => sum + live, 0);
+      for (let started = 0; !next.done && started <= resident.length && threads < RESIDENT_THREADS; ) {
         const cluster = next.value;
         next = clusters.next();
-        if (this.#runCluster(cluster)) continue;
+        if (this.#runCluster(cluster, FIRST_PATIENCE)) continue;
+        started++;
         resident.push(cluster);
         threads += cluster.live;
       }
-      for (let index = 0; index < resident.length; index++) {
-        const cluster = resident[index]!;
-        if (!this.#runCluster(cluster)) continue;
-        resident.splice(index--, 1);
-        threads = resident.reduce((sum, other) => sum + other.live, 0);
+      // Forwards, then backwards: chains of waiting blocks dissolve in whichever direction they go.
+      for (let turn = 0; turn < 2; turn++) {
+        resident = resident.filter((cluster) => !this.#runCluster(cluster, PATIENCE)).reverse();
       }
     }
   }
 
   /** True when it has ended, false when it may be waiting for another. */
-  #runCluster(cluster: Cluster): boolean {
+  #runCluster(cluster: Cluster, patience: number): boolean {
     for (let idle = 0; ; ) {
       let advanced = false;
       for (const cta of cluster.ctas) {
@@ -69,7 +70,7 @@ export class Scheduler {
         }
       }
       if (!spinning) this.#deadlock(cluster);
-      if (++idle >= PATIENCE) return false;
+      if (++idle >= patience) return false;
     }
   }
 

@@ -252,12 +252,71 @@ const mov: Handler = (frame, view, type) => {
 /** Integer conversions (PTX ISA 9.7.9.21): chop or extend by the source's sign, then fill the register by the result's. */
 const cvt: Handler = (frame, view) => {
   const [to, from] = view.m.types;
-  if (!isInteger(to) || !isInteger(from) || view.m.has.has('sat')) return false;
-  const source = frame.use(view, view.node.operands[1], from.width);
+  if (!isInteger(to) || !isInteger(from)) return false;
+  let source = frame.use(view, view.node.operands[1], from.width);
+  if (view.m.has.has('sat')) source = saturated(frame.builder, source, from, to);
   const value = frame.fit(source, to.width, from.as === 'signed');
   frame.define(view, view.node.operands[0], value, to.as === 'signed');
   return true;
 };
+
+/** A number clamped to what another type holds (PTX ISA 9.7.9.21, `.sat`). */
+function saturated(builder: ProgramBuilder, source: ValueId, from: ScalarType, to: ScalarType): ValueId {
+  const { width } = from;
+  const signed = from.as === 'signed';
+  const most = 2n ** BigInt(to.as === 'signed' ? to.width - 1 : to.width) - 1n;
+  const least = to.as === 'signed' ? -most - 1n : 0n;
+  let value = source;
+  const ownLeast = signed ? -(2n ** BigInt(width - 1)) : 0n;
+  const ownMost = 2n ** BigInt(signed ? width - 1 : width) - 1n;
+  if (least > ownLeast) {
+    value = builder.value(signed ? 'maxSigned' : 'maxUnsigned', width, [value, builder.constant(width, least)]);
+  }
+  if (most < ownMost) {
+    value = builder.value(signed ? 'minSigned' : 'minUnsigned', width, [value, builder.constant(width, most)]);
+  }
+  return value;
+}
+
+/** A mask of so many ones from a position on (PTX ISA 9.7.1.22). */
+const bmsk: Handler = (frame, view) => {
+  const { builder } = frame;
+  const wrap = view.m.has.has('wrap');
+  const [position, length] = [1, 2].map((index) =>
+    builder.value(wrap ? 'and' : 'minUnsigned', 32, [
+      frame.use(view, view.node.operands[index], 32),
+      builder.constant(32, wrap ? 31 : 32),
+    ]),
+  ) as [ValueId, ValueId];
+  const args = [builder.constant(32, -1), builder.constant(32, 0), position, length];
+  frame.define(view, view.node.operands[0], builder.value('insertBits', 32, args));
+  return true;
+};
+
+/** Products of four bytes, or two half-words with two bytes, added up (PTX ISA 9.7.1.23, 9.7.1.24). */
+const dotProduct =
+  (parts: 2 | 4): Handler =>
+  (frame, view) => {
+    const { builder } = frame;
+    const [first, second] = view.m.types;
+    if (!first || !second) return false;
+    const [a, b, c] = [1, 2, 3].map((index) => frame.use(view, view.node.operands[index], 32));
+    const field = (value: ValueId, type: ScalarType, at: number, bits: number) =>
+      builder.value(type.as === 'signed' ? 'extractBitsSigned' : 'extractBitsUnsigned', 32, [
+        value,
+        builder.constant(32, at),
+        builder.constant(32, bits),
+      ]);
+    const upper = parts === 2 && view.m.has.has('hi') ? 16 : 0;
+    let sum = c!;
+    for (let part = 0; part < parts; part++) {
+      const left = field(a!, first, part * (32 / parts), 32 / parts);
+      const right = field(b!, second, upper + part * 8, 8);
+      sum = builder.value('add', 32, [sum, builder.value('mul', 32, [left, right])]);
+    }
+    frame.define(view, view.node.operands[0], sum);
+    return true;
+  };
 
 const shift =
   (left: boolean): Handler =>
@@ -274,16 +333,22 @@ const shift =
     return true;
   };
 
-/** Funnel shift: `.wrap` takes the amount modulo 32; `.clamp` is the same below 32. */
+/** Funnel shift: `.wrap` takes the amount modulo 32; `.clamp` is the same below 32, and all of it from there on. */
 const shf: Handler = (frame, view) => {
   const { builder } = frame;
   const amount = frame.use(view, view.node.operands[3], 32);
-  if (!view.m.has.has('wrap')) {
-    const bits = builder.constantBits(amount);
-    if (bits === undefined || bits > 31n) return false;
-  }
   const low = frame.use(view, view.node.operands[1], 32);
   const high = frame.use(view, view.node.operands[2], 32);
+  const bits = builder.constantBits(amount);
+  if (!view.m.has.has('wrap') && (bits === undefined || bits > 31n)) {
+    const clamped = builder.value('minUnsigned', 32, [amount, builder.constant(32, 32)]);
+    const both = builder.value('concat', 64, [low, high]);
+    const left = view.m.has.has('l');
+    const shifted = builder.value(left ? 'shiftLeft' : 'shiftRightLogical', 64, [both, clamped]);
+    const word = left ? builder.value('shiftRightLogical', 64, [shifted, builder.constant(32, 32)]) : shifted;
+    frame.define(view, view.node.operands[0], builder.value('truncate', 32, [word]));
+    return true;
+  }
   const op = view.m.has.has('l') ? 'funnelLeft' : 'funnelRight';
   frame.define(view, view.node.operands[0], builder.value(op, 32, [low, high, amount]));
   return true;
@@ -429,6 +494,9 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   abs,
   neg,
   sad,
+  bmsk,
+  dp4a: dotProduct(4),
+  dp2a: dotProduct(2),
   bfe,
   bfi,
   prmt,

@@ -37,10 +37,17 @@ interface Box {
   groups: Group[];
 }
 
-/** Boxes of one address at most; beyond, constraints are dropped. */
+/** Boxes of one address at most; beyond, all its constraints are dropped. */
 const MAX_BOXES = 4096;
 /** The same where the answer is a superset anyway. */
 const MAX_VAGUE_BOXES = 16;
+/** Thrown by identity when an address has more. */
+const TOO_MANY = { name: 'too many boxes' };
+
+/** Boxes that may still be made, for all addresses of a launch. */
+export interface BoxBudget {
+  boxes: number;
+}
 /** Values of an atom, at each end, that a cut may treat one by one. */
 const MAX_PARTIAL = 1024;
 /** The same where the answer is a superset anyway. */
@@ -56,7 +63,12 @@ class Resolution {
   constructor(
     readonly domain: Domain,
     readonly width: number,
+    readonly budget: BoxBudget,
   ) {}
+
+  #count(): void {
+    if (++this.#boxes > (this.exact ? MAX_BOXES : MAX_VAGUE_BOXES) || --this.budget.boxes < 0) throw TOO_MANY;
+  }
 
   /** Whether a sum takes every whole number between its bounds, when its atoms are independent. */
   #isDense(coefs: readonly number[], lo: readonly number[], hi: readonly number[]): boolean {
@@ -169,13 +181,7 @@ class Resolution {
       this.exact = false;
       this.resolve({ ...box, groups: box.groups.filter((other) => other !== group) });
     };
-    if (
-      main < 0 ||
-      !Number.isFinite(low) ||
-      !Number.isFinite(high) ||
-      this.#boxes > (this.exact ? MAX_BOXES : MAX_VAGUE_BOXES)
-    )
-      return drop();
+    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high)) return drop();
     // All of them satisfied: c·s + low ≥ group.lo and c·s + high ≤ group.hi; some: c·s + high ≥ group.lo and c·s + low ≤ group.hi.
     const solve = (least: number, most: number): [number, number] => {
       const from = c > 0 ? Math.ceil(least / c) : Math.ceil(most / c);
@@ -192,7 +198,7 @@ class Resolution {
     const most = this.exact ? MAX_PARTIAL : MAX_VAGUE_PARTIAL;
     if (!(allFrom - someFrom <= most && someTo - allTo <= most)) return drop();
     if (allFrom <= allTo) {
-      this.#boxes++;
+      this.#count();
       this.resolve(this.#restrict(box, group, main, allFrom, allTo, true));
     }
     for (let value = someFrom; value <= someTo; value++) {
@@ -200,7 +206,7 @@ class Resolution {
         value = allTo;
         continue;
       }
-      this.#boxes++;
+      this.#count();
       this.resolve(this.#restrict(box, group, main, value, value, false));
     }
   }
@@ -267,10 +273,20 @@ class Resolution {
  * Where an access of `width` bytes at `address` goes, over all members of `domain`. The address is canonical, its root and
  * large constant left aside.
  */
-export function resolveAddresses(domain: Domain, address: Form, width: number): BoxResult {
-  const resolution = new Resolution(domain, width);
+export function resolveAddresses(domain: Domain, address: Form, width: number, budget: BoxBudget): BoxResult {
+  const groups = canonicalGroups(domain);
+  try {
+    return resolveUnder(domain, address, width, budget, groups);
+  } catch (error) {
+    if (error !== TOO_MANY) throw error;
+    return { ...resolveUnder(domain, address, width, budget, []), exact: false };
+  }
+}
+
+function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: Group[]): BoxResult {
+  const resolution = new Resolution(domain, width, budget);
   resolution.exact = !domain.inexact;
-  const { connected, apart } = connectedGroups(domain, address);
+  const { connected, apart } = connectedGroups(groups, address);
   // What has no part in the address only says whether there are members; one dense sum has them.
   if (resolution.exact && !apart.every((group) => resolution.hasMembers(group, apart))) resolution.exact = false;
   const used = new Set(address.atoms);
@@ -293,8 +309,8 @@ export function resolveAddresses(domain: Domain, address: Form, width: number): 
 }
 
 /** The domain's constraints that share atoms with an address, directly or through others, and the rest. */
-function connectedGroups(domain: Domain, address: Form): { connected: Group[]; apart: Group[] } {
-  let apart = canonicalGroups(domain);
+function connectedGroups(groups: readonly Group[], address: Form): { connected: Group[]; apart: Group[] } {
+  let apart = [...groups];
   const connected: Group[] = [];
   const reached = new Set(address.atoms);
   for (let again = true; again && apart.length > 0; ) {

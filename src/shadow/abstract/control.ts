@@ -21,20 +21,18 @@ import {
   scaleForm,
 } from './form.js';
 import type { Loop } from './plan.js';
-import { type LoopState, PROBE_FAILED } from './state.js';
+import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
+
+type Unrolled = Extract<LoopState, { kind: 'unrolled' }>;
 
 /** Rounds of a loop that are executed one by one at most. */
 const MAX_ROUNDS = 1024;
 /** The same when what decides over them is not known, so that nothing exact can come of it. */
 const MAX_VAGUE_ROUNDS = 4;
 
-type UnrolledLoop = Extract<LoopState, { kind: 'unrolled' }>;
-
 export abstract class Control extends Evaluator {
   /** Block of the access that is looked at. */
   protected target = 0;
-  /** Steps of loop variables by phi: the number each round adds, or that there is none. */
-  readonly #steps = new Map<number, number | undefined>();
 
   // --- conditions ---
 
@@ -441,8 +439,8 @@ export abstract class Control extends Evaluator {
 
   /** What a round adds to a variable, when it is always the same number. */
   #stepOf(id: number, loop: Loop): number | undefined {
-    if (this.#steps.has(id)) return this.#steps.get(id);
     const { state } = this;
+    if (state.steps.has(id)) return state.steps.get(id);
     const saved = state.domain;
     const { mark } = state;
     state.domain = new Domain(saved);
@@ -475,7 +473,7 @@ export abstract class Control extends Evaluator {
       state.rollBack(mark);
       state.domain = saved;
     }
-    this.#steps.set(id, step);
+    state.steps.set(id, step);
     return step;
   }
 
@@ -521,7 +519,7 @@ export abstract class Control extends Evaluator {
     const savedDomain = new Domain(state.domain);
     const { mark } = state;
     const round = state.domain.atom(0, Number.POSITIVE_INFINITY);
-    state.loops.set(loop.header, { kind: 'affine', round, settled: false });
+    state.loops.set(loop.header, { kind: 'affine', round, phase: 'fixed' });
     const bounding = { atom: round, promises: [] as { form: Form; low: number; high: number }[] };
     const outer = this.bounding;
     this.bounding = bounding;
@@ -530,19 +528,25 @@ export abstract class Control extends Evaluator {
     let analysed = 0;
     for (const test of tests) {
       const promised = bounding.promises.length;
+      const before = state.mark;
+      // What was computed under promises goes with them.
+      const drop = () => {
+        bounding.promises.length = promised;
+        state.rollBack(before);
+      };
       try {
         const bound = this.#bound(test.condition, test.stayWhen, round);
         if (bound) {
           bounds.push(bound);
           analysed++;
-        } else bounding.promises.length = promised;
+        } else drop();
       } catch (error) {
         if (error !== PROBE_FAILED) {
           this.bounding = outer;
           state.probing--;
           throw error;
         }
-        bounding.promises.length = promised;
+        drop();
       }
     }
     this.bounding = outer;
@@ -572,6 +576,8 @@ export abstract class Control extends Evaluator {
       for (const bound of bounds) if (!state.domain.assumeNonNegative(bound)) this.infeasible();
       return round;
     }
+    // Variables are remembered from here on, so nothing else would leave the loop.
+    if (!loop.members.has(this.target)) state.loops.set(loop.header, { kind: 'affine', round, phase: 'leaving' });
     state.fork(
       () => {
         this.state.domain.hi[round] = 0;
@@ -659,7 +665,7 @@ export abstract class Control extends Evaluator {
     if (state.probing > 0) throw PROBE_FAILED;
     const values = new Map<number, Form>();
     for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
-    const start: UnrolledLoop = { kind: 'unrolled', round: 0, values, fixed: false, settled: false };
+    const start = { kind: 'unrolled', round: 0, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
     state.loops.set(loop.header, start);
     this.#offer(loop, start);
@@ -680,75 +686,102 @@ export abstract class Control extends Evaluator {
     for (const block of loop.members) {
       for (let id = this.plan.template.blocks[block]!.first; id < this.plan.ends[block]!; id++) {
         if (!this.plan.uniform[id]) state.forget(id);
+        state.steps.delete(id);
       }
       if (block !== loop.header) state.loops.delete(block);
     }
   }
 
   /** Either this round is the one that is looked at, or a later one. */
-  #offer(loop: Loop, current: UnrolledLoop): never {
+  #offer(loop: Loop, current: Unrolled): never {
+    const { header } = loop;
+    const here = loop.members.has(this.target) ? 'fixed' : 'leaving';
     this.state.fork(
       () => {
-        this.state.loops.set(loop.header, { ...current, fixed: true });
+        this.state.loops.set(header, { ...current, phase: here });
         return true;
       },
-      () => this.#advance(loop, current),
+      () => {
+        this.state.loops.set(header, { ...current, phase: 'advancing' });
+        return true;
+      },
     );
   }
 
-  #unrolled(id: number, loop: Loop, current: UnrolledLoop): Form {
-    if (!current.fixed) this.#offer(loop, current);
-    this.#settle(loop);
+  #unrolled(id: number, loop: Loop, current: Unrolled): Form {
+    if (current.phase === 'offered') this.#offer(loop, current);
     return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
   }
 
-  /** On to the next round; false when nobody gets there. */
-  #advance(loop: Loop, current: UnrolledLoop): boolean {
+  /**
+   * Finishes what a fork interrupted: loops on their way to the next round, or being left. To be called before anything is
+   * evaluated after a fork.
+   *
+   * @param except states of loops that were under way before, and are to stay so
+   */
+  protected finishLoops(except?: ReadonlyMap<number, LoopState>): void {
     const { state } = this;
-    const { header } = loop;
+    for (;;) {
+      // The last one first: it began while the others were under way.
+      const pending = [...state.loops]
+        .reverse()
+        .find(
+          ([header, known]) =>
+            known.kind !== 'widened' &&
+            (known.phase === 'advancing' || known.phase === 'leaving') &&
+            except?.get(header) !== known,
+        );
+      if (!pending) return;
+      const [header, known] = pending;
+      const loop = this.plan.loops.get(header)!;
+      if (known.kind === 'unrolled' && known.phase === 'advancing') this.#advance(loop, known);
+      else this.#leave(loop);
+    }
+  }
+
+  /** Computes the next round's variables, for threads that stay in the loop. */
+  #advance(loop: Loop, current: Unrolled): void {
+    const { state } = this;
     if (current.round >= (state.domain.inexact ? MAX_VAGUE_ROUNDS : MAX_ROUNDS)) {
       this.#forgetLoop(loop);
-      state.loops.set(header, { kind: 'widened' });
-      return true;
+      state.loops.set(loop.header, { kind: 'widened' });
+      state.domain.inexact = true;
+      return;
     }
-    state.loops.set(header, { ...current, fixed: true, settled: true });
     const tests = this.#tests(loop);
-    for (const { condition, stayWhen } of tests) if (!this.assume(condition, stayWhen)) return false;
+    for (const { condition, stayWhen } of tests) if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
     if (tests.length < loop.exits.length) state.domain.inexact = true;
     const values = new Map<number, Form>();
     for (const phi of this.#phisOf(loop)) {
       const backs = [...new Set(this.#backOperands(phi, loop))];
+      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
       if (backs.length > 1) state.domain.inexact = true;
-      const width = this.plan.values[phi]![1];
-      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, width));
     }
+    const next = { kind: 'unrolled', round: current.round + 1, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
-    state.loops.set(header, { ...current, round: current.round + 1, values });
-    return true;
+    state.loops.set(loop.header, next);
+    this.#offer(loop, next);
   }
-
-  /** Loops whose end is being stated. */
-  readonly #settling = new Set<number>();
 
   /** Behind a loop, its variables are those of the round in which it was left. */
   #settle(loop: Loop): void {
-    const { header, exits, members } = loop;
+    const { header, members } = loop;
     const { state } = this;
     const known = state.loops.get(header);
-    if (!known || known.kind === 'widened' || known.settled || members.has(this.target) || this.#settling.has(header))
-      return;
+    if (!known || known.kind === 'widened' || known.phase !== 'fixed' || members.has(this.target)) return;
     if (state.probing > 0) throw PROBE_FAILED;
+    state.loops.set(header, { ...known, phase: 'leaving' });
+    this.#leave(loop);
+  }
+
+  /** Narrows to threads that leave the loop in this round. */
+  #leave(loop: Loop): void {
+    const { state } = this;
     const [test, ...others] = this.#tests(loop);
-    if (!test || others.length > 0 || exits.length > 1) state.domain.inexact = true;
-    else {
-      this.#settling.add(header);
-      try {
-        if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
-      } finally {
-        this.#settling.delete(header);
-      }
-    }
-    state.loops.set(header, { ...known, settled: true });
+    if (!test || others.length > 0 || loop.exits.length > 1) state.domain.inexact = true;
+    else if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
+    const known = state.loops.get(loop.header)!;
+    if (known.kind !== 'widened') state.loops.set(loop.header, { ...known, phase: 'left' });
   }
 }
 

@@ -18,6 +18,7 @@ import { isExactFloat } from '../concrete.js';
 import type { LaunchRecord } from '../launch.js';
 import { andForms, orForms, tableFunction, xorForms } from './bitwise.js';
 import { type Division, divide, isDense, replaceTerms } from './divide.js';
+import { Domain } from './domain.js';
 import {
   addForms,
   addNumber,
@@ -57,6 +58,12 @@ export interface Environment {
   readonly hasKnownMemory: boolean;
 }
 
+interface Range {
+  readonly low: number;
+  readonly high: number;
+}
+const ANYTHING: Range = { low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY };
+
 /** Values that a form is split into one by one at most. */
 const MAX_CASES = 64;
 /** Entries of a table in memory that are looked at in one load. */
@@ -89,6 +96,10 @@ export abstract class Evaluator {
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
   bounding: { readonly atom: number; readonly promises: { form: Form; low: number; high: number }[] } | undefined;
   readonly #uniformMemo: (Form | undefined)[];
+  /** All threads of the launch. */
+  #base = new Domain();
+  /** Bounds of values over all threads, by value. */
+  readonly #everywhere = new Map<number, Range>();
 
   constructor(
     readonly plan: Plan,
@@ -178,7 +189,7 @@ export abstract class Evaluator {
       case 'fromGeneric':
         return rest[0] === 'global' ? this.evaluate(rest[1] as number) : this.unknown(width);
       case 'exchange':
-        return this.#fromOtherThread(this.evaluate(rest[0] as number));
+        return this.#fromOtherThread(rest[0] as number, width);
       default:
         return this.float(id) ?? this.unknown(width);
     }
@@ -209,11 +220,46 @@ export abstract class Evaluator {
     return low === high ? constantForm(low) : atomForm(this.state.domain.atom(low, high, true));
   }
 
-  #fromOtherThread(form: Form): Form {
-    const { domain } = this.state;
-    if (isConstant(form)) return form;
-    if (form.root !== NO_ROOT || form.big !== 0n) return this.unknown(64);
-    return this.between(domain.low(form), domain.high(form));
+  /**
+   * A value that another thread computed: that thread need not be on the present path, so nothing counts that was assumed or
+   * remembered here, only what holds for all threads of the launch.
+   */
+  #fromOtherThread(id: number, width: number): Form {
+    if (this.plan.uniform[id]) return this.evaluate(id);
+    let range = this.#everywhere.get(id);
+    if (!range) {
+      range = this.#rangeEverywhere(id);
+      this.#everywhere.set(id, range);
+    }
+    return Number.isFinite(range.low) && Number.isFinite(range.high)
+      ? this.between(range.low, range.high)
+      : this.unknown(width);
+  }
+
+  #rangeEverywhere(id: number): Range {
+    const { state, bounding } = this;
+    const { mark, domain, loops, steps } = state;
+    for (let known = 0; known < state.memo.length; known++) state.forget(known);
+    state.domain = new Domain(this.#base);
+    state.loops = new Map();
+    state.steps = new Map();
+    this.bounding = undefined;
+    state.probing++;
+    try {
+      const form = this.evaluate(id);
+      if (form.root !== NO_ROOT || form.big !== 0n) return ANYTHING;
+      return { low: state.domain.low(form), high: state.domain.high(form) };
+    } catch (error) {
+      if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
+      return ANYTHING;
+    } finally {
+      state.probing--;
+      this.bounding = bounding;
+      state.steps = steps;
+      state.loops = loops;
+      state.domain = domain;
+      state.rollBack(mark);
+    }
   }
 
   // --- leaves ---
@@ -306,6 +352,7 @@ export abstract class Evaluator {
     this.state.probing++;
     for (const name of this.plan.specials) this.special(name);
     this.state.probing--;
+    this.#base = new Domain(this.state.domain);
   }
 
   #makeSpecial(name: string): Form {
@@ -908,7 +955,8 @@ export abstract class Evaluator {
     if (!amount) return undefined;
     const bits = amount.constant < 0 ? width : Math.min(amount.constant, width);
     const raw = this.raw(args[0]!);
-    if (isScaledFloor(raw) && bits < width) return { ...raw, shift: raw.shift + bits };
+    if (isScaledFloor(raw) && bits < width && this.#isInWindow(raw, width, arithmetic))
+      return { ...raw, shift: raw.shift + bits };
     const form = this.window(this.evaluate(args[0]!), width, arithmetic);
     if (form.big !== 0n) {
       if (!isConstant(form)) return undefined;
@@ -921,6 +969,17 @@ export abstract class Evaluator {
       return domain.high(form) < 0 ? constantForm(-1) : undefined;
     }
     return divide(this.state, form, 2 ** bits).quotient;
+  }
+
+  /** Whether a product shifted down is the number that its bits stand for. */
+  #isInWindow({ operand, scale, shift }: ScaledFloor, width: number, signed: boolean): boolean {
+    const { domain } = this.state;
+    const ends = [domain.low(operand), domain.high(operand)];
+    if (!ends.every((end) => end >= -LIMIT && end <= LIMIT)) return false;
+    return ends.every((end) => {
+      const value = (scale * BigInt(end)) >> BigInt(shift);
+      return value === (signed ? BigInt.asIntN(width, value) : BigInt.asUintN(width, value));
+    });
   }
 
   #truncate(arg: number, width: number): Form | ScaledFloor | undefined {

@@ -5,7 +5,7 @@
  */
 import type { Site, Verdict } from '../../templates/index.js';
 import type { LaunchRecord } from '../launch.js';
-import { type RelativeDescriptor, resolveAddresses } from './boxes.js';
+import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
 import { Control } from './control.js';
 import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
@@ -45,6 +45,8 @@ export interface AbstractResult {
   readonly unread: boolean;
 }
 
+/** Boxes of all addresses together at most; addresses after that get their hull. */
+const LAUNCH_BOXES = 1 << 16;
 /** Forks up to this depth are taken by all sites of a block together, which shares work. */
 const SHARED_DEPTH = 3;
 /** Rows of a matrix fragment start at multiples of this many bytes (PTX ISA 9.7.14.4.4). */
@@ -62,6 +64,7 @@ class Outcome {
 
 class AbstractExecution extends Control {
   readonly #outcomes = new Map<number, Outcome>();
+  readonly #budget: BoxBudget = { boxes: LAUNCH_BOXES };
 
   run(groups: readonly SiteGroup[]): AbstractResult {
     const { template } = this.plan;
@@ -109,6 +112,7 @@ class AbstractExecution extends Control {
   #explore(group: SiteGroup, from: number, to: number, depth: number): void {
     let progress = from;
     try {
+      this.finishLoops();
       if (!this.reach(group.block)) return;
       for (; progress < to; progress++) this.#visit(group.sites[progress]!);
     } catch (error) {
@@ -131,7 +135,12 @@ class AbstractExecution extends Control {
         holds = option();
       } catch (error) {
         if (error === FORK) {
-          this.#branch(state.options, () => this.#branch([option], then));
+          const { loops } = snapshot;
+          const again = () => {
+            this.finishLoops(loops);
+            return option();
+          };
+          this.#branch(state.options, () => this.#branch([again], then));
         } else if (error !== INFEASIBLE) throw error;
       }
       if (holds) then();
@@ -155,6 +164,7 @@ class AbstractExecution extends Control {
   /** A guarded site forks on its own: its guard does not hold for its neighbours. */
   #guarded(outcome: Outcome, guard: number): void {
     try {
+      this.finishLoops();
       if (this.assume(guard, true)) this.#emit(outcome);
     } catch (error) {
       if (error === INFEASIBLE) return;
@@ -230,7 +240,7 @@ class AbstractExecution extends Control {
     }
     const canonical = this.state.domain.canonical(address);
     if (!canonical) return this.#unbounded(outcome, address);
-    const boxes = resolveAddresses(this.state.domain, canonical, width);
+    const boxes = resolveAddresses(this.state.domain, canonical, width, this.#budget);
     if (boxes.unbounded) return this.#unbounded(outcome, address);
     exact = exact && boxes.exact && !this.state.domain.inexact;
     const descriptors = rows ? boxes.descriptors.map((descriptor) => withRows(descriptor, rows)) : boxes.descriptors;

@@ -19,22 +19,31 @@ export function isScaledFloor(value: Form | ScaledFloor): value is ScaledFloor {
   return 'scale' in value;
 }
 
+/**
+ * How far the evaluation is with a loop. `advancing` and `leaving` are unfinished business that may fork: whoever goes on after a
+ * fork finishes it first (`Control.finishLoops`), since values of the round that it is about are remembered.
+ */
+export type LoopPhase =
+  /** Executed round by round; not yet chosen whether this is the round that is looked at. */
+  | 'offered'
+  /** A later round is looked at: the next one's values are being computed. */
+  | 'advancing'
+  /** This is the round that is looked at. */
+  | 'fixed'
+  /** The loop is behind; being narrowed to its last round. */
+  | 'leaving'
+  /** The loop is behind, and the round is the last one. */
+  | 'left';
+
 export type LoopState =
   /** Every variable is affine in the number of the round, an atom. */
-  | {
-      readonly kind: 'affine';
-      readonly round: number;
-      /** Where the loop has been left behind: the round is the last one. */
-      readonly settled: boolean;
-    }
+  | { readonly kind: 'affine'; readonly round: number; readonly phase: 'fixed' | 'leaving' | 'left' }
   /** Executed round by round. */
   | {
       readonly kind: 'unrolled';
       readonly round: number;
       readonly values: ReadonlyMap<number, Form>;
-      /** This is the round that is looked at. */
-      readonly fixed: boolean;
-      readonly settled: boolean;
+      readonly phase: LoopPhase;
     }
   /** Given up: variables may be anything. */
   | { readonly kind: 'widened' };
@@ -58,12 +67,15 @@ export const EXHAUSTED = { name: 'exhausted' };
 export interface Snapshot {
   readonly domain: Domain;
   readonly loops: Map<number, LoopState>;
+  readonly steps: Map<number, number | undefined>;
   readonly trail: number;
 }
 
 export class State {
   domain = new Domain();
   loops = new Map<number, LoopState>();
+  /** Steps of loop variables by phi: the number each round adds, or that there is none. On other paths it may be another. */
+  steps = new Map<number, number | undefined>();
   options: readonly Option[] = [];
   readonly memo: (Form | ScaledFloor | undefined)[];
   readonly #trailIds: number[] = [];
@@ -124,13 +136,15 @@ export class State {
   }
 
   snapshot(): Snapshot {
-    return { domain: new Domain(this.domain), loops: new Map(this.loops), trail: this.mark };
+    const { domain, loops, steps, mark } = this;
+    return { domain: new Domain(domain), loops: new Map(loops), steps: new Map(steps), trail: mark };
   }
 
   /** Back to a snapshot, which may be used once only. */
-  restore({ domain, loops, trail }: Snapshot): void {
+  restore({ domain, loops, steps, trail }: Snapshot): void {
     this.domain = domain;
     this.loops = loops;
+    this.steps = steps;
     this.rollBack(trail);
   }
 

@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+/**
+ * Judges shadow execution by execution of whole kernels over random launches of every fixture kernel:
+ * `node scripts/judge.mjs [--launches N] [--seed S] [--kernel NAME] [--file PART] [--index I] [--threads N] [--verbose]`, after
+ * `npm run build`. Progress goes to stderr, the summary to stdout. Exits with 1 when a byte was missed or an exact answer had
+ * one too many; each such finding prints the line that shows it again.
+ */
+import { parseArgs } from 'node:util';
+import * as toolkit from '../dist/index.js';
+import { lowerKernel, ModuleSymbols } from '../dist/ir/index.js';
+import { parse } from '../dist/ptx/index.js';
+import { compileKernel, DeviceMemory } from '../dist/sim/index.js';
+import { splitVersions } from '../dist/sources/index.js';
+import { Tally } from './judge/tally.mjs';
+import { judgeSession } from './judge/judge.mjs';
+import { loadKernels } from './judge/kernels.mjs';
+
+const { values } = parseArgs({
+  options: {
+    launches: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '1' },
+    kernel: { type: 'string' },
+    file: { type: 'string' },
+    index: { type: 'string' },
+    verbose: { type: 'boolean' },
+    threads: { type: 'string', default: '1024' },
+  },
+});
+const library = { ...toolkit, lowerKernel, ModuleSymbols, parse, compileKernel, DeviceMemory, splitVersions };
+const { kernels: all, leftOut } = await loadKernels(library, (file) => !values.file || file.includes(values.file));
+const kernels = all.filter(({ name }) => !values.kernel || name === values.kernel);
+if (kernels.length === 0) {
+  console.error('no kernel has that name');
+  process.exit(2);
+}
+const wanted = Number(values.launches);
+const tally = new Tally(leftOut);
+let index = Number(values.index ?? 0);
+let shown = Date.now();
+do {
+  for (const entry of kernels) {
+    if (tally.launches >= wanted) break;
+    const session = { seed: values.seed, index, maxThreads: Number(values.threads) };
+    const began = Date.now();
+    if (values.verbose) process.stderr.write(`${entry.file} ${entry.name} ${index}`);
+    const results = judgeSession(library, entry, session);
+    if (values.verbose) process.stderr.write(` ${Date.now() - began} ms\n`);
+    for (const line of tally.add(entry, session, results)) console.log(line);
+    if (values.index !== undefined) tally.explain(entry, results);
+    if (Date.now() - shown > 5000) {
+      shown = Date.now();
+      console.error(`${tally.launches} launches, round ${index}, ${tally.failures} findings`);
+    }
+  }
+  index++;
+} while (values.index === undefined && tally.launches < wanted);
+console.log(tally.summary());
+process.exit(tally.failures > 0 ? 1 : 0);
