@@ -73,15 +73,28 @@ interface Outer {
   memoryVersion: number;
 }
 
+const PLANS = new WeakMap<KernelTemplate, Plan>();
+
+/** Plans follow from templates alone, so executors share them. */
+function planOf(template: KernelTemplate): Plan {
+  let plan = PLANS.get(template);
+  if (plan === undefined) {
+    plan = new Plan(template);
+    PLANS.set(template, plan);
+  }
+  return plan;
+}
+
 /** Analyses the launches of one kernel. */
 class KernelAnalyser {
   readonly #cache: KernelCache<Inner, Outer>;
-  #plan: Plan | undefined;
+  readonly #plan: Plan;
   #concreteFailures = 0;
   #blindRuns = 0;
 
   constructor(readonly template: KernelTemplate) {
     this.#cache = new KernelCache(template.parameterBytes);
+    this.#plan = planOf(template);
   }
 
   analyse(launch: LaunchRecord, environment: LaunchEnvironment): LaunchAnalysis {
@@ -125,7 +138,6 @@ class KernelAnalyser {
 
   /** Executes abstractly and stores the result under what it depends on. */
   #execute(launch: LaunchRecord, environment: LaunchEnvironment, blind = false): Inner {
-    this.#plan ??= new Plan(this.template);
     const missed: { address: bigint; bytes: number }[] = [];
     const { memory, symbols } = environment;
     const world: Environment = {

@@ -473,7 +473,7 @@ export abstract class Control extends Evaluator {
       state.rollBack(mark);
       state.domain = saved;
     }
-    state.steps.set(id, step);
+    state.setStep(id, step);
     return step;
   }
 
@@ -519,7 +519,7 @@ export abstract class Control extends Evaluator {
     const savedDomain = new Domain(state.domain);
     const { mark } = state;
     const round = state.domain.atom(0, Number.POSITIVE_INFINITY);
-    state.loops.set(loop.header, { kind: 'affine', round, phase: 'fixed' });
+    state.setLoop(loop.header, { kind: 'affine', round, phase: 'fixed' });
     const bounding = { atom: round, promises: [] as { form: Form; low: number; high: number }[] };
     const outer = this.bounding;
     this.bounding = bounding;
@@ -554,7 +554,7 @@ export abstract class Control extends Evaluator {
     const fail = () => {
       state.rollBack(mark);
       state.domain = savedDomain;
-      state.loops.delete(loop.header);
+      state.deleteLoop(loop.header);
       return undefined;
     };
     if (bounds.length === 0) return fail();
@@ -577,7 +577,7 @@ export abstract class Control extends Evaluator {
       return round;
     }
     // Variables are remembered from here on, so nothing else would leave the loop.
-    if (!loop.members.has(this.target)) state.loops.set(loop.header, { kind: 'affine', round, phase: 'leaving' });
+    if (!loop.members.has(this.target)) state.setLoop(loop.header, { kind: 'affine', round, phase: 'leaving' });
     state.fork(
       () => {
         this.state.domain.hi[round] = 0;
@@ -667,7 +667,7 @@ export abstract class Control extends Evaluator {
     for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
     const start = { kind: 'unrolled', round: 0, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
-    state.loops.set(loop.header, start);
+    state.setLoop(loop.header, start);
     this.#offer(loop, start);
   }
 
@@ -686,9 +686,9 @@ export abstract class Control extends Evaluator {
     for (const block of loop.members) {
       for (let id = this.plan.template.blocks[block]!.first; id < this.plan.ends[block]!; id++) {
         if (!this.plan.uniform[id]) state.forget(id);
-        state.steps.delete(id);
+        state.deleteStep(id);
       }
-      if (block !== loop.header) state.loops.delete(block);
+      if (block !== loop.header) state.deleteLoop(block);
     }
   }
 
@@ -698,11 +698,11 @@ export abstract class Control extends Evaluator {
     const here = loop.members.has(this.target) ? 'fixed' : 'leaving';
     this.state.fork(
       () => {
-        this.state.loops.set(header, { ...current, phase: here });
+        this.state.setLoop(header, { ...current, phase: here });
         return true;
       },
       () => {
-        this.state.loops.set(header, { ...current, phase: 'advancing' });
+        this.state.setLoop(header, { ...current, phase: 'advancing' });
         return true;
       },
     );
@@ -744,7 +744,7 @@ export abstract class Control extends Evaluator {
     const { state } = this;
     if (current.round >= (state.domain.inexact ? MAX_VAGUE_ROUNDS : MAX_ROUNDS)) {
       this.#forgetLoop(loop);
-      state.loops.set(loop.header, { kind: 'widened' });
+      state.setLoop(loop.header, { kind: 'widened' });
       state.domain.inexact = true;
       return;
     }
@@ -759,7 +759,7 @@ export abstract class Control extends Evaluator {
     }
     const next = { kind: 'unrolled', round: current.round + 1, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
-    state.loops.set(loop.header, next);
+    state.setLoop(loop.header, next);
     this.#offer(loop, next);
   }
 
@@ -770,7 +770,7 @@ export abstract class Control extends Evaluator {
     const known = state.loops.get(header);
     if (!known || known.kind === 'widened' || known.phase !== 'fixed' || members.has(this.target)) return;
     if (state.probing > 0) throw PROBE_FAILED;
-    state.loops.set(header, { ...known, phase: 'leaving' });
+    state.setLoop(header, { ...known, phase: 'leaving' });
     this.#leave(loop);
   }
 
@@ -781,7 +781,7 @@ export abstract class Control extends Evaluator {
     if (!test || others.length > 0 || loop.exits.length > 1) state.domain.inexact = true;
     else if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
     const known = state.loops.get(loop.header)!;
-    if (known.kind !== 'widened') state.loops.set(loop.header, { ...known, phase: 'left' });
+    if (known.kind !== 'widened') state.setLoop(loop.header, { ...known, phase: 'left' });
   }
 }
 

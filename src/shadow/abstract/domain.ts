@@ -36,13 +36,15 @@ export class Domain {
   readonly lo: number[];
   readonly hi: number[];
   /** Atoms that stand for something the launch does not determine: a superset of what occurs. */
-  readonly isData: boolean[];
+  isData: boolean[];
   /** Atoms replaced by others. */
-  readonly substitutes: (Form | undefined)[];
+  substitutes: (Form | undefined)[];
   readonly groups: Group[];
-  readonly relations: Relation[];
+  relations: Relation[];
   /** Atoms in the terms of a relation: narrowing one says something of its replacement that is not expressed. */
-  readonly isRelated: boolean[];
+  isRelated: boolean[];
+  /** What changes rarely is shared with copies until it does. */
+  #owned: boolean;
   hasSubstitutes: boolean;
   /** Something was left out: results are supersets. */
   inexact: boolean;
@@ -50,17 +52,29 @@ export class Domain {
   constructor(from?: Domain) {
     this.lo = from ? from.lo.slice() : [];
     this.hi = from ? from.hi.slice() : [];
-    this.isData = from ? from.isData.slice() : [];
-    this.substitutes = from ? from.substitutes.slice() : [];
     this.groups = from ? from.groups.slice() : [];
-    this.relations = from ? from.relations.slice() : [];
-    this.isRelated = from ? from.isRelated.slice() : [];
-    this.hasSubstitutes = from?.hasSubstitutes ?? false;
-    this.inexact = from?.inexact ?? false;
+    this.isData = from ? from.isData : [];
+    this.substitutes = from ? from.substitutes : [];
+    this.relations = from ? from.relations : [];
+    this.isRelated = from ? from.isRelated : [];
+    this.hasSubstitutes = from ? from.hasSubstitutes : false;
+    this.inexact = from ? from.inexact : false;
+    this.#owned = from === undefined;
+    if (from) from.#owned = false;
+  }
+
+  #own(): void {
+    if (this.#owned) return;
+    this.isData = this.isData.slice();
+    this.substitutes = this.substitutes.slice();
+    this.relations = this.relations.slice();
+    this.isRelated = this.isRelated.slice();
+    this.#owned = true;
   }
 
   /** A new atom with `lo ≤ atom ≤ hi`. */
   atom(lo: number, hi: number, isData = false): number {
+    this.#own();
     this.lo.push(lo);
     this.hi.push(hi);
     this.isData.push(isData);
@@ -69,6 +83,7 @@ export class Domain {
   }
 
   substitute(atom: number, form: Form): void {
+    this.#own();
     this.substitutes[atom] = form;
     this.hasSubstitutes = true;
     for (let index = this.groups.length - 1; index >= 0; index--) {
@@ -85,6 +100,7 @@ export class Domain {
 
   /** States that `terms` equals `replacement`; the caller has made sure that the terms are dense and free of other constraints. */
   relate(terms: Form, replacement: Form): void {
+    this.#own();
     this.relations.push({ terms, replacement });
     for (const atom of terms.atoms) this.isRelated[atom] = true;
   }

@@ -66,16 +66,17 @@ export const EXHAUSTED = { name: 'exhausted' };
 
 export interface Snapshot {
   readonly domain: Domain;
-  readonly loops: Map<number, LoopState>;
-  readonly steps: Map<number, number | undefined>;
+  readonly loops: ReadonlyMap<number, LoopState>;
+  readonly steps: ReadonlyMap<number, number | undefined>;
   readonly trail: number;
 }
 
 export class State {
   domain = new Domain();
-  loops = new Map<number, LoopState>();
+  /** Loops entered, by header, in the order they were. Maps are replaced, not changed: snapshots share them. */
+  loops: ReadonlyMap<number, LoopState> = new Map();
   /** Steps of loop variables by phi: the number each round adds, or that there is none. On other paths it may be another. */
-  steps = new Map<number, number | undefined>();
+  steps: ReadonlyMap<number, number | undefined> = new Map();
   options: readonly Option[] = [];
   readonly memo: (Form | ScaledFloor | undefined)[];
   readonly #trailIds: number[] = [];
@@ -129,6 +130,22 @@ export class State {
     if (this.#work > this.#limit) throw EXHAUSTED;
   }
 
+  setLoop(header: number, loop: LoopState): void {
+    this.loops = new Map(this.loops).set(header, loop);
+  }
+
+  deleteLoop(header: number): void {
+    if (this.loops.has(header)) this.loops = without(this.loops, header);
+  }
+
+  setStep(phi: number, step: number | undefined): void {
+    this.steps = new Map(this.steps).set(phi, step);
+  }
+
+  deleteStep(phi: number): void {
+    if (this.steps.has(phi)) this.steps = without(this.steps, phi);
+  }
+
   /** For an option that is tried. */
   save(): Snapshot {
     this.spend(4 + this.domain.lo.length + 4 * this.domain.groups.length);
@@ -137,7 +154,7 @@ export class State {
 
   snapshot(): Snapshot {
     const { domain, loops, steps, mark } = this;
-    return { domain: new Domain(domain), loops: new Map(loops), steps: new Map(steps), trail: mark };
+    return { domain: new Domain(domain), loops, steps, trail: mark };
   }
 
   /** Back to a snapshot, which may be used once only. */
@@ -154,4 +171,10 @@ export class State {
     this.options = options;
     throw FORK;
   }
+}
+
+function without<T>(map: ReadonlyMap<number, T>, key: number): ReadonlyMap<number, T> {
+  const copy = new Map(map);
+  copy.delete(key);
+  return copy;
 }
