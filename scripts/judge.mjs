@@ -11,9 +11,9 @@ import { lowerKernel, ModuleSymbols } from '../dist/ir/index.js';
 import { parse } from '../dist/ptx/index.js';
 import { compileKernel, DeviceMemory } from '../dist/sim/index.js';
 import { splitVersions } from '../dist/sources/index.js';
-import { Tally } from './judge/tally.mjs';
 import { judgeSession } from './judge/judge.mjs';
 import { loadKernels } from './judge/kernels.mjs';
+import { Tally } from './judge/tally.mjs';
 
 const { values } = parseArgs({
   options: {

@@ -211,7 +211,13 @@ export function judgeSession(library, entry, session, options = {}) {
     const findings = [];
     const strict = judged.find(({ provenance }) => !provenance);
     for (const { provenance, set, missed, excess } of judged) {
-      if (excess.length > 0) findings.push({ kind: 'excess', provenance, verdict: set.verdict, places: relative(excess.slice(0, 4), places) });
+      if (excess.length > 0)
+        findings.push({
+          kind: 'excess',
+          provenance,
+          verdict: set.verdict,
+          places: relative(excess.slice(0, 4), places),
+        });
       if (missed.length === 0) continue;
       const where = relative(missed, places);
       if (provenance && (!strict || strict.missed.length === 0)) {

@@ -34,7 +34,11 @@ function withoutRecipe({ template }, random) {
       else view.setUint8(offset + at, random.below(256));
     }
   }
-  return { launch: { grid: [1, 1, 1], block: [32, 1, 1], sharedMemory: 0, contents: [], relocations }, parameters, buffers };
+  return {
+    launch: { grid: [1, 1, 1], block: [32, 1, 1], sharedMemory: 0, contents: [], relocations },
+    parameters,
+    buffers,
+  };
 }
 
 /** One case of the kernel's recipe, encoded; without a usable one, any. */
@@ -95,7 +99,8 @@ function scalarsOf(template, pointers) {
   const scalars = [];
   for (const { offset, size } of template.parameters) {
     const step = size > 8 ? 4 : size;
-    for (let at = offset; at + step <= offset + size; at += step) if (!taken.has(at)) scalars.push({ offset: at, size: step });
+    for (let at = offset; at + step <= offset + size; at += step)
+      if (!taken.has(at)) scalars.push({ offset: at, size: step });
   }
   return scalars;
 }
@@ -231,7 +236,8 @@ export function nextLaunch(entry, setting, { maxThreads, varied = true }) {
     if (setting.scalars.length > 0 && random.chance(0.5)) {
       for (let count = 1 + random.below(2); count > 0; count--) varyScalar(random, view, random.pick(setting.scalars));
     }
-    if (setting.pointers.length > 0 && random.chance(0.3)) varyPointer(random, view, random.pick(setting.pointers), setting);
+    if (setting.pointers.length > 0 && random.chance(0.3))
+      varyPointer(random, view, random.pick(setting.pointers), setting);
   }
   const fitted = fitGeometry(shape, entry.template, maxThreads);
   const isClustered = product(fitted.cluster) > 1;

@@ -4,7 +4,18 @@
  * of two forms that share no bit it is zero.
  */
 import { divide } from './divide.js';
-import { addForms, bigForm, constantBits, constantForm, type Form, isConstant, isNumber, scaleForm } from './form.js';
+import {
+  addForms,
+  bigForm,
+  constantBits,
+  constantForm,
+  type Form,
+  isConstant,
+  isNumber,
+  scaleForm,
+  withBig,
+  withConstant,
+} from './form.js';
 import type { State } from './state.js';
 
 /** Runs of ones in a constant that are cut out one by one. */
@@ -84,7 +95,7 @@ function lowBits(state: State, form: Form, count: number): Form | undefined {
   if (count > MAX_SHIFT) return undefined;
   const size = 2 ** count;
   const constant = (form.constant % size) + Number(BigInt.asUintN(count, form.big));
-  return divide(state, { ...form, constant, big: 0n }, size).remainder;
+  return divide(state, withBig(withConstant(form, constant), 0n), size).remainder;
 }
 
 /** Number of low bits that are certainly zero. */

@@ -8,7 +8,7 @@
  * bounds).
  */
 import type { Domain, Group } from './domain.js';
-import { coefficientOf, type Form } from './form.js';
+import { coefficientOf, type Form, withConstant } from './form.js';
 
 /** Bytes `[start, start + width)`, repeated `count` times `stride` apart for each dimension; `start` relative to a root. */
 export interface RelativeDescriptor {
@@ -41,6 +41,8 @@ interface Box {
 const MAX_BOXES = 4096;
 /** The same where the answer is a superset anyway. */
 const MAX_VAGUE_BOXES = 16;
+/** Constraints of one domain that are resolved at most; with more, none is. */
+const MAX_GROUPS = 48;
 /** Thrown by identity when an address has more. */
 const TOO_MANY = { name: 'too many boxes' };
 
@@ -274,8 +276,9 @@ class Resolution {
  * large constant left aside.
  */
 export function resolveAddresses(domain: Domain, address: Form, width: number, budget: BoxBudget): BoxResult {
-  const groups = canonicalGroups(domain);
   try {
+    if (domain.groups.length > MAX_GROUPS) throw TOO_MANY;
+    const groups = canonicalGroups(domain);
     return resolveUnder(domain, address, width, budget, groups);
   } catch (error) {
     if (error !== TOO_MANY) throw error;
@@ -334,7 +337,7 @@ function canonicalGroups(domain: Domain): Group[] {
     const canonical = domain.canonical(group.form);
     if (!canonical || canonical === group.form) return group;
     return {
-      form: { ...canonical, constant: 0 },
+      form: withConstant(canonical, 0),
       lo: group.lo - canonical.constant,
       hi: group.hi - canonical.constant,
     };

@@ -19,6 +19,8 @@ import {
   isNumber,
   NO_ROOT,
   scaleForm,
+  withBig,
+  withoutRoot,
 } from './form.js';
 import type { Loop } from './plan.js';
 import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
@@ -132,7 +134,7 @@ export abstract class Control extends Evaluator {
       // Numbers far apart: the large parts decide, as the small ones are below 2^53.
       const gap = b.big - a.big;
       const { domain } = this.state;
-      const rest = addForms({ ...b, big: 0n }, { ...a, big: 0n }, -1, 64);
+      const rest = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
       const low = rest ? domain.low(rest) : Number.NEGATIVE_INFINITY;
       const high = rest ? domain.high(rest) : Number.POSITIVE_INFINITY;
       if (!Number.isFinite(low) || !Number.isFinite(high)) return undefined;
@@ -141,7 +143,7 @@ export abstract class Control extends Evaluator {
       if (least > 0n) return constantForm(1);
       return most < 0n ? constantForm(-1) : undefined;
     }
-    const difference = addForms({ ...b, big: 0n }, { ...a, big: 0n }, -1, 64);
+    const difference = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
     return difference && (op.startsWith('lessEqual') ? difference : addNumber(difference, -1));
   }
 
@@ -151,8 +153,8 @@ export abstract class Control extends Evaluator {
     let a = this.evaluate(args[0]!);
     let b = this.evaluate(args[1]!);
     if (a.root !== NO_ROOT && a.root === b.root) {
-      a = { ...a, root: NO_ROOT };
-      b = { ...b, root: NO_ROOT };
+      a = withoutRoot(a);
+      b = withoutRoot(b);
     }
     const difference = addForms(this.plain(a), this.plain(b), -1, width);
     if (!difference) return undefined;
@@ -640,8 +642,8 @@ export abstract class Control extends Evaluator {
     let a = this.evaluate(args[0]!);
     let b = this.evaluate(args[1]!);
     if (a.root !== NO_ROOT && a.root === b.root) {
-      a = { ...a, root: NO_ROOT };
-      b = { ...b, root: NO_ROOT };
+      a = withoutRoot(a);
+      b = withoutRoot(b);
     }
     const width = this.plan.values[args[0]!]![1];
     const raw = addForms(this.plain(a), this.plain(b), -1, width);
@@ -721,7 +723,7 @@ export abstract class Control extends Evaluator {
    */
   protected finishLoops(except?: ReadonlyMap<number, LoopState>): void {
     const { state } = this;
-    for (;;) {
+    while (state.loops.size > 0) {
       // The last one first: it began while the others were under way.
       const pending = [...state.loops]
         .reverse()

@@ -3,6 +3,8 @@
  * `t = 32·t₁ + t₀`. Where digits do not nest, the whole dense sum becomes a new pair of atoms. Everything that addressing does with
  * division, remainder, shifts right and masks comes through here.
  */
+
+import type { Domain } from './domain.js';
 import {
   addForms,
   addNumber,
@@ -181,8 +183,13 @@ function splitAtom(state: State, atom: number, radix: number, carry: number): vo
   const sum = addForms(scaleForm(atomForm(quotient), radix, 64)!, atomForm(remainder), 1, 64)!;
   domain.substitute(atom, withConstant(sum, -carry));
   // Ragged ends.
-  if (lo !== first * radix) domain.assumeNonNegative(withConstant(sum, -lo));
-  if (hi !== last * radix + radix - 1) domain.assumeNonNegative(withConstant(scaleForm(sum, -1, 64)!, hi));
+  if (lo !== first * radix) narrow(domain, withConstant(sum, -lo));
+  if (hi !== last * radix + radix - 1) narrow(domain, withConstant(scaleForm(sum, -1, 64)!, hi));
+}
+
+/** States that a form is not negative; that there are no members then is not said, so the answer is a superset. */
+function narrow(domain: Domain, form: Form): void {
+  if (!domain.assumeNonNegative(form)) domain.inexact = true;
 }
 
 /** A dense sum as one number: `terms = divisor · q + r − constant`. */
@@ -204,8 +211,8 @@ function composite(
   const remainder = domain.atom(0, divisor - 1, isData);
   const sum = addForms(scaleForm(atomForm(quotient), divisor, 64)!, atomForm(remainder), 1, 64)!;
   replaceTerms(state, terms, withConstant(sum, -rest.constant));
-  if (lo !== first * divisor) domain.assumeNonNegative(withConstant(sum, -lo));
-  if (hi !== last * divisor + divisor - 1) domain.assumeNonNegative(withConstant(scaleForm(sum, -1, 64)!, hi));
+  if (lo !== first * divisor) narrow(domain, withConstant(sum, -lo));
+  if (hi !== last * divisor + divisor - 1) narrow(domain, withConstant(scaleForm(sum, -1, 64)!, hi));
   return finish(atomForm(quotient), atomForm(remainder));
 }
 

@@ -92,8 +92,11 @@ export class Domain {
       this.groups.splice(index, 1);
       const replaced = this.canonical(group.form);
       if (replaced) {
-        this.#bound(replaced, 1, replaced.constant - group.lo);
-        this.#bound(replaced, -1, group.hi - replaced.constant);
+        const holds =
+          this.#bound(replaced, 1, replaced.constant - group.lo) &&
+          this.#bound(replaced, -1, group.hi - replaced.constant);
+        // That there are no members is not said here.
+        if (!holds) this.inexact = true;
       } else this.inexact = true;
     }
   }

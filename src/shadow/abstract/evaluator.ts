@@ -34,10 +34,13 @@ import {
   resolveRoot,
   rootForm,
   scaleForm,
+  withBig,
   withConstant,
+  withoutRoot,
+  withTerms,
 } from './form.js';
 import type { Plan } from './plan.js';
-import { INFEASIBLE, isScaledFloor, PROBE_FAILED, type ScaledFloor, State } from './state.js';
+import { INFEASIBLE, isScaledFloor, PROBE_FAILED, ScaledFloor, State } from './state.js';
 
 /** Something symbolic an address can start from. */
 export type Root =
@@ -435,7 +438,7 @@ export abstract class Evaluator {
     if (root?.kind === 'window') {
       if (root.space !== 'parameter') return this.unknown(width);
       const { byteLength } = this.#parameters;
-      return this.#table({ ...address, root: NO_ROOT }, width, (offset) => {
+      return this.#table(withoutRoot(address), width, (offset) => {
         if (offset < 0 || offset + bytes > byteLength) return undefined;
         this.#consult(offset, bytes);
         return readBits(this.#parameters, offset, bytes);
@@ -460,7 +463,7 @@ export abstract class Evaluator {
   /** What a table holds at the places that a form takes: one progression, or cases of which each is one. */
   #table(place: Form, width: number, read: (offset: number) => bigint | undefined): Form {
     const { domain } = this.state;
-    const canonical = domain.canonical({ ...place, big: 0n });
+    const canonical = domain.canonical(withBig(place, 0n));
     if (!canonical) return this.unknown(width);
     const free = canonical.atoms.filter((atom) => domain.lo[atom] !== domain.hi[atom]);
     if (free.length === 0) {
@@ -507,7 +510,11 @@ export abstract class Evaluator {
     for (const c of place.coefs) unit = unit === 0 ? Math.abs(c) : Math.min(unit, Math.abs(c));
     const terms = scaleForm(withConstant(place, 0), 1, 64)!;
     if (place.coefs.some((c) => c % unit !== 0)) return undefined;
-    const index: Form = { ...terms, coefs: terms.coefs.map((c) => c / unit) };
+    const index: Form = withTerms(
+      terms,
+      terms.atoms,
+      terms.coefs.map((c) => c / unit),
+    );
     if (!isDense(state, index)) return undefined;
     const low = state.domain.low(index);
     const high = state.domain.high(index);
@@ -592,7 +599,7 @@ export abstract class Evaluator {
       const bits = constantBits(form, width);
       const value = signed ? BigInt.asIntN(width, bits) : bits;
       if (value >= -BigInt(LIMIT) && value <= BigInt(LIMIT)) return constantForm(Number(value));
-      return { ...form, constant: 0, big: value };
+      return withBig(withConstant(form, 0), value);
     }
     this.state.domain.inexact = true;
     return this.unknown(width);
@@ -606,7 +613,11 @@ export abstract class Evaluator {
       const index = form.atoms.indexOf(bounding.atom);
       if (index >= 0) {
         const atoms = form.atoms.filter((_, i) => i !== index);
-        const first: Form = { ...form, atoms, coefs: form.coefs.filter((_, i) => i !== index) };
+        const first: Form = withTerms(
+          form,
+          atoms,
+          form.coefs.filter((_, i) => i !== index),
+        );
         const low = domain.low(first);
         const high = domain.high(first);
         const window = Math.floor((low - start) / size);
@@ -683,8 +694,7 @@ export abstract class Evaluator {
       case 'sub': {
         const a = form(0);
         const b = form(1);
-        if (a.root !== NO_ROOT && a.root === b.root)
-          return addForms({ ...a, root: NO_ROOT }, { ...b, root: NO_ROOT }, -1, width);
+        if (a.root !== NO_ROOT && a.root === b.root) return addForms(withoutRoot(a), withoutRoot(b), -1, width);
         return this.#sum(a, this.plain(b), -1, width);
       }
       case 'mul':
@@ -829,7 +839,8 @@ export abstract class Evaluator {
     ] as const) {
       if (!isScaledFloor(scaled) || isScaledFloor(other)) continue;
       const x = this.window(other, width, true);
-      if (isSameForm(x, scaled.operand)) return { ...scaled, scale: scaled.scale + (1n << BigInt(scaled.shift)) };
+      if (isSameForm(x, scaled.operand))
+        return new ScaledFloor(scaled.operand, scaled.scale + (1n << BigInt(scaled.shift)), scaled.shift);
     }
     void id;
     const a = this.evaluate(args[0]!);
@@ -855,7 +866,7 @@ export abstract class Evaluator {
       if (!isScaledFloor(scaled) || scaled.scale < 0n || scaled.scale >= 1n << BigInt(scaled.shift)) continue;
       const x = this.window(this.evaluate(this.plan.operands[difference!]![0]!), shift[1], false);
       if (!isSameForm(x, scaled.operand)) continue;
-      return { operand: x, scale: scaled.scale + (1n << BigInt(scaled.shift)), shift: scaled.shift + 1 };
+      return new ScaledFloor(x, scaled.scale + (1n << BigInt(scaled.shift)), scaled.shift + 1);
     }
     return undefined;
   }
@@ -903,7 +914,7 @@ export abstract class Evaluator {
     const high = domain.high(a);
     const scale = constantBits(b, 64);
     if (domain.low(a) < 0 || !(high <= LIMIT) || BigInt(high) * scale >= 1n << 64n) return undefined;
-    return { operand: a, scale, shift: 0 };
+    return new ScaledFloor(a, scale, 0);
   }
 
   #multiplyHigh(args: readonly number[], width: number, signed: boolean): Form | ScaledFloor | undefined {
@@ -913,7 +924,7 @@ export abstract class Evaluator {
     if (!isConstant(b)) return undefined;
     const scale = b.big + BigInt(b.constant);
     if (isConstant(a)) return bigForm(((a.big + BigInt(a.constant)) * scale) >> BigInt(width), width);
-    return a.big === 0n ? { operand: a, scale, shift: width } : undefined;
+    return a.big === 0n ? new ScaledFloor(a, scale, width) : undefined;
   }
 
   /** A product shifted down, as a division: `floor(s·x / 2^n)` is `floor(x / d)` when `s·d` is just above 2^n. */
@@ -956,7 +967,7 @@ export abstract class Evaluator {
     const bits = amount.constant < 0 ? width : Math.min(amount.constant, width);
     const raw = this.raw(args[0]!);
     if (isScaledFloor(raw) && bits < width && this.#isInWindow(raw, width, arithmetic))
-      return { ...raw, shift: raw.shift + bits };
+      return new ScaledFloor(raw.operand, raw.scale, raw.shift + bits);
     const form = this.window(this.evaluate(args[0]!), width, arithmetic);
     if (form.big !== 0n) {
       if (!isConstant(form)) return undefined;
@@ -996,7 +1007,7 @@ export abstract class Evaluator {
     const form = this.plain(this.evaluate(arg));
     if (form.big !== 0n) {
       const small = bigForm(form.big, width, form.blurred);
-      return addForms(small, { ...form, big: 0n }, 1, width);
+      return addForms(small, withBig(form, 0n), 1, width);
     }
     return width <= 32 ? addForms(constantForm(0), form, 1, width) : form;
   }
@@ -1146,7 +1157,7 @@ export abstract class Evaluator {
 
 /** A negative number as the large unsigned one that it is congruent to. */
 function bigShift(form: Form): Form {
-  return { ...form, big: 1n << 64n };
+  return withBig(form, 1n << 64n);
 }
 
 function isSameForm(a: Form, b: Form): boolean {

@@ -28,6 +28,18 @@ export interface Form {
 
 const NONE: readonly number[] = [];
 
+/** Forms are made here alone, so that they all have one shape. */
+class FormValue implements Form {
+  constructor(
+    readonly constant: number,
+    readonly atoms: readonly number[],
+    readonly coefs: readonly number[],
+    readonly root: number,
+    readonly big: bigint,
+    readonly blurred: boolean,
+  ) {}
+}
+
 function make(
   constant: number,
   atoms: readonly number[],
@@ -36,7 +48,7 @@ function make(
   big: bigint,
   blurred: boolean,
 ): Form {
-  return { constant, atoms, coefs, root, big, blurred };
+  return new FormValue(constant, atoms, coefs, root, big, blurred);
 }
 
 const SMALL = Array.from({ length: 257 }, (_, value) => make(value, NONE, NONE, NO_ROOT, 0n, false));
@@ -128,7 +140,7 @@ export function addForms(a: Form, b: Form, factor: number, width: number): Form 
 
 /** {@link addForms} with large constants, which may have become small. */
 function addLarge(a: Form, b: Form, factor: number, width: number): Form | undefined {
-  const sum = addForms({ ...a, big: 0n }, { ...b, big: 0n }, factor, width);
+  const sum = addForms(withBig(a, 0n), withBig(b, 0n), factor, width);
   if (!sum) return undefined;
   const total = BigInt.asIntN(width, a.big + BigInt(factor) * b.big + BigInt(sum.constant));
   const small = total >= -BigInt(LIMIT) && total <= BigInt(LIMIT);
@@ -167,6 +179,21 @@ export function addNumber(form: Form, value: number): Form | undefined {
 /** The form with another constant part. */
 export function withConstant(form: Form, constant: number): Form {
   return make(constant, form.atoms, form.coefs, form.root, form.big, form.blurred);
+}
+
+/** The form with another large part. */
+export function withBig(form: Form, big: bigint): Form {
+  return form.big === big ? form : make(form.constant, form.atoms, form.coefs, form.root, big, form.blurred);
+}
+
+/** The form without its root. */
+export function withoutRoot(form: Form): Form {
+  return form.root === NO_ROOT ? form : make(form.constant, form.atoms, form.coefs, NO_ROOT, form.big, form.blurred);
+}
+
+/** The form with other terms. */
+export function withTerms(form: Form, atoms: readonly number[], coefs: readonly number[]): Form {
+  return make(form.constant, atoms, coefs, form.root, form.big, form.blurred);
 }
 
 /** The form without its root, whose number is added. */

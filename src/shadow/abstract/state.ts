@@ -9,14 +9,16 @@ import type { Form } from './form.js';
 import type { Plan } from './plan.js';
 
 /** `floor(scale · operand / 2^shift)`: a product too large for a form, on its way to be shifted. */
-export interface ScaledFloor {
-  readonly operand: Form;
-  readonly scale: bigint;
-  readonly shift: number;
+export class ScaledFloor {
+  constructor(
+    readonly operand: Form,
+    readonly scale: bigint,
+    readonly shift: number,
+  ) {}
 }
 
 export function isScaledFloor(value: Form | ScaledFloor): value is ScaledFloor {
-  return 'scale' in value;
+  return value instanceof ScaledFloor;
 }
 
 /**
@@ -81,6 +83,8 @@ export class State {
   readonly memo: (Form | ScaledFloor | undefined)[];
   readonly #trailIds: number[] = [];
   readonly #trailValues: (Form | ScaledFloor | undefined)[] = [];
+  /** Entries of the trail in use; it is not shortened, since setting the length of an array is slow. */
+  #top = 0;
   /** Positive while forks are not allowed. */
   probing = 0;
   /** Steps done, about: values computed, atoms copied. */
@@ -95,28 +99,31 @@ export class State {
   }
 
   remember(id: number, value: Form | ScaledFloor): void {
-    this.#trailIds.push(id);
-    this.#trailValues.push(this.memo[id]);
+    this.#trail(id);
     this.memo[id] = value;
   }
 
   forget(id: number): void {
     if (this.memo[id] === undefined) return;
-    this.#trailIds.push(id);
-    this.#trailValues.push(this.memo[id]);
+    this.#trail(id);
     this.memo[id] = undefined;
   }
 
+  #trail(id: number): void {
+    this.#trailIds[this.#top] = id;
+    this.#trailValues[this.#top] = this.memo[id];
+    this.#top++;
+  }
+
   get mark(): number {
-    return this.#trailIds.length;
+    return this.#top;
   }
 
   rollBack(mark: number): void {
-    for (let index = this.#trailIds.length - 1; index >= mark; index--) {
-      this.memo[this.#trailIds[index]!] = this.#trailValues[index];
+    while (this.#top > mark) {
+      this.#top--;
+      this.memo[this.#trailIds[this.#top]!] = this.#trailValues[this.#top];
     }
-    this.#trailIds.length = mark;
-    this.#trailValues.length = mark;
   }
 
   /** Starts with the sites of a block, which may not cost more than they should. */
