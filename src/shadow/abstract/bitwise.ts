@@ -62,10 +62,12 @@ export function andConstant(state: State, form: Form, mask: Form, width: number)
   let result: Form | undefined;
   let runs = 0;
   for (let [from, to] = nextRun(mask, width, 0); from < width; [from, to] = nextRun(mask, width, to)) {
-    if (runs++ === 0 && form.big === 0n && isBelow(state, form, from)) return constantForm(0);
+    runs++;
+    if (form.big === 0n && to < MAX_SHIFT && leavesOut(state, form, from, to)) continue;
     if (runs > MAX_RUNS) return undefined;
     const run = bitsFrom(state, form, from, to, width);
-    result = run && result ? addForms(result, run, 1, width) : run;
+    if (!run) return undefined;
+    result = result ? addForms(result, run, 1, width) : run;
     if (!result) return undefined;
   }
   return result ?? constantForm(0);
@@ -89,6 +91,23 @@ function bitsFrom(state: State, form: Form, from: number, to: number, width: num
   const top = total >> BigInt(to);
   if ((total + BigInt(high - low)) >> BigInt(to) !== top) return undefined;
   return addForms(rest, bigForm(top << BigInt(to), width), -1, width);
+}
+
+/** Whether bits `from … to − 1` are certainly zero: every term is a multiple of what is above them, or stays below. */
+function leavesOut(state: State, form: Form, from: number, to: number): boolean {
+  const { domain } = state;
+  const above = 2 ** to;
+  let high = form.constant % above;
+  if (high < 0) high += above;
+  for (let i = 0; i < form.atoms.length; i++) {
+    const c = form.coefs[i]!;
+    if (c % above === 0) continue;
+    const atom = form.atoms[i]!;
+    // A replaced atom's own bounds are no longer narrowed, and wider than they could be.
+    if (c < 0 || domain.lo[atom]! < 0) return false;
+    high += c * domain.hi[atom]!;
+  }
+  return high < 2 ** from;
 }
 
 function lowBits(state: State, form: Form, count: number): Form | undefined {
