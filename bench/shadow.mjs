@@ -69,63 +69,90 @@ line('recorded, repeated', again);
 const worst = [...slowest].sort((a, b) => b[1][0] - a[1][0]).slice(0, 8);
 for (const [name, [time]] of worst) console.log(`  slowest: ${name} ${time.toFixed(0)} µs at best`);
 
-// A decode loop of fixture kernels.
-const FILES = ['add', 'rotary', 'softmax', 'layernorm', 'kv_scatter', 'matmul'].map(
-  (name) => `fixtures/ptx/triton/${name}.sm_90.ptx`,
-);
+// A decode loop of fixture kernels: many layers with pointers of their own, a length that grows with each step.
+const FILES = [
+  ...['add', 'rotary', 'softmax', 'layernorm', 'kv_scatter', 'matmul'].map((name) => `triton/${name}.sm_90.ptx`),
+  ...['elementwise', 'rotary', 'layernorm', 'kv_cache', 'transpose', 'strided'].map((name) => `nvcc/${name}.sm_90.ptx`),
+].map((name) => `fixtures/ptx/${name}`);
 const LAYERS = 32;
-const { product } = await buildTemplates(FILES);
-const decode = new ShadowExecutor(product);
+const STEPS = 200;
 const BASE = 0x7f0000000000n;
 const SLOT = 64n << 20n;
+const decode = new ShadowExecutor((await buildTemplates(FILES)).product);
 for (let slot = 0n; slot < 512n; slot++) decode.allocate(BASE + slot * SLOT, Number(SLOT));
-const shapes = new Map();
-for (const file of FILES) {
-  const launch = launches.findLast((one) => one.file === file);
-  if (launch) shapes.set(launch.kernel, launch);
+/** The last recorded launch of each kernel, where its pointers are, and one number that grows. */
+const shapes = FILES.flatMap((file) =>
+  templates.get(file).kernels.flatMap((template) => {
+    const launch = launches.findLast((one) => one.file === file && one.kernel === template.name);
+    if (!launch) return [];
+    const bases = new Set(
+      [...template.writes, ...template.reads].flatMap((site) => site.bases.map((b) => b.parameter)),
+    );
+    const pointers = template.parameters.filter(({ offset, size }) => size === 8 && bases.has(offset));
+    const number = template.parameters.find(({ type, size }) => size === 4 && !type.startsWith('f'));
+    return [{ file, launch, pointers, number, name: `${template.name} (${file.split('/').slice(-2).join('/')})` }];
+  }),
+);
+function decodeLaunch({ launch, pointers, number }, layer, position) {
+  const what = record(launch);
+  const view = new DataView(what.parameters.buffer);
+  let slot = BigInt(layer * 8);
+  for (const { offset } of pointers) view.setBigUint64(offset, BASE + slot++ * SLOT, true);
+  if (number) view.setInt32(number.offset, view.getInt32(number.offset, true) + position, true);
+  return what;
 }
-/** One step's launches: the recorded shape of each kernel, pointers of the layer, and the step in one number. */
-function step(position) {
-  const list = [];
+const mark = decode.mark();
+const timesNew = new Map(shapes.map((shape) => [shape, []]));
+const timesOther = [];
+for (let position = 0; position < STEPS; position++) {
   for (let layer = 0; layer < LAYERS; layer++) {
-    for (const [kernel, launch] of shapes) {
-      const template = product.kernels.find(({ name }) => name === kernel);
-      const what = record(launch);
-      const view = new DataView(what.parameters.buffer);
-      const bases = new Set(template.writes.concat(template.reads).flatMap((s) => s.bases.map((b) => b.parameter)));
-      let slot = BigInt(layer * 8);
-      for (const { offset, size } of template.parameters) {
-        if (size === 8 && bases.has(offset)) view.setBigUint64(offset, BASE + slot++ * SLOT, true);
-      }
-      if (kernel === 'add') {
-        const number = template.parameters.find(({ size }) => size === 4);
-        if (number) view.setInt32(number.offset, 1000 + position, true);
-      }
-      list.push(what);
+    for (const shape of shapes) {
+      decode.module(shape.file);
+      const what = decodeLaunch(shape, layer, position);
+      const start = now();
+      decode.launch(what);
+      const time = now() - start;
+      if (position < STEPS / 2) continue;
+      // The first layer meets a length for the first time; the others differ in their pointers only.
+      if (layer === 0) timesNew.get(shape).push(time);
+      else timesOther.push(time);
     }
   }
-  return list;
 }
-const steps = Array.from({ length: 200 }, (_, position) => step(position));
-const mark = decode.mark();
-const fresh = [];
-for (const list of steps) {
-  for (const what of list) {
-    const start = now();
-    decode.launch(what);
-    fresh.push(now() - start);
-  }
-}
-line('decode loop', fresh.slice(fresh.length / 2));
-const one = steps[100];
+line('decode loop, new lengths', [...timesNew.values()].flat());
+for (const [{ name }, times] of timesNew) line(`  ${name}`, times);
+line('decode loop, known lengths, other pointers', timesOther);
+
+const step = shapes
+  .slice(0, 6)
+  .flatMap((shape) => Array.from({ length: LAYERS }, (_, layer) => decodeLaunch(shape, layer, 1)));
+decode.module(FILES[0]);
+const replay = new ShadowExecutor((await buildTemplates(FILES.slice(0, 6))).product);
+for (let slot = 0n; slot < 512n; slot++) replay.allocate(BASE + slot * SLOT, Number(SLOT));
+const since = replay.mark();
 const COUNT = 10_000_000;
 const memory = [];
 const start = now();
 for (let done = 0; done < COUNT; ) {
-  for (const what of one) decode.launch(what);
-  done += one.length;
-  if (done % 1_000_000 < one.length) memory.push(Math.round(process.memoryUsage().rss / 2 ** 20));
+  for (const what of step) replay.launch(what);
+  done += step.length;
+  if (done % 1_000_000 < step.length) memory.push(Math.round(process.memoryUsage().rss / 2 ** 20));
 }
 const seconds = (now() - start) / 1e6;
 console.log(`replay of one step: ${(COUNT / seconds / 1e6).toFixed(2)} million launches/s on one core`);
-console.log(`memory (MB) each million launches: ${memory.join(' ')}; dirty ranges since the mark: ${decode.since(mark).length}`);
+console.log(`memory (MB) after each million launches: ${memory.join(' ')}`);
+console.log(`dirty ranges since the marks: ${decode.since(mark).length}, ${replay.since(since).length}`);
+
+// The grid's size does not matter.
+for (const blocks of [1, 1_000, 1_000_000, 1_000_000_000]) {
+  const shape = shapes.find(({ launch }) => launch.kernel === 'saxpy');
+  const times = [];
+  for (let index = 0; index < 2000; index++) {
+    const what = { ...decodeLaunch(shape, 0, index), grid: [blocks, 1, 1] };
+    decode.module(shape.file);
+    const begin = now();
+    decode.launch(what);
+    times.push(now() - begin);
+  }
+  line(`saxpy, ${blocks} blocks, new`, times.slice(1000));
+}

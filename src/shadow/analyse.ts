@@ -95,6 +95,11 @@ class KernelAnalyser {
   constructor(readonly template: KernelTemplate) {
     this.#cache = new KernelCache(template.parameterBytes);
     this.#plan = planOf(template);
+    const bases = template.writes.flatMap((site) => site.bases);
+    const pointers = bases.flatMap((base) =>
+      'parameter' in base ? [base.parameter] : 'parameters' in base ? this.#pointerOffsets() : [],
+    );
+    this.#cache.dependOn(new Uint8Array(0), pointers);
   }
 
   analyse(launch: LaunchRecord, environment: LaunchEnvironment): LaunchAnalysis {
@@ -153,12 +158,9 @@ class KernelAnalyser {
     const groups = environment.provenance ? this.#plan.countedGroups : this.#plan.allGroups;
     const result = executeAbstractly(this.#plan, launch, world, groups);
     const inner: Inner = { result, missed, blind };
-    const pointers = result.outcomes.flatMap(({ site, effects }) => [
-      ...site.bases.flatMap((base) =>
-        'parameter' in base ? [base.parameter] : 'parameters' in base ? this.#pointerOffsets() : [],
-      ),
-      ...effects.flatMap(({ root }) => (root?.kind === 'parameter' ? [root.offset] : [])),
-    ]);
+    const pointers: number[] = [];
+    for (const { effects } of result.outcomes)
+      for (const { root } of effects) if (root?.kind === 'parameter') pointers.push(root.offset);
     if (this.#cache.dependOn(result.consulted, pointers)) this.#cache.select(launch);
     this.#cache.storeInner(inner);
     return inner;

@@ -642,7 +642,9 @@ export abstract class Evaluator {
       const constant = this.#constantFold(op, width, args);
       if (constant) return constant;
     }
-    return this.#apply(id, op, width, args) ?? this.#widened(id, op, width);
+    const result =
+      op === 'add' ? this.#add(args, width) : op === 'mul' ? this.#multiply(args, width) : this.#apply(op, width, args);
+    return result ?? this.#widened(id, op, width);
   }
 
   /** Everything constant: the one definition of the operations. */
@@ -684,21 +686,17 @@ export abstract class Evaluator {
     return this.unknown(width);
   }
 
-  #apply(id: number, op: IntegerOperation, width: number, args: readonly number[]): Form | ScaledFloor | undefined {
+  #apply(op: IntegerOperation, width: number, args: readonly number[]): Form | ScaledFloor | undefined {
     const { state } = this;
     const form = (index: number) => this.evaluate(args[index]!);
     const operandWidth = this.plan.values[args[0]!]![1];
     switch (op) {
-      case 'add':
-        return this.#add(id, args, width);
       case 'sub': {
         const a = form(0);
         const b = form(1);
         if (a.root !== NO_ROOT && a.root === b.root) return addForms(withoutRoot(a), withoutRoot(b), -1, width);
-        return this.#sum(a, this.plain(b), -1, width);
+        return addForms(a, this.plain(b), -1, width);
       }
-      case 'mul':
-        return this.#multiply(args, width);
       case 'shiftLeft': {
         const amount = this.settled(form(1));
         if (!amount) return undefined;
@@ -823,11 +821,7 @@ export abstract class Evaluator {
     );
   }
 
-  #sum(a: Form, b: Form, factor: number, width: number): Form | undefined {
-    return addForms(a, b, factor, width);
-  }
-
-  #add(id: number, args: readonly number[], width: number): Form | ScaledFloor | undefined {
+  #add(args: readonly number[], width: number): Form | ScaledFloor | undefined {
     const average = this.#average(args);
     if (average) return average;
     const left = this.raw(args[0]!);
@@ -842,11 +836,10 @@ export abstract class Evaluator {
       if (isSameForm(x, scaled.operand))
         return new ScaledFloor(scaled.operand, scaled.scale + (1n << BigInt(scaled.shift)), scaled.shift);
     }
-    void id;
     const a = this.evaluate(args[0]!);
     let b = this.evaluate(args[1]!);
     if (a.root !== NO_ROOT && b.root !== NO_ROOT) b = this.plain(b);
-    return this.#sum(a, b, 1, width);
+    return addForms(a, b, 1, width);
   }
 
   /** `((x − t) >> 1) + t` is `(x + t) >> 1`: how compilers divide by numbers whose reciprocal does not fit. */
