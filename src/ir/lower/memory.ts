@@ -146,12 +146,15 @@ class MemoryLowering {
 
   /** A copy's source in shared memory of the block. */
   #source(index: number): Transfer {
-    return { space: 'shared', address: this.frame.address(this.view, this.#operands[index]).value };
+    const { frame, view } = this;
+    const address = frame.builder.forExecution(() => frame.address(view, this.#operands[index]).value);
+    return { space: 'shared', address };
   }
 
   #signal(index: number): Transfer {
     const operand = this.#operands[index];
-    return operand ? { signal: this.frame.address(this.view, operand).value } : {};
+    const { frame, view } = this;
+    return operand ? { signal: frame.builder.forExecution(() => frame.address(view, operand).value) } : {};
   }
 
   /** How the function of an atomic or reduction reads its elements. */
@@ -167,12 +170,14 @@ class MemoryLowering {
     const fourth = view.m.has.has('L2::cache_hint') && this.#operands.length === 4 ? undefined : this.#operands[3];
     const register = fourth?.kind === 'name' ? view.scope.lookUp(fourth.name) : undefined;
     const ignores = register?.kind === 'register' && register.width === 1;
-    const transfer: Transfer = {
-      space: 'shared',
-      address: frame.address(view, this.#operands[0]).value,
-      ...(fourth && !ignores && { length: frame.use(view, fourth, 32) }),
-      ...(fourth && ignores && { ignore: frame.use(view, fourth, 1) }),
-    };
+    const transfer = frame.builder.forExecution(
+      (): Transfer => ({
+        space: 'shared',
+        address: frame.address(view, this.#operands[0]).value,
+        ...(fourth && !ignores && { length: frame.use(view, fourth, 32) }),
+        ...(fourth && ignores && { ignore: frame.use(view, fourth, 1) }),
+      }),
+    );
     this.#read(1, 'asyncLoad', 'global', { ...this.#length(2), transfer });
   }
 
@@ -190,7 +195,7 @@ class MemoryLowering {
     const described = !has.has('multicast::cluster') && !has.has('ignore_oob');
     const signal = described ? this.#signal(3) : {};
     if (view.m.spaces.at(-1) === 'global') {
-      const address = frame.address(view, this.#operands[0]).value;
+      const address = frame.builder.forExecution(() => frame.address(view, this.#operands[0]).value);
       const transfer: Transfer = { space: 'shared', address, ...signal };
       this.#read(1, 'bulkLoad', 'global', { ...length, ...(described && { transfer }) });
     } else this.#write(0, 'bulkCopy', 'shared', { ...length, transfer: { ...this.#source(1), ...signal } });
