@@ -62,6 +62,9 @@ class MemoryLowering {
         return this.#store('asyncReduction');
       case 'red':
         return this.#store('reduction');
+      case 'multimem.ld_reduce':
+        this.#read(1, 'multicastLoad', this.#space(), { reason: 'GCR4013' });
+        return this.lowering.opaqueResults(this.frame, this.view, { form, node: this.view.node });
       case 'multimem.st':
         return this.#write(0, 'multicastStore', this.#space(), { reason: 'GCR4013' });
       case 'multimem.red':
