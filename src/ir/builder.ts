@@ -78,6 +78,9 @@ export class ProgramBuilder {
   readonly #blocks: DraftBlock[] = [];
   /** Values without operands: they stand at the head of the entry block, before everything that uses them. */
   readonly #leaves: ValueId[] = [];
+  /** Leaves that only {@link forExecution} has asked for: behind the others, so that these keep their order. */
+  readonly #asides = new Set<ValueId>();
+  #aside = false;
   readonly #constants = new Map<string, ValueId>();
   readonly #variableWidths: number[] = [];
   readonly #singleBlock: BlockId[] = [];
@@ -298,13 +301,28 @@ export class ProgramBuilder {
     return this.leaf('constant', width, { immediate: BigInt.asUintN(width, BigInt(bits)) });
   }
 
+  /** Makes values that an execution needs and nothing else does. */
+  forExecution<T>(make: () => T): T {
+    const before = this.#aside;
+    this.#aside = true;
+    try {
+      return make();
+    } finally {
+      this.#aside = before;
+    }
+  }
+
   /** A value without operands that is the same everywhere: made once, in the entry block. */
   leaf(op: Operation, width: number, extras: ValueExtras = {}): ValueId {
     const key = `${op}:${width}:${extras.immediate ?? ''}:${extras.special ?? ''}:${extras.space ?? ''}`;
     const known = this.#constants.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (!this.#aside && this.#asides.delete(known)) this.#leaves.push(known);
+      return known;
+    }
     const id = this.#push({ op, width, args: [], ...extras });
-    this.#leaves.push(id);
+    if (this.#aside) this.#asides.add(id);
+    else this.#leaves.push(id);
     this.#constants.set(key, id);
     return id;
   }
@@ -465,7 +483,7 @@ export class ProgramBuilder {
     for (const block of order) {
       first.push(kept.length);
       const draft = this.#blocks[block]!;
-      for (const list of block === 0 ? [this.#leaves, draft.values] : [draft.phis, draft.values]) {
+      for (const list of block === 0 ? [this.#leaves, this.#asides, draft.values] : [draft.phis, draft.values]) {
         for (const id of list) {
           if (!live[id]) continue;
           newValue[id] = kept.length;

@@ -4,7 +4,7 @@
  */
 import { type Action, evaluateFloat } from '../ir/form.js';
 import type { Machine } from './machine.js';
-import type { Thread } from './thread.js';
+import { type Thread, WARP_SIZE } from './thread.js';
 
 type Collective = (action: Action, lanes: readonly Thread[], machine: Machine, site: number) => void;
 
@@ -33,12 +33,21 @@ function shuffleSource(mode: string, lane: number, b: number, c: number): readon
   }
 }
 
+/** Values by lane, and whether the lane takes part. */
+const shuffled = new Int32Array(WARP_SIZE);
+const present = new Uint8Array(WARP_SIZE);
+
 const shuffle: Collective = ({ mode }, lanes) => {
-  const values = new Map(lanes.map((thread) => [thread.lane, thread.o[0]!]));
+  present.fill(0);
   for (const thread of lanes) {
-    const [source, inRange] = shuffleSource(mode!, thread.lane, thread.o[1]!, thread.o[2]!);
+    shuffled[thread.lane] = thread.o[0]!;
+    present[thread.lane] = 1;
+  }
+  for (const thread of lanes) {
+    const { lane, o } = thread;
+    const [source, inRange] = shuffleSource(mode!, lane, o[1]!, o[2]!);
     // A lane that does not take part has no value to give (PTX ISA: undefined): the reader keeps its own.
-    thread.r0 = (inRange ? values.get(source) : undefined) ?? thread.o[0]!;
+    thread.r0 = inRange && present[source] === 1 ? shuffled[source]! : o[0]!;
     thread.r1 = inRange ? 1 : 0;
   }
 };

@@ -229,6 +229,9 @@ export class Machine {
         break;
       }
       case 'matrixStore':
+        // How fragments lie in registers is not specified, so what is stored is noise.
+        if (this.launch.undetermined === 'refuse')
+          throw this.error('GCR6003', site, 'stores values that are not modelled');
         for (let row = 0; row < access.rows!.count; row++) {
           const stride = (operands.stride ?? 0n) & -ROW_ALIGNMENT;
           const start = BigInt.asUintN(64, address + BigInt(row) * stride);

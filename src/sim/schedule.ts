@@ -135,6 +135,19 @@ export class Scheduler {
 
   /** Lets lanes that wait for each other go on; true when some did. */
   #meet(warp: readonly Thread[]): boolean {
+    const head = warp[0]!;
+    // Mostly all lanes stand at one place.
+    if (
+      head.state === 'warp' &&
+      warp.every((thread) => thread.state === 'warp' && thread.k === head.k && thread.m === head.m)
+    ) {
+      const action = this.machine.sites[head.k]!.action!;
+      const all = warp.length === WARP_SIZE ? -1 : (1 << warp.length) - 1;
+      if (action.members === undefined || (head.m & all) === all) {
+        this.#perform(warp, head);
+        return true;
+      }
+    }
     let live = 0;
     let running = false;
     for (const thread of warp) {
@@ -160,14 +173,16 @@ export class Scheduler {
         const there = lanes.reduce((mask, thread) => mask | (1 << thread.lane), 0);
         if ((first.m & live & ~there) !== 0) continue;
       }
-      COLLECTIVES[action.kind]!(action, lanes, this.machine, first.k);
-      for (const thread of lanes) {
-        thread.state = 'ready';
-        thread.o = [];
-      }
+      this.#perform(lanes, first);
       return true;
     }
     return false;
+  }
+
+  #perform(lanes: readonly Thread[], first: Thread): void {
+    const action = this.machine.sites[first.k]!.action!;
+    COLLECTIVES[action.kind]!(action, lanes, this.machine, first.k);
+    for (const thread of lanes) thread.state = 'ready';
   }
 
   // --- blocks ---

@@ -154,9 +154,9 @@ describe('shadow', () => {
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (data) => {
       stdout += String(data);
-      // Something came, so it runs; the trace itself stays open.
-      child.kill('SIGINT');
     });
+    // Something came, so it runs; the trace itself stays open.
+    child.stdout.once('data', () => child.kill('SIGINT'));
     child.stderr.on('data', (data) => {
       stderr += String(data);
     });

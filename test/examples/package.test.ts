@@ -75,6 +75,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ir: ['ptx', 'diagnostics'],
   templates: ['ir', 'diagnostics'],
   shadow: ['templates', 'diagnostics'],
+  sim: ['ir', 'diagnostics'],
   pipeline: ['sources', 'ptx', 'ir', 'templates', 'diagnostics'],
   cli: ['sources', 'templates', 'shadow', 'pipeline', 'diagnostics'],
 };

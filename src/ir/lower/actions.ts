@@ -314,5 +314,5 @@ export function lowerAction(frame: Frame, view: View, form: string): boolean {
     return unmodelled(frame, view);
   }
   const handler = Object.hasOwn(HANDLERS, form) ? HANDLERS[form] : undefined;
-  return handler?.(frame, view) ?? false;
+  return handler ? frame.builder.forExecution(() => handler(frame, view)) : false;
 }

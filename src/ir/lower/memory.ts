@@ -62,6 +62,9 @@ class MemoryLowering {
         return this.#store('asyncReduction');
       case 'red':
         return this.#store('reduction');
+      case 'multimem.ld_reduce':
+        this.#read(1, 'multicastLoad', this.#space(), { reason: 'GCR4013' });
+        return this.lowering.opaqueResults(this.frame, this.view, { form, node: this.view.node });
       case 'multimem.st':
         return this.#write(0, 'multicastStore', this.#space(), { reason: 'GCR4013' });
       case 'multimem.red':
@@ -146,12 +149,15 @@ class MemoryLowering {
 
   /** A copy's source in shared memory of the block. */
   #source(index: number): Transfer {
-    return { space: 'shared', address: this.frame.address(this.view, this.#operands[index]).value };
+    const { frame, view } = this;
+    const address = frame.builder.forExecution(() => frame.address(view, this.#operands[index]).value);
+    return { space: 'shared', address };
   }
 
   #signal(index: number): Transfer {
     const operand = this.#operands[index];
-    return operand ? { signal: this.frame.address(this.view, operand).value } : {};
+    const { frame, view } = this;
+    return operand ? { signal: frame.builder.forExecution(() => frame.address(view, operand).value) } : {};
   }
 
   /** How the function of an atomic or reduction reads its elements. */
@@ -167,12 +173,14 @@ class MemoryLowering {
     const fourth = view.m.has.has('L2::cache_hint') && this.#operands.length === 4 ? undefined : this.#operands[3];
     const register = fourth?.kind === 'name' ? view.scope.lookUp(fourth.name) : undefined;
     const ignores = register?.kind === 'register' && register.width === 1;
-    const transfer: Transfer = {
-      space: 'shared',
-      address: frame.address(view, this.#operands[0]).value,
-      ...(fourth && !ignores && { length: frame.use(view, fourth, 32) }),
-      ...(fourth && ignores && { ignore: frame.use(view, fourth, 1) }),
-    };
+    const transfer = frame.builder.forExecution(
+      (): Transfer => ({
+        space: 'shared',
+        address: frame.address(view, this.#operands[0]).value,
+        ...(fourth && !ignores && { length: frame.use(view, fourth, 32) }),
+        ...(fourth && ignores && { ignore: frame.use(view, fourth, 1) }),
+      }),
+    );
     this.#read(1, 'asyncLoad', 'global', { ...this.#length(2), transfer });
   }
 
@@ -190,7 +198,7 @@ class MemoryLowering {
     const described = !has.has('multicast::cluster') && !has.has('ignore_oob');
     const signal = described ? this.#signal(3) : {};
     if (view.m.spaces.at(-1) === 'global') {
-      const address = frame.address(view, this.#operands[0]).value;
+      const address = frame.builder.forExecution(() => frame.address(view, this.#operands[0]).value);
       const transfer: Transfer = { space: 'shared', address, ...signal };
       this.#read(1, 'bulkLoad', 'global', { ...length, ...(described && { transfer }) });
     } else this.#write(0, 'bulkCopy', 'shared', { ...length, transfer: { ...this.#source(1), ...signal } });
