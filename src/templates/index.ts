@@ -4,6 +4,7 @@ export {
   evaluateInteger,
   type FloatMode,
   type FloatOperation,
+  INTEGER_OPERATIONS,
   type IntegerOperation,
   immediateDominators,
   innermostLoops,

@@ -19,6 +19,7 @@ import type { LaunchRecord } from '../launch.js';
 import { andForms, orForms, tableFunction, xorForms } from './bitwise.js';
 import { type Division, divide, isDense, replaceTerms } from './divide.js';
 import { Domain } from './domain.js';
+import { foldNumbers } from './fold.js';
 import {
   addForms,
   addNumber,
@@ -647,35 +648,36 @@ export abstract class Evaluator {
     return result ?? this.#widened(id, op, width);
   }
 
-  /** Everything constant: the one definition of the operations. */
+  /** Everything constant: the one definition of the operations, and what is quick of them on ordinary numbers. */
   #constantFold(op: IntegerOperation, width: number, args: readonly number[]): Form | undefined {
-    const forms: Form[] = [];
+    const { values } = this.plan;
+    const pointers = op === 'add' || op === 'sub';
+    const first = this.#constant(args[0]!, pointers);
+    if (first === undefined) return undefined;
+    const operandWidth = values[args[0]!]![1];
+    const second = args.length > 1 ? this.#constant(args[1]!, pointers) : undefined;
+    if (args.length > 1 && second === undefined) return undefined;
+    if (args.length <= 2 && first.big === 0n && !first.blurred && (!second || (second.big === 0n && !second.blurred))) {
+      const quick = foldNumbers(op, width, operandWidth, first.constant, second?.constant ?? 0);
+      if (quick !== undefined) return constantForm(quick);
+    }
+    const bits: bigint[] = [];
+    let blurred = false;
     for (const arg of args) {
-      const raw = this.raw(arg);
-      if (isScaledFloor(raw)) return undefined;
-      // An addition leaves pointers symbolic, everything else looks at their number.
-      const form = op === 'add' || op === 'sub' ? raw : this.plain(raw);
-      if (!isConstant(form)) return undefined;
-      forms.push(form);
+      const form = this.#constant(arg, pointers);
+      if (form === undefined) return undefined;
+      blurred ||= form.blurred;
+      bits.push(constantBits(form, values[arg]![1]));
     }
-    const operandWidth = this.plan.values[args[0]!]![1];
-    const blurred = forms.some((form) => form.blurred);
-    if (width === 32 && operandWidth === 32) {
-      const a = forms[0]!.constant;
-      const b = forms[1]?.constant ?? 0;
-      if (forms.length === 2 && forms.every((form) => form.big === 0n)) {
-        if (op === 'add') return constantForm((a + b) | 0);
-        if (op === 'sub') return constantForm((a - b) | 0);
-        if (op === 'mul') return constantForm(Math.imul(a, b));
-      }
-    }
-    const bits = evaluateInteger(
-      op,
-      width,
-      operandWidth,
-      forms.map((form, i) => constantBits(form, this.plan.values[args[i]!]![1])),
-    );
-    return bigForm(bits, width, blurred);
+    return bigForm(evaluateInteger(op, width, operandWidth, bits), width, blurred);
+  }
+
+  /** A value as a constant. An addition leaves pointers symbolic, everything else looks at their number. */
+  #constant(id: number, pointers: boolean): Form | undefined {
+    const raw = this.raw(id);
+    if (isScaledFloor(raw)) return undefined;
+    const form = pointers ? raw : this.plain(raw);
+    return isConstant(form) ? form : undefined;
   }
 
   #widened(id: number, op: string, width: number): Form {
