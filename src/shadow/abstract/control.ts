@@ -277,6 +277,8 @@ export abstract class Control extends Evaluator {
   protected reach(block: number): boolean {
     const chain: number[] = [];
     for (let at = block; ; at = this.plan.idom[at]!) {
+      // No way leads from the entry to a block without a dominator.
+      if (!(at >= 0)) return false;
       chain.push(at);
       if (at === 0) break;
     }
