@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Judges shadow execution by execution of whole kernels over random launches of every fixture kernel:
- * `node scripts/judge.mjs [--launches N] [--seed S] [--kernel NAME] [--file PART] [--index I] [--threads N] [--verbose]`, after
+ * `node scripts/judge.mjs [--launches N] [--seed S] [--kernel NAME] [--file PART] [--index I] [--threads N]
+ * [--skip PATTERN] [--verbose]`, after
  * `npm run build`. Progress goes to stderr, the summary to stdout. Exits with 1 when a byte was missed or an exact answer had
  * one too many; each such finding prints the line that shows it again.
  */
@@ -22,13 +23,17 @@ const { values } = parseArgs({
     kernel: { type: 'string' },
     file: { type: 'string' },
     index: { type: 'string' },
+    skip: { type: 'string' },
     verbose: { type: 'boolean' },
     threads: { type: 'string', default: '1024' },
   },
 });
 const library = { ...toolkit, lowerKernel, ModuleSymbols, parse, compileKernel, DeviceMemory, splitVersions };
 const { kernels: all, leftOut } = await loadKernels(library, (file) => !values.file || file.includes(values.file));
-const kernels = all.filter(({ name }) => !values.kernel || name === values.kernel);
+const skipped = values.skip && new RegExp(values.skip);
+const kernels = all.filter(
+  ({ name }) => (!values.kernel || name === values.kernel) && !(skipped && skipped.test(name)),
+);
 if (kernels.length === 0) {
   console.error('no kernel has that name');
   process.exit(2);

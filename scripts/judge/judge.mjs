@@ -8,7 +8,7 @@
  * what is missed because of where they happen to be is missed elsewhere then.
  */
 import { seedOf } from './random.mjs';
-import { makeSetting, nextLaunch } from './session.mjs';
+import { BORDER, makeSetting, nextLaunch } from './session.mjs';
 
 export const GRANULE = 512n;
 const MAX_STEPS = 1_000_000;
@@ -31,6 +31,22 @@ export function subtract(ranges, others) {
     if (start < to) left.push({ from: start, to });
   }
   return left;
+}
+
+/** What was written, as addresses that wrap. */
+function wrapped(ranges) {
+  const end = 1n << 64n;
+  if (!ranges.some(({ to }) => to > end)) return ranges;
+  const inside = ranges.flatMap(({ from, to }) => {
+    if (to <= end) return [{ from, to }];
+    return from >= end
+      ? [{ from: from - end, to: to - end }]
+      : [
+          { from: 0n, to: to - end },
+          { from, to: end },
+        ];
+  });
+  return inside.sort((a, b) => (a.from < b.from ? -1 : a.from > b.from ? 1 : 0));
 }
 
 const sizeOf = (ranges) => ranges.reduce((total, { from, to }) => total + (to - from), 0n);
@@ -79,13 +95,13 @@ class Stage {
   #setUp() {
     const { setting, entry } = this;
     if (setting.named) this.#each((shadow) => shadow.module(entry.source));
-    for (const { name, address, size, bytes } of setting.variables) {
+    for (const { name, address, size, image } of setting.variables) {
       if (size > 0) this.#each((shadow) => shadow.variable(name, BigInt(address), size));
-      this.memory.map(address, bytes);
+      this.memory.map(address - BORDER, image);
     }
-    for (const { address, size, bytes } of setting.buffers) {
+    for (const { address, size, image } of setting.buffers) {
       this.#each((shadow) => shadow.allocate(BigInt(address), size));
-      this.memory.map(address, bytes);
+      this.memory.map(address - BORDER, image);
     }
     for (const place of this.places) this.#tell(place);
   }
@@ -93,16 +109,14 @@ class Stage {
   #tell(place) {
     const { random, tells } = this.setting;
     const { address, bytes, contents } = place;
-    const copy = (at, length) => {
-      const data = bytes.slice(at, at + length);
+    const copy = (at, length, known) => {
+      const data = known ? bytes.slice(at, at + length) : undefined;
       this.#each((shadow) => shadow.copyIn(BigInt(address + at), length, data));
     };
-    if (tells === 'all' && !place.variable) copy(0, Math.min(bytes.length, 4096));
-    if (tells === 'some') for (const [at, length] of contents) if (random.chance(0.5)) copy(at, length);
-    if (tells === 'all' || tells === 'contents') for (const [at, length] of contents) copy(at, length);
-    if (tells === 'none') {
-      for (const [at, length] of contents) this.#each((shadow) => shadow.copyIn(BigInt(address + at), length));
-    }
+    if (tells === 'all' && !place.variable) copy(0, Math.min(bytes.length, 4096), true);
+    // What is not told is copied nevertheless: a variable may not keep its initial content for known.
+    for (const [at, length] of contents)
+      copy(at, length, tells === 'all' || tells === 'contents' || (tells === 'some' && random.chance(0.5)));
   }
 
   /** Something that the host does between launches. */
@@ -190,7 +204,7 @@ export function playSession(library, entry, session, options = {}) {
     const launch = nextLaunch(entry, setting, { maxThreads, varied });
     const answers = stage.shadows.map(({ provenance, shadow }) => ({ provenance, set: shadow.launch(launch) }));
     const error = stage.execute(launch, seedHere + number, maxSteps);
-    const written = stage.memory.written();
+    const written = wrapped(stage.memory.written());
     const outside = subtract(written, stage.live(written)).length > 0;
     const judged = answers.map(({ provenance, set }) => ({
       provenance,

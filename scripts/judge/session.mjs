@@ -10,6 +10,11 @@ import { Random } from './random.mjs';
 const SLOT = 2 ** 32;
 const FIRST_SLOT = 32;
 const ARENA_LOW = 0xf0000000;
+/**
+ * Bytes around an allocation that execution finds content in, so that an access across its border is not taken as one that
+ * finds nothing at all.
+ */
+export const BORDER = 64;
 /** Bytes of an allocation that have content; beyond, reads give noise and writes are only recorded. */
 const MAPPED = 1 << 20;
 const NOISE = 1 << 16;
@@ -58,7 +63,8 @@ function baseOf(entry, random, chosen) {
 function variablePlaces(variables, random) {
   const byName = new Map(variables.map((variable) => [variable.name, variable]));
   return variables.map(({ name, size, address, initial, relocations }) => {
-    const bytes = random.fill(new Uint8Array(Math.max(8, size)));
+    const image = random.fill(new Uint8Array(size + 2 * BORDER));
+    const bytes = image.subarray(BORDER, BORDER + size);
     if (initial !== undefined) {
       bytes.fill(0, 0, size);
       bytes.set(Buffer.from(initial, 'hex'));
@@ -69,7 +75,7 @@ function variablePlaces(variables, random) {
         for (let at = 0; at < count; at++) bytes[offset + at] = Number((value >> BigInt(8 * at)) & 255n);
       }
     }
-    return { name, variable: true, address, size, origin: 0, bytes, contents: [] };
+    return { name, variable: true, address, size, origin: 0, image, bytes, contents: [] };
   });
 }
 
@@ -80,10 +86,20 @@ function bufferPlaces(buffers, random, layout, padding) {
     const low = (ARENA_LOW + offset) % SLOT;
     const before = Math.min(padding, low);
     const total = before + size + padding;
-    const bytes = new Uint8Array(Math.min(total, MAPPED));
-    random.fill(bytes.subarray(0, NOISE));
-    for (let at = NOISE; at < bytes.length; at += NOISE) bytes.copyWithin(at, 0, Math.min(NOISE, bytes.length - at));
-    return { name: `b${index}`, variable: false, low: low - before, size: total, origin: before, bytes, contents: [] };
+    const image = new Uint8Array(Math.min(total, MAPPED) + 2 * BORDER);
+    random.fill(image.subarray(0, NOISE));
+    for (let at = NOISE; at < image.length; at += NOISE) image.copyWithin(at, 0, Math.min(NOISE, image.length - at));
+    const bytes = image.subarray(BORDER, image.length - BORDER);
+    return {
+      name: `b${index}`,
+      variable: false,
+      low: low - before,
+      size: total,
+      origin: before,
+      image,
+      bytes,
+      contents: [],
+    };
   });
   const order = layout % 2 === 0 ? places : [...places].reverse();
   for (const place of order) {

@@ -149,7 +149,10 @@ const matrixStore: Collective = ({ mode, operands }, lanes, machine, site) => {
         const major = thread.lane >> 2;
         const minor = 2 * (thread.lane & 3) + next;
         const [row, column] = mode === 'transposed' ? [minor, major] : [major, minor];
-        const [low, high] = byLane.get(8 * matrix + row)?.o ?? [0, 0];
+        // The address of a row that no lane gives is nowhere.
+        const giver = byLane.get(8 * matrix + row);
+        if (!giver) continue;
+        const [low, high] = giver.o;
         const region = machine.other(site, thread, 'generic', (low! + 2 * column) | 0, high!, 2, true);
         region.view.setUint16(machine.o, thread.o[2 + matrix]! >>> (16 * next), true);
       }

@@ -29,6 +29,8 @@ interface Operands {
 
 /** Bytes moved at a time. */
 const CHUNK = 128;
+/** Bytes that one instruction moves at most; more is as good as not ending. */
+const MAX_BULK = 1 << 22;
 /** Strides of matrix fragments must be multiples of 16 bytes (PTX ISA 9.7.14.4.3); recorded hardware rounds others down to 8. */
 const ROW_ALIGNMENT = 8n;
 /** Blocks of a cluster that a shared address can name: the number in its upper byte, from one on. */
@@ -198,6 +200,7 @@ export class Machine {
     const access = this.sites[site]!.access!;
     const address = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
     const bytes = Number(operands.length ?? BigInt(access.bytes));
+    if (bytes > MAX_BULK) throw this.error('GCR6004', site, `moves ${bytes} bytes`);
     const other = { space: access.transfer?.space ?? 'shared', address: operands.other } as const;
     switch (access.writes ?? access.reads) {
       case 'discard':

@@ -184,6 +184,23 @@ export abstract class Control extends Evaluator {
   }
 
   protected assume(id: number, want: boolean): boolean {
+    const known = this.state.memo[id];
+    if (known !== undefined && 'constant' in known && isNumber(known)) return (known.constant !== 0) === want;
+    const op = this.plan.values[id]![0];
+    const args = this.plan.operands[id]!;
+    // What all parts must hold for, and orders, are narrowed by at once.
+    if (op === 'not') return this.assume(args[0]!, !want);
+    if (op === (want ? 'and' : 'or')) return this.assume(args[0]!, want) && this.assume(args[1]!, want);
+    if (op.startsWith('less') && this.plan.values[args[0]!]![1] > 1) {
+      const form = this.#order(op, args);
+      if (form) {
+        const range = this.#range(form);
+        if (range >= 0) return range === (want ? 1 : 0);
+        if (!this.#assumeSign(form, want)) return false;
+        this.state.remember(id, constantForm(want ? 1 : 0));
+        return true;
+      }
+    }
     const truth = this.truth(id);
     if (truth >= 0) return truth === (want ? 1 : 0);
     if (!this.#narrow(id, want)) return false;
@@ -285,6 +302,8 @@ export abstract class Control extends Evaluator {
   protected reach(block: number): boolean {
     const chain: number[] = [];
     for (let at = block; ; at = this.plan.idom[at]!) {
+      // No way leads from the entry to a block without a dominator.
+      if (!(at >= 0)) return false;
       chain.push(at);
       if (at === 0) break;
     }

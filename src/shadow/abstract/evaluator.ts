@@ -730,7 +730,11 @@ export abstract class Evaluator {
         return this.#truncate(args[0]!, width);
       case 'zeroExtend': {
         const raw = this.raw(args[0]!);
-        return isScaledFloor(raw) ? raw : operandWidth === 1 ? raw : this.window(raw, operandWidth, false);
+        if (isScaledFloor(raw)) {
+          if (this.#isInWindow(raw, operandWidth, false)) return raw;
+          return this.window(this.evaluate(args[0]!), operandWidth, false);
+        }
+        return operandWidth === 1 ? raw : this.window(raw, operandWidth, false);
       }
       case 'signExtend':
         return operandWidth === 1 ? scaleForm(form(0), -1, width) : this.window(form(0), operandWidth, true);
@@ -824,24 +828,28 @@ export abstract class Evaluator {
   }
 
   #add(args: readonly number[], width: number): Form | ScaledFloor | undefined {
-    const average = this.#average(args);
-    if (average) return average;
+    if (this.plan.isHalf[args[0]!] || this.plan.isHalf[args[1]!]) {
+      const average = this.#average(args);
+      if (average) return average;
+    }
     const left = this.raw(args[0]!);
     const right = this.raw(args[1]!);
-    // x + floor(s·x / 2^n) = floor((s + 2^n)·x / 2^n)
-    for (const [scaled, other] of [
-      [left, right],
-      [right, left],
-    ] as const) {
-      if (!isScaledFloor(scaled) || isScaledFloor(other)) continue;
-      const x = this.window(other, width, true);
-      if (isSameForm(x, scaled.operand))
-        return new ScaledFloor(scaled.operand, scaled.scale + (1n << BigInt(scaled.shift)), scaled.shift);
-    }
+    const sum = isScaledFloor(left)
+      ? this.#addOperand(left, right, width)
+      : isScaledFloor(right)
+        ? this.#addOperand(right, left, width)
+        : undefined;
+    if (sum) return sum;
     const a = this.evaluate(args[0]!);
     let b = this.evaluate(args[1]!);
     if (a.root !== NO_ROOT && b.root !== NO_ROOT) b = this.plain(b);
     return addForms(a, b, 1, width);
+  }
+
+  /** `x + floor(s·x / 2^n) = floor((s + 2^n)·x / 2^n)` */
+  #addOperand(scaled: ScaledFloor, other: Form | ScaledFloor, width: number): ScaledFloor | undefined {
+    if (isScaledFloor(other) || !isSameForm(this.window(other, width, true), scaled.operand)) return undefined;
+    return new ScaledFloor(scaled.operand, scaled.scale + (1n << BigInt(scaled.shift)), scaled.shift);
   }
 
   /** `((x − t) >> 1) + t` is `(x + t) >> 1`: how compilers divide by numbers whose reciprocal does not fit. */
@@ -961,8 +969,20 @@ export abstract class Evaluator {
     if (!amount) return undefined;
     const bits = amount.constant < 0 ? width : Math.min(amount.constant, width);
     const raw = this.raw(args[0]!);
-    if (isScaledFloor(raw) && bits < width && this.#isInWindow(raw, width, arithmetic))
-      return new ScaledFloor(raw.operand, raw.scale, raw.shift + bits);
+    if (isScaledFloor(raw) && bits < width) {
+      const shifted = new ScaledFloor(raw.operand, raw.scale, raw.shift + bits);
+      if (this.#isInWindow(raw, width, arithmetic)) return shifted;
+      // Compilers take the sign of a quotient by a logical shift: the large number is 2^width more than the negative one.
+      if (raw.scale > 0n && width <= 32 && this.#isInWindow(raw, width, true)) {
+        const { domain } = this.state;
+        const negative = scaleForm(raw.operand, -1, 64)!;
+        if (domain.high(raw.operand) < 0) return addNumber(this.#floor(shifted, 64), 2 ** (width - bits));
+        this.state.fork(
+          () => this.state.domain.assumeNonNegative(raw.operand),
+          () => this.state.domain.assumeNonNegative(addNumber(negative, -1)!),
+        );
+      }
+    }
     const form = this.window(this.evaluate(args[0]!), width, arithmetic);
     if (form.big !== 0n) {
       if (!isConstant(form)) return undefined;

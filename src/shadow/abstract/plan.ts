@@ -72,6 +72,8 @@ export class Plan {
   readonly allGroups: readonly SiteGroup[];
   /** Constants as forms, by value. */
   readonly constants: readonly (Form | undefined)[];
+  /** Whether a value is a difference shifted right, as in the average of two numbers. */
+  readonly isHalf: Uint8Array;
   /** Whether a value is an integer operation. */
   readonly isInteger: Uint8Array;
   /** Values of each block. */
@@ -89,6 +91,9 @@ export class Plan {
     this.specials = [...new Set(values.filter(([op]) => op === 'special').map((value) => value[2] as string))];
     this.countedGroups = groupSites(template, countsAsWrite);
     this.allGroups = groupSites(template, () => true);
+    this.isHalf = Uint8Array.from(values, ([op], id) =>
+      op === 'shiftRightLogical' && values[this.operands[id]![0]!]![0] === 'sub' ? 1 : 0,
+    );
     this.isInteger = Uint8Array.from(values, ([op]) => (isIntegerOperation(op) ? 1 : 0));
     this.blockOf = new Int32Array(values.length);
     this.ends = new Int32Array(blocks.length);
