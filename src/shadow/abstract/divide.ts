@@ -3,6 +3,8 @@
  * `t = 32·t₁ + t₀`. Where digits do not nest, the whole dense sum becomes a new pair of atoms. Everything that addressing does with
  * division, remainder, shifts right and masks comes through here.
  */
+
+import type { Domain } from './domain.js';
 import {
   addForms,
   addNumber,
@@ -15,7 +17,6 @@ import {
   termsOf,
   withConstant,
 } from './form.js';
-import type { Domain } from './domain.js';
 import type { State } from './state.js';
 
 export interface Division {
