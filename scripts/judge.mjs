@@ -30,10 +30,8 @@ const { values } = parseArgs({
 });
 const library = { ...toolkit, lowerKernel, ModuleSymbols, parse, compileKernel, DeviceMemory, splitVersions };
 const { kernels: all, leftOut } = await loadKernels(library, (file) => !values.file || file.includes(values.file));
-const skipped = values.skip && new RegExp(values.skip);
-const kernels = all.filter(
-  ({ name }) => (!values.kernel || name === values.kernel) && !(skipped && skipped.test(name)),
-);
+const skipped = values.skip === undefined ? undefined : new RegExp(values.skip);
+const kernels = all.filter(({ name }) => (!values.kernel || name === values.kernel) && !skipped?.test(name));
 if (kernels.length === 0) {
   console.error('no kernel has that name');
   process.exit(2);

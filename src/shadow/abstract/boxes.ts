@@ -41,8 +41,6 @@ interface Box {
 const MAX_BOXES = 4096;
 /** The same where the answer is a superset anyway. */
 const MAX_VAGUE_BOXES = 16;
-/** Constraints of one domain that are resolved at most; with more, none is. */
-const MAX_GROUPS = 48;
 /** Thrown by identity when an address has more. */
 const TOO_MANY = { name: 'too many boxes' };
 
@@ -276,9 +274,8 @@ class Resolution {
  * large constant left aside.
  */
 export function resolveAddresses(domain: Domain, address: Form, width: number, budget: BoxBudget): BoxResult {
+  const groups = canonicalGroups(domain);
   try {
-    if (domain.groups.length > MAX_GROUPS) throw TOO_MANY;
-    const groups = canonicalGroups(domain);
     return resolveUnder(domain, address, width, budget, groups);
   } catch (error) {
     if (error !== TOO_MANY) throw error;

@@ -17,6 +17,9 @@ import {
   termsOf,
 } from './form.js';
 
+/** Sums with bounds of one domain at most; every question looks at all of them. Beyond, only their atoms are narrowed. */
+const MAX_GROUPS = 48;
+
 /** A sum of several atoms with its bounds. */
 export interface Group {
   /** Terms only, first coefficient positive, no common divisor. */
@@ -250,8 +253,9 @@ export class Domain {
       hi: flip < 0 ? Math.min(known.hi, -least) : known.hi,
     };
     if (group.lo > group.hi) return false;
-    if (index < 0) this.groups.push(group);
-    else this.groups[index] = group;
+    if (index >= 0) this.groups[index] = group;
+    else if (this.groups.length < MAX_GROUPS) this.groups.push(group);
+    else this.inexact = true;
     return this.#propagate(group);
   }
 
