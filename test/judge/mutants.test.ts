@@ -7,6 +7,7 @@ import { judgeSession } from '../../scripts/judge/judge.mjs';
 import { kernelsOfText, loadKernels } from '../../scripts/judge/kernels.mjs';
 import { buffer } from '../../scripts/truth/recipes/builder.mjs';
 import { Domain } from '../../src/shadow/abstract/domain.js';
+import { Evaluator } from '../../src/shadow/abstract/evaluator.js';
 import { addNumber } from '../../src/shadow/abstract/form.js';
 import { Plan } from '../../src/shadow/abstract/plan.js';
 import { KernelCache } from '../../src/shadow/kernel-cache.js';
@@ -112,6 +113,13 @@ describe('the judge', () => {
     const original = Domain.prototype.assumeNonNegative;
     vi.spyOn(Domain.prototype, 'assumeNonNegative').mockImplementation(function (this: Domain, form) {
       return original.call(this, addNumber(form, -1) ?? form);
+    });
+    expect(isCaught()).toBe(true);
+  }, 120_000);
+
+  it('notices when nobody looks whether a value wraps', () => {
+    vi.spyOn(Evaluator.prototype, 'window').mockImplementation(function (this: Evaluator, form, width) {
+      return this.plain(form, width);
     });
     expect(isCaught()).toBe(true);
   }, 120_000);
