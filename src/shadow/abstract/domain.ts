@@ -53,8 +53,8 @@ export class Domain {
   inexact: boolean;
 
   constructor(from?: Domain) {
-    this.lo = from ? from.lo.slice() : [];
-    this.hi = from ? from.hi.slice() : [];
+    this.lo = from ? from.lo.slice() : emptyDoubles();
+    this.hi = from ? from.hi.slice() : emptyDoubles();
     this.groups = from ? from.groups.slice() : [];
     this.isData = from ? from.isData : [];
     this.substitutes = from ? from.substitutes : [];
@@ -296,4 +296,11 @@ export class Domain {
     }
     return this.lo[atom]! <= this.hi[atom]!;
   }
+}
+
+/** An empty list that is laid out for fractions from the start, so that infinite bounds do not change its layout. */
+function emptyDoubles(): number[] {
+  const list = [0.5];
+  list.pop();
+  return list;
 }

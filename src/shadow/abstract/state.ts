@@ -95,7 +95,7 @@ export class State {
     readonly plan: Plan,
     readonly template: KernelTemplate,
   ) {
-    this.memo = new Array(plan.values.length);
+    this.memo = new Array(plan.values.length).fill(undefined);
   }
 
   remember(id: number, value: Form | ScaledFloor): void {
