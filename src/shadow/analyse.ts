@@ -110,7 +110,7 @@ class KernelAnalyser {
     if (known !== undefined && this.#holds(known, environment)) return known.analysis;
     checkLaunch(this.template, launch);
     let inner = cache.inner;
-    if (inner === undefined || !isCurrent(inner, environment.memory))
+    if (inner === undefined || !isCurrent(inner, environment))
       inner = this.#execute(launch, environment, this.#blindRuns >= BLIND_TRIES);
     let placed = new Placement(this.template, launch, environment, inner.result).place();
     if (inner.result.knownReads.length > 0 && overlapsReads(placed.set, inner)) {
@@ -133,9 +133,11 @@ class KernelAnalyser {
   #holds(outer: Outer, environment: LaunchEnvironment): boolean {
     if (outer.epoch >= 0 && outer.epoch !== environment.allocations.epoch) return false;
     for (const [name, address] of outer.symbols) if (environment.symbols.get(name) !== address) return false;
+    for (const [name, address] of outer.inner.result.symbols)
+      if (environment.symbols.get(name) !== address) return false;
     const { memory } = environment;
     if (outer.memoryVersion !== memory.version) {
-      if (!isCurrent(outer.inner, memory)) return false;
+      if (!isCurrent(outer.inner, environment)) return false;
       outer.memoryVersion = memory.version;
     }
     return true;
@@ -207,8 +209,9 @@ function isWide(descriptor: AccessDescriptor): boolean {
   return hull !== undefined && hull.to - hull.from >= WIDE;
 }
 
-/** Whether a result would be the same again, as far as memory goes. */
-function isCurrent({ result, missed, blind }: Inner, memory: KnownMemory): boolean {
+/** Whether a result would be the same again, as far as memory and the places of variables go. */
+function isCurrent({ result, missed, blind }: Inner, { memory, symbols }: LaunchEnvironment): boolean {
+  if (result.symbols.some(([name, address]) => symbols.get(name) !== address)) return false;
   if (blind) return true;
   if (result.unread && !memory.isEmpty) return false;
   if (missed.some(({ address, bytes }) => memory.read(address, bytes) !== undefined)) return false;
@@ -408,10 +411,16 @@ class Placement {
         if (address === undefined) return unclear(`the place of variable ${object.name} is not known`);
         this.#allocation(site, address);
       } else if ('parameters' in base) {
+        // Some pointer of the block: whatever in it points into memory that is known, and something must.
+        this.#usesAllocations = true;
+        let found = false;
         for (let at = 0; at + POINTER_BYTES <= this.#parameters.byteLength; at += POINTER_BYTES) {
           const address = this.#parameters.getBigUint64(at, true);
-          if (this.environment.allocations.find(address)) this.#allocation(site, address);
+          if (!this.environment.allocations.find(address)) continue;
+          this.#allocation(site, address);
+          found = true;
         }
+        if (!found) return unclear('no pointer of the parameters is in a known allocation');
       } else if (!('window' in base)) return unclear('what the address is derived from is not known');
     }
   }

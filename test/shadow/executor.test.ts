@@ -144,6 +144,33 @@ describe('a module', () => {
   });
 });
 
+describe('what is remembered of a launch', () => {
+  it('does not outlive the place of a variable that was looked at', async () => {
+    // The address is taken apart, so its number is in the answer.
+    const text = `.visible .global .align 4 .u32 g[64];
+      .visible .entry h(.param .u64 out) { ${REGISTERS} ld.param.u64 %rd1, [out]; mov.u64 %rd2, g; and.b64 %rd3, %rd2, 60;
+      add.s64 %rd4, %rd1, %rd3; st.global.u32 [%rd4], 1; ret; }\n`;
+    const shadow = await executor({ 'a.ptx': text });
+    shadow.module('a.ptx');
+    shadow.variable('g', 0x5010n, 256);
+    expect(list(shadow.launch(launch('h', 0x1000n)))).toEqual(['exact', [[0x1010n, 4]]]);
+    shadow.variable('g', 0x6020n, 256);
+    expect(list(shadow.launch(launch('h', 0x1000n)))).toEqual(['exact', [[0x1020n, 4]]]);
+  });
+
+  it('is unknown when no pointer of a table in the parameters is in a known allocation', async () => {
+    // Some pointer of a table, at an offset from memory.
+    const text = `.visible .entry t(.param .align 8 .b8 table[32], .param .u64 in) { ${REGISTERS}
+      ld.param.u64 %rd1, [in]; ld.global.u32 %r1, [%rd1]; and.b32 %r1, %r1, 3; mul.wide.u32 %rd2, %r1, 8; mov.b64 %rd3, table;
+      add.s64 %rd4, %rd3, %rd2; ld.param.u64 %rd5, [%rd4]; ld.global.u64 %rd6, [%rd1+8]; add.s64 %rd7, %rd5, %rd6;
+      st.global.u32 [%rd7], 1; ret; }\n`;
+    const shadow = await executor({ 'a.ptx': text });
+    const nowhere = [0x90000n, 0x90000n, 0x90000n, 0x90000n];
+    expect(shadow.launch(launch('t', ...nowhere, 0x80000n)).verdict).toBe('unknown');
+    expect(list(shadow.launch(launch('t', 0x1010n, ...nowhere.slice(1), 0x80000n)))[0]).not.toBe('exact');
+  });
+});
+
 describe('known memory', () => {
   it('loses what a launch may have written', async () => {
     const shadow = await executor({ 'a.ptx': VECTOR + SCATTER + CHASE });

@@ -95,6 +95,8 @@ export abstract class Evaluator {
   readonly consulted: Uint8Array;
   /** Ranges of device memory whose known content the result depends on. */
   readonly knownReads: { readonly address: bigint; readonly content: Uint8Array }[] = [];
+  /** Variables whose place was looked at. */
+  readonly symbols = new Map<string, bigint | undefined>();
   /** Memory was loaded from while none was known. */
   unread = false;
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
@@ -292,7 +294,10 @@ export abstract class Evaluator {
     if (root.kind === 'parameter') return this.#parameters.getBigUint64(root.offset, true);
     if (root.kind === 'loaded') return root.value;
     if (root.kind === 'window') return undefined;
-    return this.environment.symbol(this.plan.template.objects[root.index]!.name);
+    const { name } = this.plan.template.objects[root.index]!;
+    const address = this.environment.symbol(name);
+    this.symbols.set(name, address);
+    return address;
   }
 
   #consult(offset: number, bytes: number): void {
@@ -438,7 +443,7 @@ export abstract class Evaluator {
     const bytes = width / 8;
     if (root?.kind === 'window') {
       if (root.space !== 'parameter') return this.unknown(width);
-      const { byteLength } = this.#parameters;
+      const byteLength = this.plan.template.parameterBytes;
       return this.#table(withoutRoot(address), width, (offset) => {
         if (offset < 0 || offset + bytes > byteLength) return undefined;
         this.#consult(offset, bytes);

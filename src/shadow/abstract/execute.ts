@@ -43,6 +43,8 @@ export interface AbstractResult {
   readonly knownReads: readonly { readonly address: bigint; readonly content: Uint8Array }[];
   /** Memory was loaded from while none was known: known content might tell more. */
   readonly unread: boolean;
+  /** Variables whose place the result depends on. */
+  readonly symbols: readonly (readonly [name: string, address: bigint | undefined])[];
 }
 
 /** Boxes of all addresses together at most; addresses after that get their hull. */
@@ -84,6 +86,7 @@ class AbstractExecution extends Control {
       consulted: this.consulted,
       knownReads: this.knownReads,
       unread: this.unread,
+      symbols: [...this.symbols],
     };
   }
 
