@@ -286,17 +286,11 @@ export function resolveAddresses(domain: Domain, address: Form, width: number, b
 function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: Group[]): BoxResult {
   const resolution = new Resolution(domain, width, budget);
   resolution.exact = !domain.inexact;
-  const { connected, apart } = connectedGroups(groups, address);
+  const { connected, apart } = groups.length === 0 ? NO_GROUPS : connectedGroups(groups, address);
   // What has no part in the address only says whether there are members; one dense sum has them.
   if (resolution.exact && !apart.every((group) => resolution.hasMembers(group, apart))) resolution.exact = false;
-  const used = new Set(address.atoms);
-  for (const group of connected) for (const atom of group.form.atoms) used.add(atom);
-  for (const atom of used) if (domain.isData[atom]) resolution.exact = false;
-  for (const { terms, replacement } of domain.relations) {
-    // Old and new atoms side by side are taken as independent, which they are not.
-    if (terms.atoms.some((atom) => used.has(atom)) && replacement.atoms.some((atom) => used.has(atom)))
-      resolution.exact = false;
-  }
+  if (domain.isDataForm(address) || connected.some(({ form }) => domain.isDataForm(form))) resolution.exact = false;
+  if (domain.relations.length > 0 && usesBothSides(domain, address, connected)) resolution.exact = false;
   resolution.resolve({
     constant: address.constant,
     coefs: address.coefs.slice(),
@@ -306,6 +300,18 @@ function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxB
     groups: connected,
   });
   return { descriptors: resolution.descriptors, exact: resolution.exact, unbounded: resolution.unbounded };
+}
+
+const NO_GROUPS: { readonly connected: Group[]; readonly apart: Group[] } = { connected: [], apart: [] };
+
+/** Whether old and new atoms of a relation stand side by side: they are taken as independent, which they are not. */
+function usesBothSides(domain: Domain, address: Form, connected: readonly Group[]): boolean {
+  const used = new Set(address.atoms);
+  for (const group of connected) for (const atom of group.form.atoms) used.add(atom);
+  return domain.relations.some(
+    ({ terms, replacement }) =>
+      terms.atoms.some((atom) => used.has(atom)) && replacement.atoms.some((atom) => used.has(atom)),
+  );
 }
 
 /** The domain's constraints that share atoms with an address, directly or through others, and the rest. */
