@@ -59,6 +59,31 @@ describe('both ways of execution', () => {
     ));
   it('wrap 32-bit indices', () => agree('add.u32 %r3, %r1, %r2; mul.wide.u32 %rd2, %r3, 4;', -50));
   it('wrap products of 32 bits', () => agree('mul.lo.u32 %r3, %r1, %r2; mul.wide.u32 %rd2, %r3, 4;', 0x1000_0000));
+  it('multiply large odd numbers, low bits included', () =>
+    agree(
+      `add.s32 %r3, %r1, 0x40000001; mul.lo.s32 %r4, %r3, -1640531535; mul.wide.u32 %rd2, %r4, 4;`,
+      0,
+      'exact',
+      1,
+      5,
+    ));
+  it('shift pairs of words with large upper halves', () =>
+    agree(
+      `add.u32 %r3, %r1, 0x40000001; add.u32 %r5, %r1, 6; shf.l.wrap.b32 %r4, %r5, %r3, 31; mul.wide.u32 %rd2, %r4, 4;`,
+      0,
+      'exact',
+      1,
+      5,
+    ));
+  it('shift by an amount that wraps to a small one', () =>
+    agree(
+      `and.b32 %r3, %r1, 1; add.u32 %r3, %r3, 0x80000000; add.u32 %r3, %r3, %r2; shl.b32 %r4, %r1, %r3;
+       mul.wide.u32 %rd2, %r4, 4;`,
+      -2147483645,
+      'exact',
+      1,
+      8,
+    ));
   it('shift right arithmetically across zero', () =>
     agree('sub.s32 %r3, %r1, 50; shr.s32 %r4, %r3, 3; mul.wide.s32 %rd2, %r4, 4;', 0));
   it('divide and take remainders of negative numbers', () =>

@@ -8,7 +8,7 @@
  * bounds).
  */
 import type { Domain, Group } from './domain.js';
-import { coefficientOf, type Form, withConstant } from './form.js';
+import { coefficientOf, coversAll, type Form, leastSum, withConstant } from './form.js';
 
 /** Bytes `[start, start + width)`, repeated `count` times `stride` apart for each dimension; `start` relative to a root. */
 export interface RelativeDescriptor {
@@ -70,27 +70,13 @@ class Resolution {
     if (++this.#boxes > (this.exact ? MAX_BOXES : MAX_VAGUE_BOXES) || --this.budget.boxes < 0) throw TOO_MANY;
   }
 
-  /** Whether a sum takes every whole number between its bounds, when its atoms are independent. */
-  #isDense(coefs: readonly number[], lo: readonly number[], hi: readonly number[]): boolean {
-    const order = coefs.map((_, index) => index).sort((a, b) => Math.abs(coefs[a]!) - Math.abs(coefs[b]!));
-    let covered = 0;
-    for (const index of order) {
-      const span = hi[index]! - lo[index]!;
-      if (span === 0) continue;
-      const c = Math.abs(coefs[index]!);
-      if (c > covered + 1) return false;
-      covered += c * span;
-    }
-    return Number.isFinite(covered);
-  }
-
   /** Whether a constraint apart from all others certainly has members. */
   hasMembers(group: Group, others: readonly Group[]): boolean {
     const { atoms, coefs } = group.form;
     if (others.some((other) => other !== group && other.form.atoms.some((atom) => atoms.includes(atom)))) return false;
     const lo = atoms.map((atom) => this.domain.lo[atom]!);
     const hi = atoms.map((atom) => this.domain.hi[atom]!);
-    return this.#isDense(coefs, lo, hi);
+    return coversAll(coefs, lo, hi);
   }
 
   resolve(box: Box): void {
@@ -106,12 +92,8 @@ class Resolution {
       again = false;
       for (const group of box.groups) {
         const { coefs, lo, hi, places } = this.#members(box, group);
-        let low = 0;
-        let high = 0;
-        for (let i = 0; i < coefs.length; i++) {
-          low += coefs[i]! > 0 ? coefs[i]! * lo[i]! : coefs[i]! * hi[i]!;
-          high += coefs[i]! > 0 ? coefs[i]! * hi[i]! : coefs[i]! * lo[i]!;
-        }
+        const low = leastSum(0, coefs, undefined, lo, hi, 1);
+        const high = -leastSum(0, coefs, undefined, lo, hi, -1);
         if (low > group.hi || high < group.lo) return false;
         if (low >= group.lo && high <= group.hi) {
           box.groups = box.groups.filter((other) => other !== group);
@@ -121,7 +103,7 @@ class Resolution {
         if (this.#isShared(box, group)) continue;
         // A constraint on atoms that the address does not have: its members exist or they do not.
         if (places.every((place) => place < 0)) {
-          if (!this.#isDense(coefs, lo, hi)) this.exact = false;
+          if (!coversAll(coefs, lo, hi)) this.exact = false;
           box.groups = box.groups.filter((other) => other !== group);
           again = true;
           break;
@@ -129,7 +111,7 @@ class Resolution {
         if (places.some((place) => place < 0)) continue;
         const ratio = box.coefs[places[0]!]! / coefs[0]!;
         if (!Number.isInteger(ratio) || !places.every((place, i) => box.coefs[place] === ratio * coefs[i]!)) continue;
-        if (!this.#isDense(coefs, lo, hi)) continue;
+        if (!coversAll(coefs, lo, hi)) continue;
         this.#merge(box, group, places, ratio, Math.max(low, group.lo), Math.min(high, group.hi));
         again = true;
         break;
@@ -169,19 +151,16 @@ class Resolution {
     for (let i = 0; i < coefs.length; i++) {
       if (hi[i]! > lo[i]! && (main < 0 || Math.abs(coefs[i]!) > Math.abs(coefs[main]!))) main = i;
     }
-    let low = 0;
-    let high = 0;
-    for (let i = 0; i < coefs.length; i++) {
-      if (i === main) continue;
-      low += coefs[i]! > 0 ? coefs[i]! * lo[i]! : coefs[i]! * hi[i]!;
-      high += coefs[i]! > 0 ? coefs[i]! * hi[i]! : coefs[i]! * lo[i]!;
-    }
+    const low = leastSum(0, coefs, undefined, lo, hi, 1, main);
+    const high = -leastSum(0, coefs, undefined, lo, hi, -1, main);
     const c = main < 0 ? 0 : coefs[main]!;
     const drop = () => {
       this.exact = false;
       this.resolve({ ...box, groups: box.groups.filter((other) => other !== group) });
     };
-    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high)) return drop();
+    const isRounded = (end: number) => Number.isFinite(end) && !Number.isSafeInteger(end);
+    const ends = [group.lo - low, group.lo - high, group.hi - low, group.hi - high];
+    if (main < 0 || !Number.isFinite(low) || !Number.isFinite(high) || ends.some(isRounded)) return drop();
     // All of them satisfied: c·s + low ≥ group.lo and c·s + high ≤ group.hi; some: c·s + high ≥ group.lo and c·s + low ≤ group.hi.
     const solve = (least: number, most: number): [number, number] => {
       const from = c > 0 ? Math.ceil(least / c) : Math.ceil(most / c);
@@ -236,18 +215,16 @@ class Resolution {
   }
 
   #emit(box: Box): void {
-    let start = box.constant;
+    const start = leastSum(box.constant, box.coefs, undefined, box.lo, box.hi, 1);
     const dimensions: [number, number][] = [];
-    for (let i = 0; i < box.coefs.length; i++) {
-      const c = box.coefs[i]!;
-      if (c === 0) continue;
-      const lo = box.lo[i]!;
-      const hi = box.hi[i]!;
-      start += c > 0 ? c * lo : c * hi;
-      if (hi > lo) dimensions.push([Math.abs(c), hi - lo + 1]);
-    }
     let reach = Math.abs(start) + this.width;
-    for (const [stride, count] of dimensions) reach += stride * count;
+    for (let i = 0; i < box.coefs.length; i++) {
+      const stride = Math.abs(box.coefs[i]!);
+      const count = box.hi[i]! - box.lo[i]! + 1;
+      if (stride === 0 || count === 1) continue;
+      dimensions.push([stride, count]);
+      reach += stride * count;
+    }
     if (!(reach < EXACT_LIMIT)) {
       this.unbounded = true;
       return;

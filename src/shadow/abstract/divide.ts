@@ -11,6 +11,7 @@ import {
   atomForm,
   coefficientOf,
   constantForm,
+  coversAll,
   type Form,
   greatestCommonDivisor,
   scaleForm,
@@ -224,8 +225,8 @@ export function replaceTerms(state: State, terms: Form, replacement: Form): void
 }
 
 /**
- * Whether a sum takes every value between its bounds: its smallest coefficient is one, each next one is at most one more
- * than what the smaller ones cover, and no constraint but its own bounds touches its atoms.
+ * Whether a sum takes every value between its bounds: it covers all of them, and no constraint but its own bounds touches its
+ * atoms.
  */
 export function isDense(state: State, terms: Form): boolean {
   const { domain } = state;
@@ -237,16 +238,10 @@ export function isDense(state: State, terms: Form): boolean {
       group.form.atoms.every((atom, i) => coefficientOf(terms, atom) === group.form.coefs[i]);
     if (!same) return false;
   }
-  const order = terms.coefs.map((_, i) => i).sort((a, b) => Math.abs(terms.coefs[a]!) - Math.abs(terms.coefs[b]!));
-  let covered = 0;
-  for (const i of order) {
-    const atom = terms.atoms[i]!;
-    if (domain.isRelated[atom]) return false;
-    const span = domain.hi[atom]! - domain.lo[atom]!;
-    if (span === 0) continue;
-    const c = Math.abs(terms.coefs[i]!);
-    if (c > covered + 1) return false;
-    covered += c * span;
-  }
-  return Number.isFinite(covered);
+  if (terms.atoms.some((atom) => domain.isRelated[atom])) return false;
+  return coversAll(
+    terms.coefs,
+    terms.atoms.map((atom) => domain.lo[atom]!),
+    terms.atoms.map((atom) => domain.hi[atom]!),
+  );
 }

@@ -8,9 +8,11 @@
 import {
   addForms,
   coefficientOf,
+  exactOrLess,
   type Form,
   greatestCommonDivisor,
   LIMIT,
+  leastSum,
   ratioOf,
   sameTerms,
   scaleForm,
@@ -166,12 +168,7 @@ export class Domain {
   }
 
   #boxExtreme({ constant, atoms, coefs }: Form, sign: 1 | -1): number {
-    let total = sign * constant;
-    for (let i = 0; i < atoms.length; i++) {
-      const c = sign * coefs[i]!;
-      total += c > 0 ? c * this.lo[atoms[i]!]! : c * this.hi[atoms[i]!]!;
-    }
-    return total;
+    return leastSum(sign * constant, coefs, atoms, this.lo, this.hi, sign);
   }
 
   /** With groups taken in the given order, newest first for −1. */
@@ -185,12 +182,12 @@ export class Domain {
       if (ratio === 0) continue;
       const c = sign * ratio;
       const inBox = c > 0 ? c * this.#boxExtreme(group.form, 1) : -c * this.#boxExtreme(group.form, -1);
-      total += Math.max(inBox, c > 0 ? c * group.lo : c * group.hi);
+      total += Math.max(exactOrLess(inBox), exactOrLess(c > 0 ? c * group.lo : c * group.hi));
       const without = addForms(rest, group.form, -ratio, 64);
       if (!without) return Number.NEGATIVE_INFINITY;
       rest = without;
     }
-    return total + this.#boxExtreme(rest, sign);
+    return exactOrLess(exactOrLess(total) + this.#boxExtreme(rest, sign));
   }
 
   /** Whether any atom of the form is not determined by the launch. */
@@ -231,6 +228,10 @@ export class Domain {
   /** `sign · terms(form) + constant ≥ 0`. */
   #bound(form: Form, sign: 1 | -1, constant: number): boolean {
     const { atoms, coefs } = form;
+    if (Number.isFinite(constant) && !Number.isSafeInteger(constant)) {
+      this.inexact = true;
+      return true;
+    }
     if (atoms.length === 0) return constant >= 0;
     let divisor = 0;
     for (const c of coefs) divisor = greatestCommonDivisor(divisor, c);
@@ -264,17 +265,13 @@ export class Domain {
     for (let i = 0; i < form.atoms.length; i++) {
       const atom = form.atoms[i]!;
       const c = form.coefs[i]!;
-      let low = 0;
-      let high = 0;
-      for (let j = 0; j < form.atoms.length; j++) {
-        if (j === i) continue;
-        const k = form.coefs[j]!;
-        low += k > 0 ? k * this.lo[form.atoms[j]!]! : k * this.hi[form.atoms[j]!]!;
-        high += k > 0 ? k * this.hi[form.atoms[j]!]! : k * this.lo[form.atoms[j]!]!;
-      }
-      const least = c > 0 ? Math.ceil((lo - high) / c) : Math.ceil((hi - low) / c);
-      const most = c > 0 ? Math.floor((hi - low) / c) : Math.floor((lo - high) / c);
-      // Numbers beyond what is exact bound nothing.
+      const low = leastSum(0, form.coefs, form.atoms, this.lo, this.hi, 1, i);
+      const high = -leastSum(0, form.coefs, form.atoms, this.lo, this.hi, -1, i);
+      const toLo = exactOrNothing(lo - high);
+      const toHi = exactOrNothing(hi - low);
+      const least = Math.ceil((c > 0 ? toLo : toHi) / c);
+      const most = Math.floor((c > 0 ? toHi : toLo) / c);
+      // Numbers beyond what is exact bound nothing, and neither does what is not a number.
       if (least >= -LIMIT && least <= LIMIT && !this.#raise(atom, least)) return false;
       if (most >= -LIMIT && most <= LIMIT && !this.#lower(atom, most)) return false;
     }
@@ -303,4 +300,9 @@ function emptyDoubles(): number[] {
   const list = [0.5];
   list.pop();
   return list;
+}
+
+/** A number that is certainly exact, or none: comparisons with it fail. */
+function exactOrNothing(value: number): number {
+  return Number.isSafeInteger(value) ? value : Number.NaN;
 }

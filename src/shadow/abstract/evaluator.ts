@@ -456,7 +456,6 @@ export abstract class Evaluator {
       return this.unknown(width);
     }
     const plain = this.plain(address);
-    if (plain.atoms.length > 0 && !Number.isFinite(this.state.domain.high(plain))) return this.unknown(width);
     return this.#table(plain, width, (offset) => {
       const place = BigInt.asUintN(64, plain.big + BigInt(offset));
       const content = this.environment.read(place, bytes);
@@ -470,7 +469,8 @@ export abstract class Evaluator {
   #table(place: Form, width: number, read: (offset: number) => bigint | undefined): Form {
     const { domain } = this.state;
     const canonical = domain.canonical(withBig(place, 0n));
-    if (!canonical) return this.unknown(width);
+    if (!canonical || !Number.isFinite(domain.low(canonical)) || !Number.isFinite(domain.high(canonical)))
+      return this.unknown(width);
     const free = canonical.atoms.filter((atom) => domain.lo[atom] !== domain.hi[atom]);
     if (free.length === 0) {
       const bits = read(domain.low(canonical));
@@ -589,6 +589,7 @@ export abstract class Evaluator {
       this.state.domain.isData[form.atoms[0]!]
     ) {
       if (signed || low >= 0) return form;
+      if (high < 0) return bigShift(form);
       this.state.fork(
         () => this.state.domain.assumeNonNegative(form),
         () => this.state.domain.assumeNonNegative(withConstant(scaleForm(form, -1, 64)!, -1)),
@@ -705,9 +706,8 @@ export abstract class Evaluator {
         return addForms(a, this.plain(b), -1, width);
       }
       case 'shiftLeft': {
-        const amount = this.settled(form(1));
-        if (!amount) return undefined;
-        const bits = amount.constant < 0 ? width : Math.min(amount.constant, width);
+        const bits = this.#shiftAmount(args[1]!, width);
+        if (bits === undefined) return undefined;
         if (bits === width) return constantForm(0);
         if (bits > 50) return this.#constantOnly(op, width, args);
         return this.#scale(form(0), 2 ** bits, width);
@@ -969,10 +969,15 @@ export abstract class Evaluator {
     return this.unknown(width);
   }
 
+  /** An amount of bits to shift by, unsigned and clamped at the width (PTX ISA 9.7.8.8); undefined when it varies too much. */
+  #shiftAmount(id: number, width: number): number | undefined {
+    const amount = this.settled(this.window(this.evaluate(id), this.plan.values[id]![1], false));
+    return amount && Math.min(amount.constant, width);
+  }
+
   #shiftRight(args: readonly number[], width: number, arithmetic: boolean): Form | ScaledFloor | undefined {
-    const amount = this.settled(this.evaluate(args[1]!));
-    if (!amount) return undefined;
-    const bits = amount.constant < 0 ? width : Math.min(amount.constant, width);
+    const bits = this.#shiftAmount(args[1]!, width);
+    if (bits === undefined) return undefined;
     const raw = this.raw(args[0]!);
     if (isScaledFloor(raw) && bits < width) {
       const shifted = new ScaledFloor(raw.operand, raw.scale, raw.shift + bits);

@@ -100,6 +100,16 @@ function reduce(value: number, width: number): number {
   return rest > size / 2 ? rest - size : rest < -size / 2 ? rest + size : rest;
 }
 
+/**
+ * `factor · value` modulo 2^width. Narrow products that a number does not hold are multiplied in words, as only their low bits
+ * count; wide ones are no number at all, which {@link fits} refuses.
+ */
+function times(value: number, factor: number, width: number): number {
+  const product = value * factor;
+  if (Number.isSafeInteger(product)) return reduce(product, width);
+  return width > 32 ? Number.NaN : reduce(Math.imul(value, factor), width);
+}
+
 function fits(value: number): boolean {
   return value <= LIMIT && value >= -LIMIT;
 }
@@ -109,7 +119,7 @@ function fits(value: number): boolean {
  * them first.
  */
 export function addForms(a: Form, b: Form, factor: number, width: number): Form | undefined {
-  const constant = reduce(a.constant + factor * b.constant, width);
+  const constant = reduce(a.constant + times(b.constant, factor, width), width);
   if (!fits(constant)) return undefined;
   const root = a.root !== NO_ROOT ? a.root : b.root;
   if (a.big !== 0n || b.big !== 0n) return addLarge(a, b, factor, width);
@@ -128,8 +138,8 @@ export function addForms(a: Form, b: Form, factor: number, width: number): Form 
     const right = j < b.atoms.length ? b.atoms[j]! : Number.POSITIVE_INFINITY;
     let coefficient: number;
     if (left < right) coefficient = a.coefs[i++]!;
-    else if (right < left) coefficient = reduce(factor * b.coefs[j++]!, width);
-    else coefficient = reduce(a.coefs[i++]! + factor * b.coefs[j++]!, width);
+    else if (right < left) coefficient = times(b.coefs[j++]!, factor, width);
+    else coefficient = reduce(a.coefs[i++]! + times(b.coefs[j++]!, factor, width), width);
     if (!fits(coefficient)) return undefined;
     if (coefficient === 0) continue;
     atoms.push(left < right ? left : right);
@@ -151,7 +161,7 @@ function addLarge(a: Form, b: Form, factor: number, width: number): Form | undef
 export function scaleForm(a: Form, factor: number, width: number): Form | undefined {
   if (factor === 0) return constantForm(0);
   if (factor === 1) return a;
-  const constant = reduce(a.constant * factor, width);
+  const constant = times(a.constant, factor, width);
   if (!fits(constant)) return undefined;
   const big = a.big === 0n ? 0n : a.big * BigInt(factor);
   if (a.atoms.length === 0) {
@@ -160,7 +170,7 @@ export function scaleForm(a: Form, factor: number, width: number): Form | undefi
   const atoms: number[] = [];
   const coefs: number[] = [];
   for (let i = 0; i < a.atoms.length; i++) {
-    const coefficient = reduce(a.coefs[i]! * factor, width);
+    const coefficient = times(a.coefs[i]!, factor, width);
     if (!fits(coefficient)) return undefined;
     if (coefficient === 0) continue;
     atoms.push(a.atoms[i]!);
@@ -242,4 +252,51 @@ export function ratioOf(form: Form, whole: Form): number {
     if (coefficientOf(form, whole.atoms[i]!) !== ratio * whole.coefs[i]!) return 0;
   }
   return ratio;
+}
+
+/**
+ * Least value of `constant + sign · Σ coefs[i] · x[i]` with each `x[i]` between its bounds; minus infinity as soon as something on
+ * the way is more than a number holds exactly, so that no bound is ever inside the real one.
+ *
+ * @param places where each term's bounds are in `lo` and `hi`; one after the other when undefined
+ * @param except index of a term to leave out
+ */
+export function leastSum(
+  constant: number,
+  coefs: readonly number[],
+  places: readonly number[] | undefined,
+  lo: readonly number[],
+  hi: readonly number[],
+  sign: 1 | -1,
+  except = -1,
+): number {
+  let total = constant;
+  for (let i = 0; i < coefs.length; i++) {
+    if (i === except) continue;
+    const c = sign * coefs[i]!;
+    const place = places === undefined ? i : places[i]!;
+    const product = c === 0 ? 0 : c > 0 ? c * lo[place]! : c * hi[place]!;
+    total += product;
+    if (!Number.isSafeInteger(product) || !Number.isSafeInteger(total)) return Number.NEGATIVE_INFINITY;
+  }
+  return total;
+}
+
+/** A number that is certainly exact, or minus infinity: for lower bounds. */
+export function exactOrLess(value: number): number {
+  return Number.isSafeInteger(value) ? value : Number.NEGATIVE_INFINITY;
+}
+
+/** Whether a sum takes every whole number between its bounds: each coefficient is at most one more than what smaller ones cover. */
+export function coversAll(coefs: readonly number[], lo: readonly number[], hi: readonly number[]): boolean {
+  const order = coefs.map((_, index) => index).sort((a, b) => Math.abs(coefs[a]!) - Math.abs(coefs[b]!));
+  let covered = 0;
+  for (const index of order) {
+    const span = hi[index]! - lo[index]!;
+    if (span === 0) continue;
+    const c = Math.abs(coefs[index]!);
+    if (c > covered + 1) return false;
+    covered += c * span;
+  }
+  return Number.isSafeInteger(covered);
 }
