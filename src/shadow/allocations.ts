@@ -8,14 +8,14 @@
  */
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
 import { IntervalMap } from './interval-map.js';
-import { ADDRESS_SPACE, type AddressRange } from './ranges.js';
+import { ADDRESS_SPACE, type AddressRange, hexAddress } from './ranges.js';
+
+export const POINTER_BYTES = 8;
 
 /** A live allocation, or the place of a module variable (`name`). */
 export interface Allocation extends AddressRange {
   readonly name?: string;
 }
-
-const hex = (address: bigint): string => `0x${address.toString(16)}`;
 
 function refuse(code: 'GCR5010' | 'GCR5011' | 'GCR5012', message: string, hint: string): InputError {
   const diagnostic: Diagnostic = { code, severity: 'error', message, hint };
@@ -50,15 +50,15 @@ export class AllocationMap {
   #add(added: Allocation): Allocation {
     const what = added.name === undefined ? 'allocation' : `variable ${added.name}`;
     if (added.from < 0n || added.to <= added.from || added.to > ADDRESS_SPACE) {
-      const message = `${what} of ${added.to - added.from} bytes at ${hex(added.from)}`;
+      const message = `${what} of ${added.to - added.from} bytes at ${hexAddress(added.from)}`;
       throw refuse('GCR5010', message, 'an allocation has at least one byte and ends below 2^64');
     }
     const there = this.#map.overlapping(added.from, added.to);
     const live = there.find(({ name }) => name === undefined);
     if (live) {
-      const place = `${hex(live.from)} of ${live.to - live.from} bytes`;
+      const place = `${hexAddress(live.from)} of ${live.to - live.from} bytes`;
       const hint = 'is a free event missing before this line?';
-      throw refuse('GCR5011', `${what} at ${hex(added.from)} overlaps the live allocation at ${place}`, hint);
+      throw refuse('GCR5011', `${what} at ${hexAddress(added.from)} overlaps the live allocation at ${place}`, hint);
     }
     for (const variable of there) this.#map.remove(variable);
     this.#map.insert(added);
@@ -75,11 +75,11 @@ export class AllocationMap {
         found?.name !== undefined
           ? `is the variable ${found.name}`
           : inside
-            ? `is inside the allocation at ${hex(inside.from)}`
+            ? `is inside the allocation at ${hexAddress(inside.from)}`
             : 'is not allocated';
       throw refuse(
         'GCR5012',
-        `free of ${hex(address)}, which ${why}`,
+        `free of ${hexAddress(address)}, which ${why}`,
         'was it freed before, or its alloc event left out?',
       );
     }
@@ -96,6 +96,16 @@ export class AllocationMap {
   /** What holds an address. */
   find(address: bigint): Allocation | undefined {
     return this.#map.find(address);
+  }
+
+  /** What the pointers of a parameter block point into: each word that is aligned like one counts. */
+  pointedTo(parameters: DataView): readonly Allocation[] {
+    const found = new Set<Allocation>();
+    for (let at = 0; at + POINTER_BYTES <= parameters.byteLength; at += POINTER_BYTES) {
+      const allocation = this.find(parameters.getBigUint64(at, true));
+      if (allocation) found.add(allocation);
+    }
+    return [...found];
   }
 
   /** What overlaps `[from, to)`, in order of address. */

@@ -20,13 +20,14 @@ import {
 import type { Environment } from './abstract/evaluator.js';
 import { type AbstractResult, type Effect, executeAbstractly, type SiteOutcome } from './abstract/execute.js';
 import { Plan } from './abstract/plan.js';
-import type { Allocation, AllocationMap } from './allocations.js';
+import { type Allocation, type AllocationMap, POINTER_BYTES } from './allocations.js';
 import { checkLaunch, executeConcretely } from './concrete.js';
 import { type AccessDescriptor, clipDescriptor, hullOf, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KernelCache } from './kernel-cache.js';
 import type { KnownMemory } from './known-memory.js';
 import type { LaunchRecord } from './launch.js';
+import { hexAddress } from './ranges.js';
 
 /** What a launch finds on the device. */
 export interface LaunchEnvironment {
@@ -38,11 +39,6 @@ export interface LaunchEnvironment {
   readonly provenance: boolean;
 }
 
-/** An answer; with the verdict `unknown` its descriptors mean nothing, and any allocation may have been written. */
-export interface LaunchAnalysis {
-  readonly set: DirtySet;
-}
-
 /** A superset is worth a second look, thread by thread, up to this many threads times values. */
 const CONCRETE_WORK = 4_000_000;
 const CONCRETE_THREADS = 1 << 16;
@@ -50,10 +46,8 @@ const CONCRETE_THREADS = 1 << 16;
 const CONCRETE_TRIES = 4;
 /** Launches that wrote what they read before known memory is no longer used for the kernel. */
 const BLIND_TRIES = 4;
-const POINTER_BYTES = 8;
 /** A superset of at least this many bytes is an unknown offset of 32 bits, and its pointer's allocation says more. */
 const WIDE = 1n << 31n;
-const hex = (address: bigint): string => `0x${address.toString(16)}`;
 
 interface Inner {
   readonly result: AbstractResult;
@@ -64,7 +58,7 @@ interface Inner {
 }
 
 interface Outer {
-  readonly analysis: LaunchAnalysis;
+  readonly set: DirtySet;
   readonly inner: Inner;
   /** {@link AllocationMap.epoch} that it holds for; −1 when allocations do not matter. */
   readonly epoch: number;
@@ -102,12 +96,12 @@ class KernelAnalyser {
     this.#cache.dependOn(new Uint8Array(0), pointers);
   }
 
-  analyse(launch: LaunchRecord, environment: LaunchEnvironment): LaunchAnalysis {
+  analyse(launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
     const cache = this.#cache;
     if (launch.parameters.length < this.template.parameterBytes) checkLaunch(this.template, launch);
     cache.select(launch);
     const known = cache.outer;
-    if (known !== undefined && this.#holds(known, environment)) return known.analysis;
+    if (known !== undefined && this.#holds(known, environment)) return known.set;
     checkLaunch(this.template, launch);
     let inner = cache.inner;
     if (inner === undefined || !isCurrent(inner, environment))
@@ -119,15 +113,14 @@ class KernelAnalyser {
       placed = new Placement(this.template, launch, environment, inner.result).place();
     }
     if (placed.set.verdict !== 'exact') placed = this.#concretely(launch, environment, placed);
-    const analysis = { set: placed.set };
     cache.storeOuter({
-      analysis,
+      set: placed.set,
       inner,
       epoch: placed.usesAllocations ? environment.allocations.epoch : -1,
       symbols: placed.symbols,
       memoryVersion: environment.memory.version,
     });
-    return analysis;
+    return placed.set;
   }
 
   #holds(outer: Outer, environment: LaunchEnvironment): boolean {
@@ -388,7 +381,9 @@ class Placement {
     this.#usesAllocations = true;
     const found = this.environment.provenance ? this.environment.allocations.find(address) : undefined;
     if (!found) {
-      const why = this.environment.provenance ? `${hex(address)} is in no known allocation` : 'offset without bounds';
+      const why = this.environment.provenance
+        ? `${hexAddress(address)} is in no known allocation`
+        : 'offset without bounds';
       this.#worsen('unknown', site, this.#reason(site, 'GCR5016', why));
       return;
     }
@@ -413,14 +408,9 @@ class Placement {
       } else if ('parameters' in base) {
         // Some pointer of the block: whatever in it points into memory that is known, and something must.
         this.#usesAllocations = true;
-        let found = false;
-        for (let at = 0; at + POINTER_BYTES <= this.#parameters.byteLength; at += POINTER_BYTES) {
-          const address = this.#parameters.getBigUint64(at, true);
-          if (!this.environment.allocations.find(address)) continue;
-          this.#allocation(site, address);
-          found = true;
-        }
-        if (!found) return unclear('no pointer of the parameters is in a known allocation');
+        const pointed = this.environment.allocations.pointedTo(this.#parameters);
+        for (const { from } of pointed) this.#allocation(site, from);
+        if (pointed.length === 0) return unclear('no pointer of the parameters is in a known allocation');
       } else if (!('window' in base)) return unclear('what the address is derived from is not known');
     }
   }
@@ -431,9 +421,10 @@ export class LaunchAnalyser {
   readonly #kernels = new Map<KernelTemplate, KernelAnalyser>();
 
   /**
+   * @returns an answer whose descriptors mean nothing when its verdict is `unknown`: then any allocation may have been written
    * @throws InputError GCR5001 when the launch does not fit the template
    */
-  analyse(template: KernelTemplate, launch: LaunchRecord, environment: LaunchEnvironment): LaunchAnalysis {
+  analyse(template: KernelTemplate, launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
     let kernel = this.#kernels.get(template);
     if (kernel === undefined) {
       kernel = new KernelAnalyser(template);

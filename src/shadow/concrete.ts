@@ -49,9 +49,10 @@ export interface ConcreteResult {
 
 const MAX_THREADS = 1 << 16;
 const MAX_STEPS = 1_000_000;
-const WARP = 32;
+/** Threads of a warp (PTX ISA 10.3). */
+export const WARP = 32;
 /** Rows of a matrix fragment start at multiples of this many bytes. */
-const ROW_ALIGNMENT = 16n;
+export const ROW_ALIGNMENT = 16;
 
 /** Functions that PTX gives within an error only, whatever the modifiers. */
 const APPROXIMATED: ReadonlySet<FloatOperation> = new Set([
@@ -66,6 +67,13 @@ const APPROXIMATED: ReadonlySet<FloatOperation> = new Set([
 /** Whether an operation's result is defined to the bit; what the hardware approximates, it approximates in its own way. */
 export function isExactFloat(op: FloatOperation, mode: FloatMode): boolean {
   return !mode.approximate && !APPROXIMATED.has(op);
+}
+
+/** The little-endian number in some bytes. */
+export function readBits(view: DataView, offset: number, bytes: number): bigint {
+  let bits = 0n;
+  for (let index = bytes - 1; index >= 0; index--) bits = (bits << 8n) | BigInt(view.getUint8(offset + index));
+  return bits;
 }
 
 /** Thrown inside only: a thread's way is not known. */
@@ -198,10 +206,7 @@ class Execution {
   #parameter(offset: number, width: number): bigint | undefined {
     const bytes = Math.max(1, width / 8);
     if (offset + bytes > this.#parameters.byteLength) return undefined;
-    let bits = 0n;
-    for (let index = bytes - 1; index >= 0; index--)
-      bits = (bits << 8n) | BigInt(this.#parameters.getUint8(offset + index));
-    return BigInt.asUintN(width, bits);
+    return BigInt.asUintN(width, readBits(this.#parameters, offset, bytes));
   }
 
   #touch(site: Site): void {
@@ -235,7 +240,7 @@ class Execution {
       this.unresolved.add(site);
       return;
     }
-    if (stride % ROW_ALIGNMENT !== 0n) {
+    if (stride % BigInt(ROW_ALIGNMENT) !== 0n) {
       // Not allowed (PTX ISA 9.7.14.4.4), and hardware rounds such strides down: the hull holds whatever it makes of it.
       this.collector.add(address, BigInt(site.rows.count - 1) * stride + bytes);
       this.rounded.add(site);

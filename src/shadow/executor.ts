@@ -35,8 +35,6 @@ export interface ShadowOptions {
   readonly onDiagnostic?: (diagnostic: Diagnostic) => void;
 }
 
-const POINTER_BYTES = 8;
-
 export class ShadowExecutor {
   readonly allocations = new AllocationMap();
   readonly memory = new KnownMemory();
@@ -171,7 +169,7 @@ export class ShadowExecutor {
   }
 
   #analyse(template: KernelTemplate, launch: LaunchRecord): DirtySet {
-    const { set } = this.#analyser.analyse(template, launch, {
+    const set = this.#analyser.analyse(template, launch, {
       symbols: this.#module.symbols,
       memory: this.memory,
       allocations: this.allocations,
@@ -207,12 +205,7 @@ export class ShadowExecutor {
 
   #allocationsOfArguments({ parameters }: LaunchRecord): readonly AccessDescriptor[] {
     const view = new DataView(parameters.buffer, parameters.byteOffset, parameters.byteLength);
-    const found = new Set<AddressRange>();
-    for (let at = 0; at + POINTER_BYTES <= parameters.length; at += POINTER_BYTES) {
-      const allocation = this.allocations.find(view.getBigUint64(at, true));
-      if (allocation) found.add(allocation);
-    }
-    return [...found].map(rangeDescriptor);
+    return this.allocations.pointedTo(view).map(rangeDescriptor);
   }
 
   /** A moment to ask {@link since} about. */

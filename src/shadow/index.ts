@@ -1,6 +1,6 @@
 export { DirtyAccumulator, type Mark } from './accumulator.js';
 export { type Allocation, AllocationMap } from './allocations.js';
-export { LaunchAnalyser, type LaunchAnalysis, type LaunchEnvironment } from './analyse.js';
+export { LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
 export { type ConcreteOptions, type ConcreteResult, executeConcretely } from './concrete.js';
 export {
   type AccessDescriptor,

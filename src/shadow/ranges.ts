@@ -6,6 +6,9 @@
 /** The number of addresses there are. */
 export const ADDRESS_SPACE = 1n << 64n;
 
+/** An address as people and files write it. */
+export const hexAddress = (address: bigint): string => `0x${address.toString(16)}`;
+
 export interface AddressRange {
   readonly from: bigint;
   /** Exclusive. */

@@ -5,7 +5,7 @@
 import { type Reason, VERDICTS, type Verdict, worseVerdict } from '../templates/index.js';
 import type { AllocationMap } from './allocations.js';
 import type { DirtySet } from './dirty-set.js';
-import type { AddressRange } from './ranges.js';
+import { type AddressRange, hexAddress } from './ranges.js';
 
 /** One launch, as its line in the output. Key order is part of the format. */
 export interface LaunchReport {
@@ -20,8 +20,6 @@ export interface LaunchReport {
   readonly reasons: readonly Reason[];
 }
 
-const hex = (address: bigint): string => `0x${address.toString(16)}`;
-
 /** Verdict and reasons of what {@link DirtySet.ranges} lists, which may be less exact than the set. */
 export function listedVerdict(set: DirtySet): Pick<DirtySet, 'verdict' | 'reasons'> {
   if (!set.widened) return set;
@@ -34,7 +32,7 @@ export function listedVerdict(set: DirtySet): Pick<DirtySet, 'verdict' | 'reason
 export function reportLaunch(launch: number, kernel: string, set: DirtySet, chunkBytes?: number): LaunchReport {
   const { verdict, reasons } = listedVerdict(set);
   const pairs = (ranges: readonly AddressRange[], unit: number) =>
-    ranges.map(({ from, to }) => [hex(from), Math.ceil(Number(to - from) / unit)] as const);
+    ranges.map(({ from, to }) => [hexAddress(from), Math.ceil(Number(to - from) / unit)] as const);
   return {
     launch,
     kernel,

@@ -5,7 +5,7 @@
  */
 import { type Diagnostic, type DiagnosticCode, InputError } from '../diagnostics/index.js';
 import type { LaunchRecord } from './launch.js';
-import { ADDRESS_SPACE } from './ranges.js';
+import { ADDRESS_SPACE, hexAddress } from './ranges.js';
 
 /** Addresses are below 2^64, sizes in bytes. */
 export type TraceEvent =
@@ -279,7 +279,6 @@ export async function* readTrace(
   if (event) yield event;
 }
 
-const hex = (address: bigint): string => `0x${address.toString(16)}`;
 const digits = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 
@@ -292,9 +291,9 @@ export function formatTraceEvent(event: TraceEvent): string {
     }
     case 'memcpyHtoD': {
       const { address, bytes, ...rest } = event;
-      return JSON.stringify({ ...rest, address: hex(address), ...(bytes && { bytes: digits(bytes) }) });
+      return JSON.stringify({ ...rest, address: hexAddress(address), ...(bytes && { bytes: digits(bytes) }) });
     }
     default:
-      return JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? hex(value) : value));
+      return JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? hexAddress(value) : value));
   }
 }

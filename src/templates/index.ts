@@ -1,4 +1,5 @@
 export {
+  COMPARISON_OPERATIONS,
   DominatorTree,
   evaluateFloat,
   evaluateInteger,
@@ -22,5 +23,5 @@ export {
   TEMPLATE_SCHEMA,
   templateFileParts,
 } from './file.js';
-export { FormulaPrinter, type SiteFormula } from './formula.js';
+export { endTargets, FormulaPrinter, operandsOf, type SiteFormula } from './formula.js';
 export * from './types.js';

@@ -208,25 +208,21 @@ export abstract class Control extends Evaluator {
     return true;
   }
 
-  /** Narrows by a condition that differs between members. */
+  /** Narrows by a condition that differs between members, of a kind that {@link assume} does not narrow by at once. */
   #narrow(id: number, want: boolean): boolean {
     const { state } = this;
     const { domain } = state;
     const [op] = this.plan.values[id]!;
     const args = this.plan.operands[id]!;
     switch (op) {
-      case 'not':
-        return this.assume(args[0]!, !want);
       case 'and':
       case 'or': {
-        // All of them, or the first that is not.
-        const all = op === 'and';
-        if (want === all) return this.assume(args[0]!, all) && this.assume(args[1]!, all);
-        if (this.truth(args[0]!) >= 0) return this.assume(args[1]!, !all);
-        if (this.truth(args[1]!) >= 0) return this.assume(args[0]!, !all);
+        // One of the two is not: the first, or the second after the first.
+        if (this.truth(args[0]!) >= 0) return this.assume(args[1]!, want);
+        if (this.truth(args[1]!) >= 0) return this.assume(args[0]!, want);
         state.fork(
-          () => this.assume(args[0]!, !all),
-          () => this.assume(args[0]!, all) && this.assume(args[1]!, !all),
+          () => this.assume(args[0]!, want),
+          () => this.assume(args[0]!, !want) && this.assume(args[1]!, want),
         );
         break;
       }
@@ -262,9 +258,6 @@ export abstract class Control extends Evaluator {
       } else if (op === 'equal' || op === 'notEqual') {
         const difference = this.#difference(args);
         if (difference) return this.#assumeZero(difference, want === (op === 'equal'));
-      } else {
-        const form = this.#order(op, args);
-        if (form) return this.#assumeSign(form, want);
       }
     }
     // Nothing to narrow by: both ways are possible for all.
@@ -389,15 +382,19 @@ export abstract class Control extends Evaluator {
   protected phi(id: number): Form {
     const block = this.plan.blockOf[id]!;
     const loop = this.plan.loops.get(block);
+    if (loop) return this.#variable(id, loop);
+    return this.#merge(block, this.#entries(id, undefined), this.plan.values[id]![1]);
+  }
+
+  /** A phi's operands by predecessor, those of back edges left out. */
+  #entries(id: number, loop: Loop | undefined): Map<number, number> {
     const value = this.plan.values[id]!;
     const operands = new Map<number, number>();
     for (let index = 2; index < value.length; index += 2) {
       const predecessor = value[index] as number;
-      if (loop && loop.latches.includes(predecessor)) continue;
-      operands.set(predecessor, value[index + 1] as number);
+      if (!loop?.latches.includes(predecessor)) operands.set(predecessor, value[index + 1] as number);
     }
-    if (!loop) return this.#merge(block, operands, value[1]);
-    return this.#variable(id, loop, operands);
+    return operands;
   }
 
   /** The operand that belongs to the way taken into a block. */
@@ -437,19 +434,19 @@ export abstract class Control extends Evaluator {
 
   // --- loops ---
 
-  #variable(id: number, loop: Loop, entries: ReadonlyMap<number, number>): Form {
+  #variable(id: number, loop: Loop): Form {
     const width = this.plan.values[id]![1];
     const { state } = this;
     const known = state.loops.get(loop.header);
     if (known?.kind === 'widened') return this.#anything(width);
     if (known?.kind === 'unrolled') return this.#unrolled(id, loop, known);
     const step = this.#stepOf(id, loop);
-    if (step === 0) return this.#merge(loop.header, entries, width);
+    if (step === 0) return this.#entryValue(id, loop);
     if (step === undefined) return this.#unroll(loop);
     const round = this.#round(loop);
     if (round === undefined) return this.#unroll(loop);
     this.#settle(loop);
-    const start = this.#merge(loop.header, entries, width);
+    const start = this.#entryValue(id, loop);
     return addForms(start, atomForm(round), step, width) ?? this.#anything(width);
   }
 
@@ -546,7 +543,6 @@ export abstract class Control extends Evaluator {
     this.bounding = bounding;
     state.probing++;
     const bounds: Form[] = [];
-    let analysed = 0;
     for (const test of tests) {
       const promised = bounding.promises.length;
       const before = state.mark;
@@ -557,10 +553,8 @@ export abstract class Control extends Evaluator {
       };
       try {
         const bound = this.#bound(test.condition, test.stayWhen, round);
-        if (bound) {
-          bounds.push(bound);
-          analysed++;
-        } else drop();
+        if (bound) bounds.push(bound);
+        else drop();
       } catch (error) {
         if (error !== PROBE_FAILED) {
           this.bounding = outer;
@@ -587,7 +581,7 @@ export abstract class Control extends Evaluator {
         if (check.low(form) < low || check.high(form) > high) return fail();
       }
     }
-    if (analysed < loop.exits.length) state.domain.inexact = true;
+    if (bounds.length < loop.exits.length) state.domain.inexact = true;
     // Round zero is always there; later rounds when the tests before them held.
     const first = bounds.map((bound) => {
       const c = coefficientOf(bound, round);
@@ -622,10 +616,7 @@ export abstract class Control extends Evaluator {
     }
     if (value[0] === 'phi') {
       if (this.plan.blockOf[id] !== loop.header) return;
-      for (let index = 2; index < value.length; index += 2) {
-        if (!loop.latches.includes(value[index] as number))
-          this.#evaluateOutside(value[index + 1] as number, loop, seen);
-      }
+      for (const operand of this.#entries(id, loop).values()) this.#evaluateOutside(operand, loop, seen);
       return;
     }
     for (const operand of this.plan.operands[id]!) this.#evaluateOutside(operand, loop, seen);
@@ -693,13 +684,7 @@ export abstract class Control extends Evaluator {
   }
 
   #entryValue(phi: number, loop: Loop): Form {
-    const value = this.plan.values[phi]!;
-    const entries = new Map<number, number>();
-    for (let index = 2; index < value.length; index += 2) {
-      if (!loop.latches.includes(value[index] as number))
-        entries.set(value[index] as number, value[index + 1] as number);
-    }
-    return this.#merge(loop.header, entries, value[1]);
+    return this.#merge(loop.header, this.#entries(phi, loop), this.plan.values[phi]![1]);
   }
 
   #forgetLoop(loop: Loop): void {

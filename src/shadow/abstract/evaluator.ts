@@ -7,6 +7,7 @@
  * `case` below keeps that; the default is an atom over the whole type.
  */
 import {
+  COMPARISON_OPERATIONS,
   evaluateFloat,
   evaluateInteger,
   type IntegerOperation,
@@ -14,7 +15,7 @@ import {
   type MemorySpace,
   type SliceValue,
 } from '../../templates/index.js';
-import { isExactFloat } from '../concrete.js';
+import { isExactFloat, readBits, WARP } from '../concrete.js';
 import type { LaunchRecord } from '../launch.js';
 import { andForms, orForms, tableFunction, xorForms } from './bitwise.js';
 import { type Division, divide, isDense, replaceTerms } from './divide.js';
@@ -35,6 +36,7 @@ import {
   resolveRoot,
   rootForm,
   scaleForm,
+  termsOf,
   withBig,
   withConstant,
   withoutRoot,
@@ -74,16 +76,8 @@ const MAX_CASES = 64;
 const MAX_TABLE = 1 << 16;
 /** Windows of 2^width that a value is cut along at most. */
 const MAX_WINDOWS = 8;
-const WARP = 32;
 
-const COMPARISONS: ReadonlySet<string> = new Set([
-  'equal',
-  'notEqual',
-  'lessSigned',
-  'lessEqualSigned',
-  'lessUnsigned',
-  'lessEqualUnsigned',
-]);
+const COMPARISONS: ReadonlySet<string> = new Set(COMPARISON_OPERATIONS);
 
 export abstract class Evaluator {
   readonly state: State;
@@ -112,7 +106,7 @@ export abstract class Evaluator {
     readonly launch: LaunchRecord,
     readonly environment: Environment,
   ) {
-    this.state = new State(plan, plan.template);
+    this.state = new State(plan);
     const { buffer, byteOffset, byteLength } = launch.parameters;
     this.#parameters = new DataView(buffer, byteOffset, byteLength);
     this.consulted = new Uint8Array((plan.template.parameterBytes + 3) >> 2);
@@ -476,7 +470,10 @@ export abstract class Evaluator {
       const bits = read(domain.low(canonical));
       return bits === undefined ? this.unknown(width) : this.#loaded(bits, width);
     }
-    if (free.length > 1) return this.#composed(canonical, width) ?? this.unknown(width);
+    if (free.length > 1) {
+      this.#compose(canonical);
+      return this.unknown(width);
+    }
     const atom = free[0]!;
     const c = canonical.coefs[canonical.atoms.indexOf(atom)]!;
     const first = domain.lo[atom]!;
@@ -493,10 +490,11 @@ export abstract class Evaluator {
       const bits = at(index);
       if (bits === undefined) return this.unknown(width);
       if (index === first + 1) step = BigInt.asIntN(width, bits - start);
+      if (step < -BigInt(LIMIT) || step > BigInt(LIMIT)) break;
       if (BigInt.asUintN(width, start + step * BigInt(index - first)) !== bits) break;
       end = index;
     }
-    if (end === last && step >= -BigInt(LIMIT) && step <= BigInt(LIMIT)) {
+    if (end === last) {
       if (step === 0n) return this.#loaded(start, width);
       const offset = withConstant(atomForm(atom), -first);
       const scaled = scaleForm(offset, Number(step), width);
@@ -509,27 +507,21 @@ export abstract class Evaluator {
     );
   }
 
-  /** A dense index over several atoms becomes one atom. */
-  #composed(place: Form, width: number): Form | undefined {
+  /** Makes one atom of a dense index over several, and evaluates again; returns when that is not possible. */
+  #compose(place: Form): void {
     const { state } = this;
-    let unit = 0;
-    for (const c of place.coefs) unit = unit === 0 ? Math.abs(c) : Math.min(unit, Math.abs(c));
-    const terms = scaleForm(withConstant(place, 0), 1, 64)!;
-    if (place.coefs.some((c) => c % unit !== 0)) return undefined;
-    const index: Form = withTerms(
-      terms,
-      terms.atoms,
-      terms.coefs.map((c) => c / unit),
+    if (state.probing > 0) return;
+    const unit = Math.min(...place.coefs.map(Math.abs));
+    if (place.coefs.some((c) => c % unit !== 0)) return;
+    const index = termsOf(
+      place.atoms,
+      place.coefs.map((c) => c / unit),
     );
-    if (!isDense(state, index)) return undefined;
+    if (!isDense(state, index)) return;
     const low = state.domain.low(index);
     const high = state.domain.high(index);
-    if (!(high - low < MAX_TABLE)) return undefined;
-    const atom = state.domain.atom(low, high, state.domain.isDataForm(index));
-    replaceTerms(state, index, atomForm(atom));
-    // The load is evaluated again, over one atom now.
-    if (state.probing > 0) return undefined;
-    void width;
+    if (!(high - low < MAX_TABLE)) return;
+    replaceTerms(state, index, atomForm(state.domain.atom(low, high, state.domain.isDataForm(index))));
     state.fork(() => true);
   }
 
@@ -1193,10 +1185,4 @@ function isSameForm(a: Form, b: Form): boolean {
     a.atoms.length === b.atoms.length &&
     a.atoms.every((atom, i) => atom === b.atoms[i] && a.coefs[i] === b.coefs[i])
   );
-}
-
-function readBits(view: DataView, offset: number, bytes: number): bigint {
-  let bits = 0n;
-  for (let index = bytes - 1; index >= 0; index--) bits = (bits << 8n) | BigInt(view.getUint8(offset + index));
-  return bits;
 }

@@ -4,6 +4,7 @@
  * (`knownReads`); so the result serves every launch that agrees in those.
  */
 import type { Site, Verdict } from '../../templates/index.js';
+import { ROW_ALIGNMENT } from '../concrete.js';
 import type { LaunchRecord } from '../launch.js';
 import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
 import { Control } from './control.js';
@@ -51,8 +52,6 @@ export interface AbstractResult {
 const LAUNCH_BOXES = 1 << 16;
 /** Forks up to this depth are taken by all sites of a block together, which shares work. */
 const SHARED_DEPTH = 3;
-/** Rows of a matrix fragment start at multiples of this many bytes (PTX ISA 9.7.14.4.4). */
-const ROW_ALIGNMENT = 16;
 
 class Outcome {
   runs = false;

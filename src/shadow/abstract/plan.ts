@@ -5,10 +5,12 @@
 import {
   countsAsWrite,
   DominatorTree,
+  endTargets,
   immediateDominators,
   innermostLoops,
   isIntegerOperation,
   type KernelTemplate,
+  operandsOf,
   predecessorsOf,
   reversePostorder,
   type Site,
@@ -102,9 +104,7 @@ export class Plan {
       this.ends[block] = end;
       this.blockOf.fill(block, blocks[block]!.first, end);
     }
-    this.successors = blocks.map(({ end }) => [
-      ...new Set(end[0] === 'exit' ? [] : ((end[0] === 'jump' ? end.slice(1) : end.slice(2)) as number[])),
-    ]);
+    this.successors = blocks.map(({ end }) => [...new Set(endTargets(end))]);
     this.#order = reversePostorder(this.successors, 0);
     const reachable = new Set(this.#order);
     this.predecessors = predecessorsOf(this.successors).map((list) => list.filter((block) => reachable.has(block)));
@@ -150,18 +150,6 @@ export class Plan {
       else if (this.isInteger[id]) uniform[id] = this.operands[id]!.every((operand) => uniform[operand]) ? 1 : 0;
     }
     return uniform;
-  }
-
-  /** Headers of the loops around a block, outermost first. */
-  loopsAround(block: number): number[] {
-    const headers: number[] = [];
-    for (let header = this.loopOf[block]!; header >= 0; header = this.loops.get(header)!.parent)
-      headers.unshift(header);
-    return headers;
-  }
-
-  isInLoop(header: number, block: number): boolean {
-    return this.loops.get(header)?.members.has(block) ?? false;
   }
 
   /**
@@ -217,32 +205,6 @@ export class Plan {
     }
     this.#must.set(target, ways);
     return ways;
-  }
-}
-
-function operandsOf(value: SliceValue): readonly number[] {
-  const [op, , ...rest] = value;
-  switch (op) {
-    case 'constant':
-    case 'special':
-    case 'parameter':
-    case 'parameterAddress':
-    case 'objectAddress':
-    case 'functionAddress':
-    case 'opaque':
-    case 'undefined':
-      return [];
-    case 'toGeneric':
-    case 'fromGeneric':
-    case 'isSpace':
-    case 'load':
-      return [rest[1] as number];
-    case 'element':
-      return [rest[0] as number];
-    case 'phi':
-      return rest.filter((_, index) => index % 2 === 1) as number[];
-    default:
-      return rest.filter((part) => typeof part === 'number') as number[];
   }
 }
 

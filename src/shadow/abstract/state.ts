@@ -3,7 +3,6 @@
  * throws {@link FORK}; whoever drives the evaluation saves the state, applies each option in turn and evaluates again, with
  * everything computed before still remembered.
  */
-import type { KernelTemplate } from '../../templates/index.js';
 import { Domain } from './domain.js';
 import type { Form } from './form.js';
 import type { Plan } from './plan.js';
@@ -91,10 +90,7 @@ export class State {
   #work = 0;
   #limit = MAX_LAUNCH_WORK;
 
-  constructor(
-    readonly plan: Plan,
-    readonly template: KernelTemplate,
-  ) {
+  constructor(plan: Plan) {
     this.memo = new Array(plan.values.length).fill(undefined);
   }
 
