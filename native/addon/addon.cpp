@@ -4,9 +4,11 @@
 #include <cstring>
 
 #include "addon/arguments.h"
+#include "addon/channel_binding.h"
 #include "addon/environment.h"
 #include "addon/native_backend.h"
 #include "addon/native_stream.h"
+#include "addon/ring_binding.h"
 #include "core/chunk_hash.h"
 
 namespace gcr {
@@ -51,6 +53,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("hashChunks", Napi::Function::New<hash_chunks>(env));
   exports.Set("chunkHash", Napi::Function::New<hash_chunk>(env));
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));
+  define_channel(env, exports);
+  define_ring(env, exports);
   return exports;
 }
 

@@ -188,9 +188,7 @@ void Channel::shutdown() {
   if (socket_) ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
-Listener::~Listener() {
-  if (socket_) ::unlink(path_.c_str());
-}
+Listener::~Listener() { shutdown(); }
 
 int Listener::listen(const std::string &path) {
   sockaddr_un address{};
@@ -227,7 +225,10 @@ ChannelResult Listener::accept(Channel &channel, PeerCredentials &peer, int time
 }
 
 void Listener::shutdown() {
-  if (socket_) ::shutdown(socket_.get(), SHUT_RDWR);
+  if (!socket_) return;
+  if (!path_.empty()) ::unlink(path_.c_str());
+  path_.clear();
+  ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
 }  // namespace gcr

@@ -86,7 +86,7 @@ class Listener {
   // Waits for the next connection from a trusted peer; others are closed and not told of.
   ChannelResult accept(Channel &channel, PeerCredentials &peer, int timeout = channel_forever);
 
-  // Wakes whoever waits in `accept`, which then says `closed`.
+  // Removes the path and wakes whoever waits in `accept`, which then says `closed`.
   void shutdown();
 
   int descriptor() const { return socket_.get(); }

@@ -64,7 +64,30 @@ export interface NativeBackend {
   close(): void;
 }
 
+export interface NativeConnection {
+  readonly peer: { readonly pid: number; readonly uid: number };
+  send(packet: Uint8Array, fds: readonly number[]): void;
+  receive(onMessage: (packet: Buffer, fds: number[]) => void, onEnd: (reason: string) => void): void;
+  close(): void;
+}
+type NativeConnectionClass = new (made: never) => NativeConnection;
+
+export interface NativeRing {
+  readonly position: bigint;
+  drain(maxBytes: number): Buffer;
+  sleep(): boolean;
+  awake(): void;
+  close(): void;
+}
+
 export interface Addon {
+  readonly NativeConnection: NativeConnectionClass;
+  readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
+  listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;
+  connectChannel(made: NativeConnectionClass, path: string): NativeConnection;
+  peerCredentials(fd: number): { pid: number; uid: number };
+  closeFd(fd: number): void;
+  mapFd(fd: number, offset: number, size: number): [buffer: ArrayBuffer, unmap: () => void];
   readonly NativeBackend: new (kind: 'directory' | 'mem', where: string, create: boolean) => NativeBackend;
   readonly NativeCancellation: new () => NativeCancellation;
   hashChunks(bytes: Uint8Array): Uint8Array;

@@ -232,3 +232,6 @@ export function chunkHash(bytes: Uint8Array): Uint8Array {
 export function treeHash(bytes: Uint8Array): Uint8Array {
   return addon().treeHash(bytes);
 }
+
+export { type Connection, closeFd, connect, listen, mapFd, peerCredentials } from './channel.js';
+export { openRing, type Ring } from './ring.js';
