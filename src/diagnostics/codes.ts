@@ -88,6 +88,11 @@ export const CODES = {
   GCR7001: 'native part is not built',
   GCR7002: 'native part cannot be loaded',
 
+  // --- 8xxx: the simulated device (src/simdevice) ---
+  GCR8001: 'module cannot be executed',
+  GCR8002: 'simulated device cannot be reached under that path',
+  GCR8003: 'message of a driver is not valid',
+
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',
   GCR9003: 'a worker failed',
