@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -44,8 +45,9 @@ class Body {
 
  private:
   Body &raw(const void *from, std::size_t size) {
-    const auto *bytes = static_cast<const std::uint8_t *>(from);
-    content_.insert(content_.end(), bytes, bytes + size);
+    const std::size_t before = content_.size();
+    content_.resize(before + size);
+    if (size) std::memcpy(content_.data() + before, from, size);
     return *this;
   }
   std::vector<std::uint8_t> content_;

@@ -2,8 +2,7 @@
  * What one driver has mapped, as memory for launches. Memory is mapped through the device's own open file and unmapped at once when
  * the driver says so; nothing of it survives the thread that holds it.
  */
-import { closeSync } from 'node:fs';
-import { mapFd } from '../native/index.js';
+import { closeFd, mapFd } from '../native/index.js';
 import { DeviceMemory } from '../sim/index.js';
 
 /** Larger mappings are put together from pieces: views of more than 2 GiB are slow, and of more than 4 GiB impossible. */
@@ -34,7 +33,7 @@ export class AddressSpace {
         pieces.push({ address: place, unmap });
       }
     } finally {
-      closeSync(fd);
+      closeFd(fd);
     }
     this.#pieces.set(address, { size, pieces });
   }

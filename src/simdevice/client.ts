@@ -3,9 +3,9 @@
  * is executed by a thread of its own, so neither a long launch nor a killed driver holds up others. When the driver is gone its
  * thread is ended, whatever it does, and with it goes everything that was mapped.
  */
-import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import type { Connection } from '../native/index.js';
+import { type Connection, closeFd } from '../native/index.js';
+import { WorkerControl } from './control.js';
 import { type MemoryLedger, reopen } from './memory-ledger.js';
 import {
   FROM_DEVICE,
@@ -40,6 +40,10 @@ export class Client {
   /** Requests to the driver, by number, and who waits for their answer. */
   readonly #asked = new Map<bigint, (answer: ProcessAnswer) => void>();
   #nextRequest = 1n;
+  readonly #control = new WorkerControl();
+  /** Messages that the thread was given, and descriptors of those that it is not done with, oldest first. */
+  #given = 0;
+  readonly #underWay: { readonly number: number; readonly fds: readonly number[] }[] = [];
 
   constructor(
     readonly connection: Connection,
@@ -60,10 +64,22 @@ export class Client {
     if (this.#closed) return;
     this.#closed = true;
     this.connection.close();
-    void this.#worker?.terminate();
+    this.#stopWorker();
     for (const answer of this.#asked.values()) answer({ status: RESULT.notInitialized, state: 0 });
     this.#asked.clear();
     this.device.gone(this);
+  }
+
+  #stopWorker(): void {
+    const worker = this.#worker;
+    if (!worker) return;
+    worker.once('exit', () => {
+      // What the thread did not come to see.
+      this.#forgetHandled();
+      for (const { fds } of this.#underWay) for (const fd of fds) closeFd(fd);
+    });
+    if (this.#control.stop()) void worker.terminate();
+    else worker.postMessage({ packet: new Uint8Array(), fds: [] } satisfies WorkerRequest);
   }
 
   #send(packet: Buffer): void {
@@ -82,13 +98,13 @@ export class Client {
 
   #receive(packet: Buffer, fds: number[]): void {
     if (this.#closed) {
-      for (const fd of fds) closeSync(fd);
+      for (const fd of fds) closeFd(fd);
       return;
     }
     const { type, request } = readHead(packet);
     const taken = this.#take(type, fds);
     if (!taken || (this.#pid === undefined) !== (type === FROM_DRIVER.hello)) {
-      for (const fd of taken ?? fds) closeSync(fd);
+      for (const fd of taken ?? fds) closeFd(fd);
       return this.#invalid(`message of type ${type} is not allowed now, or came with ${fds.length} descriptors`);
     }
     const reader = new MessageReader(packet);
@@ -158,12 +174,24 @@ export class Client {
 
   #execute(packet: Buffer, fds: readonly number[]): void {
     this.#worker ??= this.#start();
+    this.#given++;
+    if (fds.length > 0) {
+      this.#forgetHandled();
+      this.#underWay.push({ number: this.#given, fds });
+    }
     this.#worker.postMessage({ packet: new Uint8Array(packet), fds } satisfies WorkerRequest);
+  }
+
+  #forgetHandled(): void {
+    const { handled } = this.#control;
+    while (this.#underWay.length > 0 && this.#underWay[0]!.number <= handled) this.#underWay.shift();
   }
 
   #start(): Worker {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: { maxSteps: this.device.maxSteps } satisfies WorkerData,
+      workerData: { maxSteps: this.device.maxSteps, control: this.#control.words } satisfies WorkerData,
+      // Descriptors are opened here and closed there.
+      trackUnmanagedFds: false,
     });
     worker.on('message', (answer: WorkerAnswer) => {
       if ('reply' in answer) this.#send(Buffer.from(answer.reply));

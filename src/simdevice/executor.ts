@@ -3,10 +3,12 @@
  * messages came. A message that says nothing valid throws GCR8003, which ends the connection; a request that the device refuses is
  * answered with a `CUresult`.
  */
-import { closeSync, readFileSync, writeSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { InputError } from '../diagnostics/index.js';
+import { closeFd } from '../native/index.js';
 import type { Extent } from '../sim/index.js';
 import { AddressSpace } from './address-space.js';
+import type { WorkerControl } from './control.js';
 import { FROM_DRIVER, MessageReader, RESULT, readHead, replyPacket } from './message.js';
 import { LoadedModule } from './module.js';
 
@@ -29,7 +31,10 @@ export class Executor {
   readonly #modules = new Map<bigint, LoadedModule>();
 
   /** @param maxSteps instructions of all threads of a launch together before it is given up */
-  constructor(readonly maxSteps: number) {}
+  constructor(
+    readonly maxSteps: number,
+    readonly control: WorkerControl,
+  ) {}
 
   /**
    * Does what a message says. Its descriptors are closed.
@@ -91,8 +96,8 @@ export class Executor {
       if (!(error instanceof InputError) || error.diagnostics[0]?.code === 'GCR8003') throw error;
       return replyPacket(request, RESULT.invalidPtx, error.message);
     } finally {
-      closeSync(text);
-      closeSync(description);
+      closeFd(text);
+      closeFd(description);
     }
   }
 
@@ -107,7 +112,7 @@ export class Executor {
     if (!reader.complete) throw invalidMessage('place');
   }
 
-  #launch(request: bigint, reader: MessageReader): Buffer {
+  #launch(request: bigint, reader: MessageReader): Buffer | undefined {
     const number = reader.u64();
     const kernelNumber = reader.u32();
     const extent = (): Extent => [reader.u32(), reader.u32(), reader.u32()];
@@ -119,7 +124,7 @@ export class Executor {
     try {
       const kernel = module?.kernel(kernelNumber);
       if (!module || !kernel) return replyPacket(request, RESULT.invalidHandle, 'no such kernel');
-      kernel.launch({
+      const launch = {
         grid,
         block,
         ...(cluster[0] > 0 && { cluster }),
@@ -128,7 +133,8 @@ export class Executor {
         memory: this.#space.memory,
         symbols: module.places,
         maxSteps: this.maxSteps,
-      });
+      };
+      if (!this.control.launch(() => kernel.launch(launch))) return undefined;
       return replyPacket(request, RESULT.success);
     } catch (error) {
       const code = error instanceof InputError ? error.diagnostics[0]?.code : undefined;

@@ -3,15 +3,15 @@
  * which every descriptor, message under way and mapping keeps open. So memory is free when the device's own open file of it gets
  * the exclusive lock. Nobody need tell that he has let go, and nobody can fail to, by being killed either.
  */
-import { closeSync, openSync } from 'node:fs';
-import { tryExclusiveLock } from '../native/index.js';
+import { openSync } from 'node:fs';
+import { closeFd, tryExclusiveLock } from '../native/index.js';
 
 /** An open file of its own for what a descriptor names; the descriptor is closed. Throws where that cannot be opened. */
 export function reopen(fd: number): number {
   try {
     return openSync(`/proc/self/fd/${fd}`, 'r+');
   } finally {
-    closeSync(fd);
+    closeFd(fd);
   }
 }
 
@@ -25,7 +25,7 @@ export class MemoryLedger {
   free(): number {
     for (const [fd, size] of this.#held) {
       if (!tryExclusiveLock(fd)) continue;
-      closeSync(fd);
+      closeFd(fd);
       this.#held.delete(fd);
       this.#used -= size;
     }
@@ -39,7 +39,7 @@ export class MemoryLedger {
    */
   add(fd: number, size: number): boolean {
     if (size > this.total - this.#used && size > this.free()) {
-      closeSync(fd);
+      closeFd(fd);
       return false;
     }
     this.#held.set(fd, size);
@@ -48,7 +48,7 @@ export class MemoryLedger {
   }
 
   close(): void {
-    for (const fd of this.#held.keys()) closeSync(fd);
+    for (const fd of this.#held.keys()) closeFd(fd);
     this.#held.clear();
     this.#used = 0;
   }

@@ -4,12 +4,15 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { InputError } from '../diagnostics/index.js';
+import { WorkerControl } from './control.js';
 import { Executor } from './executor.js';
 
 /** What a worker is given at its start. */
 export interface WorkerData {
   /** Instructions of a launch; infinite for no limit. */
   readonly maxSteps: number;
+  /** Words of the {@link WorkerControl}. */
+  readonly control: Int32Array;
 }
 
 /** A message of the driver with descriptors, which become the worker's. */
@@ -23,9 +26,15 @@ export type WorkerAnswer = { readonly reply: Uint8Array } | { readonly invalid: 
 
 const port = parentPort;
 if (port) {
-  const executor = new Executor((workerData as WorkerData).maxSteps);
+  const { maxSteps, control: words } = workerData as WorkerData;
+  const control = new WorkerControl(words);
+  const executor = new Executor(maxSteps, control);
   let ended = false;
   port.on('message', ({ packet, fds }: WorkerRequest) => {
+    if (control.stopped) {
+      port.close();
+      return;
+    }
     if (ended) return;
     try {
       const reply = executor.handle(Buffer.from(packet.buffer, packet.byteOffset, packet.byteLength), fds);
@@ -34,6 +43,8 @@ if (port) {
       if (!(error instanceof InputError)) throw error;
       ended = true;
       port.postMessage({ invalid: error.message } satisfies WorkerAnswer);
+    } finally {
+      control.countHandled();
     }
   });
 }
