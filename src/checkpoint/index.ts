@@ -15,6 +15,7 @@ export {
   type Allocation,
   type AllocationKind,
   CHUNK_BYTES,
+  chunksOf,
   type DeviceInfo,
   type KernelInfo,
   LAUNCH_VERDICTS,

@@ -69,6 +69,7 @@ export type Place = ContentOf<typeof place>;
 export const LAUNCH_INCOMPLETE = 2;
 export const COPY_SCATTERED = 1;
 export const ORDERED_ONE = 1;
+export const STOPPED_BLIND = 1;
 
 /** Kinds of allocations, by number. */
 export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped'] as const;
