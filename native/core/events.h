@@ -1,0 +1,469 @@
+// Events of the ring and messages of the recorder's channel as structures (docs/formats/runtime-protocol.md). Every structure
+// lists its fields once; size, encoder and decoder follow from the list. Strings and contents of a decoded structure are views
+// into the bytes it was decoded from. Relied on by the recorder (encodes) and by tests and tools (decode).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wire.h"
+
+namespace gcr {
+
+constexpr std::uint32_t protocol_version = 1;
+
+// number, name
+#define GCR_EVENT_TYPES(X)                                                                                                    \
+  X(0, filler) X(1, module) X(2, module_gone) X(3, function) X(4, variable) X(5, alloc) X(6, free) X(7, launch) X(8, memset)  \
+  X(9, copy_in) X(10, copy) X(11, wrote) X(12, graph) X(13, graph_launch) X(14, graph_gone) X(15, ordered) X(16, stopped)     \
+  X(17, wait)
+
+enum class EventType : std::uint16_t {
+#define GCR_ENUMERATOR(number, name) name = number,
+  GCR_EVENT_TYPES(GCR_ENUMERATOR)
+#undef GCR_ENUMERATOR
+};
+
+// The name of an event's type, null for a number that is none.
+const char *event_name(EventType type);
+
+constexpr std::size_t event_head_bytes = 16;
+constexpr std::uint32_t unknown_parameter_bytes = 0xffffffff;
+constexpr std::size_t copy_in_most_bytes = 4096;
+
+constexpr std::uint64_t legacy_stream = 0;
+constexpr std::uint64_t per_thread_stream = 1;
+
+using Bytes = std::span<const std::uint8_t>;
+
+struct ModuleEvent {
+  static constexpr EventType type = EventType::module;
+  std::uint64_t number = 0;
+  void fields(auto &f) { f(number); }
+};
+
+struct ModuleGoneEvent {
+  static constexpr EventType type = EventType::module_gone;
+  std::uint64_t number = 0;
+  void fields(auto &f) { f(number); }
+};
+
+struct ParameterPlace {
+  std::uint32_t offset = 0, size = 0;
+};
+
+struct FunctionEvent {
+  static constexpr EventType type = EventType::function;
+  std::uint64_t number = 0, module = 0;
+  std::uint32_t parameter_bytes = unknown_parameter_bytes;
+  std::vector<ParameterPlace> parameters;
+  std::string_view name;
+  void fields(auto &f) {
+    f(number);
+    f(module);
+    f(parameter_bytes);
+    auto count = static_cast<std::uint32_t>(parameters.size());
+    f(count);
+    resize_for(f, parameters, count, 8);
+    for (ParameterPlace &place : parameters) {
+      f(place.offset);
+      f(place.size);
+    }
+    f(name);
+  }
+
+ private:
+  template <class Visitor, class List>
+  static void resize_for(Visitor &f, List &list, std::uint32_t count, std::size_t bytes) {
+    // A count that the bytes do not bear out must not reserve memory; reading on then finds that something is missing.
+    if constexpr (requires { f.left(); }) list.resize(count <= f.left() / bytes ? count : (f.take_view(SIZE_MAX), 0));
+  }
+};
+
+struct VariableEvent {
+  static constexpr EventType type = EventType::variable;
+  std::uint64_t module = 0, address = 0, size = 0, allocation = 0;
+  std::string_view name;
+  void fields(auto &f) {
+    f(module);
+    f(address);
+    f(size);
+    f(allocation);
+    f(name);
+  }
+};
+
+enum class AllocationKind : std::uint32_t {
+  device = 0,
+  module_variable = 1,
+  managed = 2,
+  imported = 3,
+  pool = 4,
+  mapped_by_application = 5,
+};
+
+struct AllocEvent {
+  static constexpr EventType type = EventType::alloc;
+  std::uint64_t number = 0, address = 0, size = 0, handle = 0, handle_offset = 0;
+  std::uint32_t kind = 0, saveable = 0;
+  void fields(auto &f) {
+    f(number);
+    f(address);
+    f(size);
+    f(handle);
+    f(handle_offset);
+    f(kind);
+    f(saveable);
+  }
+};
+
+struct FreeEvent {
+  static constexpr EventType type = EventType::free;
+  std::uint64_t number = 0;
+  void fields(auto &f) { f(number); }
+};
+
+constexpr std::uint16_t launch_cooperative = 1;
+constexpr std::uint16_t launch_incomplete = 2;
+
+struct LaunchEvent {
+  static constexpr EventType type = EventType::launch;
+  std::uint64_t function = 0;
+  std::uint32_t grid[3] = {}, block[3] = {}, cluster[3] = {};
+  std::uint32_t shared_memory = 0;
+  Bytes parameters;
+  void fields(auto &f) {
+    f(function);
+    for (auto *triple : {grid, block, cluster})
+      for (int axis = 0; axis < 3; ++axis) f(triple[axis]);
+    f(shared_memory);
+    content(f, parameters);
+  }
+
+  // Bytes with their count before them and 4 bytes of zero between, as in `copy-in`.
+  template <class Visitor>
+  static void content(Visitor &f, Bytes &bytes) {
+    auto count = static_cast<std::uint32_t>(bytes.size());
+    f(count);
+    f.zeros(4);
+    if constexpr (requires { f.take_view(0); }) bytes = f.take_view(count);
+    else f.bytes(bytes);
+  }
+};
+
+struct MemsetEvent {
+  static constexpr EventType type = EventType::memset;
+  std::uint64_t address = 0, pitch = 0, width = 0, height = 0;
+  std::uint32_t value = 0, element = 0;
+  void fields(auto &f) {
+    f(address);
+    f(pitch);
+    f(width);
+    f(height);
+    f(value);
+    f(element);
+  }
+};
+
+// Where a copy writes: `depth` slices of `height` rows of `width` bytes.
+struct CopyTarget {
+  std::uint64_t address = 0, pitch = 0, width = 0, height = 1, depth = 1, slice_pitch = 0;
+  void fields(auto &f) {
+    f(address);
+    f(pitch);
+    f(width);
+    f(height);
+    f(depth);
+    f(slice_pitch);
+  }
+};
+
+struct CopyInEvent {
+  static constexpr EventType type = EventType::copy_in;
+  CopyTarget target;
+  Bytes content;
+  void fields(auto &f) {
+    target.fields(f);
+    LaunchEvent::content(f, content);
+  }
+};
+
+constexpr std::uint16_t copy_scattered = 1;
+
+struct CopyEvent {
+  static constexpr EventType type = EventType::copy;
+  CopyTarget target;
+  std::uint64_t source = 0;
+  void fields(auto &f) {
+    target.fields(f);
+    f(source);
+  }
+};
+
+struct WroteEvent {
+  static constexpr EventType type = EventType::wrote;
+  std::uint64_t address = 0, size = 0;
+  std::string_view reason;
+  void fields(auto &f) {
+    f(address);
+    f(size);
+    f(reason);
+  }
+};
+
+struct GraphEvent {
+  static constexpr EventType type = EventType::graph;
+  std::uint64_t number = 0;
+  std::uint32_t count = 0;
+  Bytes events;  // encoded, heads included
+  void fields(auto &f) {
+    f(number);
+    f(count);
+    f.zeros(4);
+    if constexpr (requires { f.take_view(0); }) events = f.take_view(f.left());
+    else f.bytes(events);
+  }
+};
+
+struct GraphLaunchEvent {
+  static constexpr EventType type = EventType::graph_launch;
+  std::uint64_t number = 0;
+  void fields(auto &f) { f(number); }
+};
+
+struct GraphGoneEvent {
+  static constexpr EventType type = EventType::graph_gone;
+  std::uint64_t number = 0;
+  void fields(auto &f) { f(number); }
+};
+
+constexpr std::uint16_t ordered_one_stream = 1;
+
+struct OrderedEvent {
+  static constexpr EventType type = EventType::ordered;
+  void fields(auto &) {}
+};
+
+constexpr std::uint16_t stopped_all = 1;  // allocations are not told any more either
+
+struct StoppedEvent {
+  static constexpr EventType type = EventType::stopped;
+  std::string_view reason;
+  void fields(auto &f) { f(reason); }
+};
+
+struct WaitEvent {
+  static constexpr EventType type = EventType::wait;
+  std::uint64_t other = 0;
+  void fields(auto &f) { f(other); }
+};
+
+// Size of the encoded event: head and body, filled with zeros to a multiple of 16.
+template <class Event>
+std::size_t event_bytes(const Event &event) {
+  Sizer sizer;
+  const_cast<Event &>(event).fields(sizer);
+  return round_up_to(event_head_bytes + sizer.size(), 16);
+}
+
+// Writes all of the event but its first four bytes, which the ring stores last.
+template <class Event>
+void encode_event(const Event &event, std::uint64_t stream, std::uint16_t flags, std::uint8_t *to, std::size_t size) {
+  const auto type = static_cast<std::uint16_t>(Event::type);
+  std::memcpy(to + 4, &type, 2);
+  std::memcpy(to + 6, &flags, 2);
+  std::memcpy(to + 8, &stream, 8);
+  Writer writer(to + event_head_bytes);
+  const_cast<Event &>(event).fields(writer);
+  writer.zeros(static_cast<std::size_t>(to + size - writer.position()));
+}
+
+// An event as it lies in a drained run of events.
+struct EventView {
+  EventType type = EventType::filler;
+  std::uint16_t flags = 0;
+  std::uint64_t stream = 0;
+  Bytes body;
+  std::size_t size = 0;
+};
+
+// The event at the beginning of `bytes`; nothing when its head does not fit them.
+std::optional<EventView> event_at(Bytes bytes);
+
+// The body of an event; nothing when it is of another type or its body is too short.
+template <class Event>
+std::optional<Event> decode_event(const EventView &view) {
+  if (view.type != Event::type) return std::nullopt;
+  Event event;
+  Reader reader(view.body);
+  event.fields(reader);
+  if (!reader.good()) return std::nullopt;
+  return event;
+}
+
+// number, name; below 16 sent by the recorder, else by the supervisor
+#define GCR_MESSAGE_TYPES(X)                                                                                              \
+  X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(16, welcome) X(17, hold) X(18, release) \
+  X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write)
+
+enum class MessageType : std::uint16_t {
+#define GCR_ENUMERATOR(number, name) name = number,
+  GCR_MESSAGE_TYPES(GCR_ENUMERATOR)
+#undef GCR_ENUMERATOR
+};
+
+struct DeviceDescription {
+  std::uint8_t uuid[16] = {};
+  std::uint64_t memory_bytes = 0;
+  std::string name;
+};
+
+struct HelloMessage {
+  static constexpr MessageType type = MessageType::hello;
+  std::uint32_t version = protocol_version, pid = 0;
+  std::uint64_t start_time = 0, ring_bytes = 0;
+  std::uint32_t driver_version = 0;
+  std::vector<DeviceDescription> devices;
+  void fields(auto &f) {
+    f(version);
+    f(pid);
+    f(start_time);
+    f(ring_bytes);
+    f(driver_version);
+    auto count = static_cast<std::uint32_t>(devices.size());
+    f(count);
+    if constexpr (requires { f.left(); }) devices.resize(count <= f.left() / 28 ? count : (f.take_view(SIZE_MAX), 0));
+    for (DeviceDescription &device : devices) {
+      if constexpr (requires { f.left(); }) {
+        if (const Bytes uuid = f.take_view(16); uuid.size() == 16) std::memcpy(device.uuid, uuid.data(), 16);
+      } else {
+        f.bytes(Bytes(device.uuid));
+      }
+      f(device.memory_bytes);
+      std::string_view name = device.name;
+      f(name);
+      if constexpr (requires { f.left(); }) device.name = name;
+    }
+  }
+};
+
+struct ImageMessage {
+  static constexpr MessageType type = MessageType::image;
+  std::uint64_t module = 0, size = 0;
+  std::uint32_t kind = 0;  // 0 unknown, 1 PTX text, 2 cubin, 3 fatbin
+  void fields(auto &f) {
+    f(module);
+    f(size);
+    f(kind);
+    f.zeros(4);
+  }
+};
+
+struct HandleMessage {
+  static constexpr MessageType type = MessageType::handle;
+  std::uint64_t number = 0, size = 0;
+  std::uint32_t device = 0;
+  void fields(auto &f) {
+    f(number);
+    f(size);
+    f(device);
+    f.zeros(4);
+  }
+};
+
+struct HandleGoneMessage {
+  static constexpr MessageType type = MessageType::handle_gone;
+  std::uint64_t number = 0;
+  void fields(auto &f) { f(number); }
+};
+
+struct StoppedMessage {
+  static constexpr MessageType type = MessageType::stopped;
+  std::string_view reason;
+  void fields(auto &f) { f(reason); }
+};
+
+struct ReplyMessage {
+  static constexpr MessageType type = MessageType::reply;
+  std::uint32_t status = 0;
+  std::string_view text;
+  void fields(auto &f) {
+    f(status);
+    f(text);
+  }
+};
+
+// The reply to `hold`.
+struct HeldMessage {
+  static constexpr MessageType type = MessageType::reply;
+  ReplyMessage reply;
+  std::uint64_t position = 0;
+  void fields(auto &f) {
+    reply.fields(f);
+    f(position);
+  }
+};
+
+struct WelcomeMessage {
+  static constexpr MessageType type = MessageType::welcome;
+  std::uint32_t version = protocol_version, flags = 0;
+  void fields(auto &f) {
+    f(version);
+    f(flags);
+  }
+};
+
+struct HoldMessage {
+  static constexpr MessageType type = MessageType::hold;
+  std::uint32_t deadline_ms = 0;
+  void fields(auto &f) { f(deadline_ms); }
+};
+
+struct AttachMessage {
+  static constexpr MessageType type = MessageType::attach;
+  std::uint32_t more = 0;
+  std::vector<std::uint64_t> handles;
+  void fields(auto &f) {
+    auto count = static_cast<std::uint32_t>(handles.size());
+    f(count);
+    f(more);
+    if constexpr (requires { f.left(); }) handles.resize(count <= f.left() / 8 ? count : (f.take_view(SIZE_MAX), 0));
+    for (std::uint64_t &handle : handles) f(handle);
+  }
+};
+
+// `read` and `write`.
+struct TransferMessage {
+  std::uint64_t address = 0, size = 0;
+  void fields(auto &f) {
+    f(address);
+    f(size);
+  }
+};
+
+template <class Body>
+std::vector<std::uint8_t> encode_message(const Body &message) {
+  Sizer sizer;
+  const_cast<Body &>(message).fields(sizer);
+  std::vector<std::uint8_t> bytes(sizer.size());
+  Writer writer(bytes.data());
+  const_cast<Body &>(message).fields(writer);
+  return bytes;
+}
+
+// Nothing when the body is longer or shorter than its fields.
+template <class Body>
+std::optional<Body> decode_message(Bytes body) {
+  Body message;
+  Reader reader(body);
+  message.fields(reader);
+  if (!reader.good() || reader.left()) return std::nullopt;
+  return message;
+}
+
+}  // namespace gcr
