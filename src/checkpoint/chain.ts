@@ -113,6 +113,38 @@ export async function readContents(backend: Backend, chain: readonly Manifest[])
   return contents;
 }
 
+/** A checkpoint with what it holds, and what its parent holds where there is one. */
+export interface Step {
+  readonly manifest: Manifest;
+  readonly contents: Contents;
+  readonly parent: Contents | undefined;
+}
+
+/** The contents of several checkpoints, one after the other; cheap where each is the parent of the next. */
+export async function* walkContents(
+  backend: Backend,
+  manifests: readonly Manifest[],
+): AsyncGenerator<Step, void, undefined> {
+  let last: Step | undefined;
+  for (const manifest of manifests) {
+    const parent = await parentContents(backend, manifest, last);
+    const contents =
+      manifest.map.complete || parent === undefined
+        ? await readContents(backend, await readChain(backend, manifest))
+        : applyMap(parent, await readMap(backend, manifest), backend.place, mapFile(manifest.map.hash));
+    last = { manifest, contents, parent };
+    yield last;
+  }
+}
+
+async function parentContents(backend: Backend, manifest: Manifest, last: Step | undefined) {
+  if (manifest.parent === null) return undefined;
+  if (last?.manifest.id === manifest.parent) return last.contents;
+  // One with a complete map may name a parent that was never here.
+  if (manifest.map.complete && (await backend.stat(manifestFile(manifest.parent))) === undefined) return undefined;
+  return readContents(backend, await readChain(backend, await readManifest(backend, manifest.parent)));
+}
+
 /** The number of chunks of all allocations. */
 export function totalChunks(allocations: Iterable<{ readonly allocation: Allocation }>): number {
   let total = 0;

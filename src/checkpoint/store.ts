@@ -6,7 +6,7 @@
 import type { Writable } from 'node:stream';
 import { type Backend, openBackend, type StorePlace } from '../native/index.js';
 import { type Catalogue, findId, listIds, readCatalogue } from './catalogue.js';
-import { type Contents, readChain, readContents, readManifest } from './chain.js';
+import { type Contents, readChain, readContents, readManifest, type Step, walkContents } from './chain.js';
 import { type Diff, diffContents } from './diff.js';
 import { invalid, StoreError, translated } from './errors.js';
 import { MAX_NOTE_BYTES, manifestFile } from './manifest.js';
@@ -207,6 +207,16 @@ export class Store {
     } catch (error) {
       lock.release();
       throw error;
+    }
+  }
+
+  /** Contents of several checkpoints, one after the other; cheap where each is the parent of the next. */
+  async *walk(manifests: readonly Manifest[]): AsyncGenerator<Step, void, undefined> {
+    const lock = await this.#backend.lock('shared', LOCK_TIMEOUT_MS);
+    try {
+      yield* walkContents(this.#backend, manifests);
+    } finally {
+      lock.release();
     }
   }
 
