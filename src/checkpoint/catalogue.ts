@@ -20,7 +20,7 @@ export interface Catalogue {
 
 /** The ids that have a manifest, in no order. */
 export async function listIds(backend: Backend): Promise<string[]> {
-  return (await backend.list('manifests')).map(idOfFile).filter((id) => id !== undefined);
+  return (await backend.list('manifests')).map((name) => idOfFile(name)).filter((id) => id !== undefined);
 }
 
 export async function readCatalogue(

@@ -5,16 +5,19 @@
  */
 import { join } from 'node:path';
 import { type DiagnosticCode, InputError } from '../diagnostics/index.js';
-import type { Backend, ChunkReader, ChunkWriter } from '../native/index.js';
+import {
+  type Backend,
+  type ChunkReader,
+  type ChunkWriter,
+  isStoreError,
+  type StoreErrorCode,
+} from '../native/index.js';
 import type { Problem } from './types.js';
-
-/** What the engine's `code` may be. */
-export type FailureKind = 'not-found' | 'damaged' | 'no-space' | 'read-only' | 'io' | 'locked' | 'exists' | 'invalid';
 
 /** An error about one file of a store. */
 export class StoreError extends InputError {
   constructor(
-    readonly kind: FailureKind,
+    readonly kind: StoreErrorCode,
     /** The name inside the store, for example `manifests/0123456789abcdef.json`. */
     readonly file: string,
     code: DiagnosticCode,
@@ -60,10 +63,16 @@ export function invalid(place: string, message: string, hint = 'see docs/formats
   return new StoreError('invalid', '', 'GCR7017', place, message, hint);
 }
 
+/** The engine's message without the file, which a diagnostic shows by itself. */
+export function messageOf({ file, message }: { readonly file: string; readonly message: string }): string {
+  return message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message;
+}
+
 function translate(error: unknown, place: string): unknown {
-  const { code, file, message } = error as { code?: FailureKind; file?: string; message: string };
-  if (error instanceof InputError || code === undefined) return error;
-  const inside = file?.startsWith(`${place}/`) ? file.slice(place.length + 1) : (file ?? '');
+  if (!isStoreError(error)) return error;
+  const { code, file } = error;
+  const inside = file === place ? '' : file;
+  const message = messageOf(error);
   const make = (diagnostic: DiagnosticCode, hint: string) =>
     new StoreError(code, inside, diagnostic, place, message, hint);
   switch (code) {
@@ -81,8 +90,6 @@ function translate(error: unknown, place: string): unknown {
       return make('GCR7015', 'look into the system log for errors of this disk; the store itself was left as it was');
     case 'exists':
       return make('GCR7015', 'try again');
-    default:
-      return error;
   }
 }
 

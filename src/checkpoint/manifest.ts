@@ -18,11 +18,11 @@ const FORMAT = 'gcr-checkpoint';
 const VERSION = 1;
 const ID = /^[0-9a-f]{16}$/;
 const HASH = /^[0-9a-f]{32}$/;
-const FILE = /^([0-9a-f]{16})\.json$/;
+const FILE = /^manifests\/([0-9a-f]{16})\.json$/;
 
 export const manifestFile = (id: string): string => `manifests/${id}.json`;
 export const mapFile = (hash: string): string => `manifests/${hash}.map`;
-/** The id of a manifest's name in its folder; `undefined` for any other name. */
+/** The id of a manifest by its name in the store; `undefined` for any other name. */
 export const idOfFile = (name: string): string | undefined => FILE.exec(name)?.[1];
 
 export function encodeManifest(manifest: Manifest): Uint8Array {

@@ -15,7 +15,7 @@ import { encodeManifest, leastCertain, manifestFile, mapFile } from './manifest.
 import { type ChunkList, encodeMap } from './map.js';
 import { NameSet } from './name-set.js';
 import { tally } from './session.js';
-import { LAUNCH_VERDICTS, type Manifest, NAME_BYTES, type OnProgress } from './types.js';
+import { byteProgress, LAUNCH_VERDICTS, type Manifest, NAME_BYTES, type OnProgress } from './types.js';
 
 export interface PruneOptions {
   readonly rules: KeepRules;
@@ -74,7 +74,7 @@ export async function pruneBackend(backend: Backend, options: PruneOptions): Pro
     }
     const packs = await backend.compact(live.bytes(), {
       dryRun,
-      ...(options.onProgress && { onProgress: options.onProgress }),
+      ...byteProgress(options.onProgress),
     });
     if (!dryRun) await removeMaps(backend, maps);
     return {
@@ -200,7 +200,7 @@ function mergeLists(newer: ChunkList, older: ChunkList): ChunkList {
 
 async function removeMaps(backend: Backend, needed: ReadonlySet<string>): Promise<void> {
   for (const name of await backend.list('manifests')) {
-    const hash = /^([0-9a-f]{32})\.map$/.exec(name)?.[1];
-    if ((hash !== undefined && !needed.has(hash)) || name.endsWith('.tmp')) await backend.remove(`manifests/${name}`);
+    const hash = /^manifests\/([0-9a-f]{32})\.map$/.exec(name)?.[1];
+    if ((hash !== undefined && !needed.has(hash)) || name.endsWith('.tmp')) await backend.remove(name);
   }
 }

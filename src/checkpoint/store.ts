@@ -4,11 +4,11 @@
  * read bytes. Several processes may use one store at once.
  */
 import type { Writable } from 'node:stream';
-import { type Backend, openBackend, type StorePlace } from '../native/index.js';
+import { type Backend, isStoreError, openBackend, type StorePlace } from '../native/index.js';
 import { type Catalogue, findId, listIds, readCatalogue } from './catalogue.js';
 import { type Contents, readChain, readContents, readManifest, type Step, walkContents } from './chain.js';
 import { type Diff, diffContents } from './diff.js';
-import { invalid, StoreError, translated } from './errors.js';
+import { invalid, messageOf, StoreError, translated } from './errors.js';
 import { MAX_NOTE_BYTES, manifestFile } from './manifest.js';
 import { type Pruned, type PruneOptions, pruneBackend } from './prune.js';
 import { demandPresent, openPlan, type RestorePlan } from './restore.js';
@@ -44,12 +44,11 @@ function openTranslated(place: StorePlace, create: boolean): Backend {
   try {
     return translated(openBackend(place, { create }));
   } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    if (code === 'not-found') throw noStore(name, 'there is no store at this place');
-    if (code === 'read-only' || code === 'no-space' || code === 'io')
-      throw new StoreError(code, '', 'GCR7015', name, message, 'choose another place, or make this one usable');
-    if (code !== undefined) throw invalid(name, message, 'give the folder of a store');
-    throw error;
+    if (!isStoreError(error)) throw error;
+    const message = messageOf(error);
+    if (error.code === 'not-found') throw noStore(name, message);
+    const code = error.code === 'damaged' || error.code === 'invalid' ? 'GCR7012' : 'GCR7015';
+    throw new StoreError(error.code, '', code, name, message, 'give the folder of a store, or make this one usable');
   }
 }
 

@@ -96,5 +96,9 @@ export interface Problem {
   readonly remedy: string;
 }
 
+/** The engine's way to tell progress, from ours. */
+export const byteProgress = (onProgress: OnProgress | undefined) =>
+  onProgress && { onProgress: ({ bytes, total }: { bytes: number; total: number }) => onProgress(bytes, total) };
+
 /** Called now and then with the bytes that are done, and those to do. */
 export type OnProgress = (done: number, total: number) => void;

@@ -9,7 +9,7 @@ import { StoreError } from './errors.js';
 import { inspect } from './inspect.js';
 import { openPlan } from './restore.js';
 import { openStoreFile } from './store-file.js';
-import type { Manifest, OnProgress, Problem } from './types.js';
+import { byteProgress, type Manifest, type OnProgress, type Problem } from './types.js';
 
 export interface VerifyOptions {
   /** Only this checkpoint and what it is an increment of. */
@@ -24,6 +24,8 @@ export interface VerifyOptions {
 
 export interface Verification {
   readonly problems: readonly Problem[];
+  /** What costs space and harms nothing: left by writers that died. */
+  readonly garbage: readonly Problem[];
   /** Checkpoints looked at, and those that cannot be restored. */
   readonly checkpoints: number;
   readonly unsound: readonly string[];
@@ -45,24 +47,28 @@ export async function verifyBackend(backend: Backend, options: VerifyOptions): P
   }
   const lock = await backend.lock('shared', timeout);
   const problems: Problem[] = [];
+  const garbage: Problem[] = [];
   try {
     await collect(problems, () => openStoreFile(backend, false));
     const found =
-      options.id === undefined ? await everything(backend, options, problems) : await one(backend, options, problems);
-    return { problems: distinct(problems), ...found, ...(rebuilt && { rebuilt }) };
+      options.id === undefined
+        ? await everything(backend, options, problems, garbage)
+        : await one(backend, options, problems);
+    return { problems: distinct(problems), garbage, ...found, ...(rebuilt && { rebuilt }) };
   } finally {
     lock.release();
   }
 }
 
-async function everything(backend: Backend, options: VerifyOptions, problems: Problem[]) {
+async function everything(backend: Backend, options: VerifyOptions, problems: Problem[], garbage: Problem[]) {
   const { readData = false, onProgress, signal } = options;
   const { checkpoints, damaged } = await readCatalogue(backend);
   problems.push(...damaged.map(({ file, message, remedy }) => ({ file, message, remedy })));
   const unsound = damaged.map(({ id }) => id);
   await collect(problems, async () => {
-    const found = await backend.check({ readData, ...(onProgress && { onProgress }), ...(signal && { signal }) });
-    problems.push(...found);
+    const found = await backend.check({ readData, ...byteProgress(onProgress), ...(signal && { signal }) });
+    for (const { file, message, remedy, harmless } of found)
+      (harmless ? garbage : problems).push({ file, message, remedy });
   });
   await look(backend, checkpoints, problems, unsound, signal);
   return { checkpoints: checkpoints.length + damaged.length, unsound };

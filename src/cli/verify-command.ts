@@ -35,7 +35,7 @@ async function verify(
     },
   ).finally(() => progress.clear());
   signal.throwIfAborted();
-  const { problems, checkpoints, unsound, rebuilt } = result;
+  const { problems, garbage, checkpoints, unsound, rebuilt } = result;
   if (options.json) printJson(result);
   else {
     if (rebuilt)
@@ -45,6 +45,8 @@ async function verify(
     process.stdout.write(
       `${counted(checkpoints, 'checkpoint')} looked at${how}: ${what}; ${counted(problems.length, 'problem')}\n`,
     );
+    if (garbage.length > 0)
+      process.stdout.write(`${counted(garbage.length, 'file')} that \`gcr-templates prune\` removes\n`);
     printDiagnostics(
       problems.map(({ file, message, remedy }) => {
         return { code: 'GCR7012', severity: 'error', message, source: `${directory}/${file}`, hint: remedy };

@@ -84,7 +84,7 @@ export const CODES = {
   GCR6006: 'launch does not fit the kernel',
   GCR6007: 'kernel trapped',
 
-  // --- 7xxx: the store (src/native, src/checkpoint) ---
+  // --- 7xxx: the store of checkpoints (src/native, src/checkpoint) ---
   GCR7001: 'native part is not built',
   GCR7002: 'native part cannot be loaded',
   GCR7010: 'no such store',
