@@ -5,7 +5,7 @@
  */
 import { type MachineCodeKernel, type PtxSource, sourcesFromBuffer } from '../sources/index.js';
 import type { MissingTemplate, TemplateFile } from '../templates/index.js';
-import { type BuildOptions, buildTemplatesFromSources, type BuiltTemplates } from './build.js';
+import { type BuildOptions, type BuiltTemplates, buildTemplatesFromSources } from './build.js';
 
 /** `sm_90a` and `sm_90` differ in instructions, not in what source they are compiled from. */
 const generation = (architecture: string): string => /^sm_\d+/.exec(architecture)?.[0] ?? architecture;

@@ -86,7 +86,11 @@ export function storedAllocation(process: SupervisedProcess, live: LiveAllocatio
 }
 
 /** Why a checkpoint has to be a full one; undefined when it need not. */
-async function whyFull(process: SupervisedProcess, store: Store, options: CheckpointOptions): Promise<string | undefined> {
+async function whyFull(
+  process: SupervisedProcess,
+  store: Store,
+  options: CheckpointOptions,
+): Promise<string | undefined> {
   if (options.full) return 'asked for';
   if (!process.last) return 'the first one of this process';
   const { state } = process.bridge;
@@ -234,7 +238,8 @@ export async function checkpoint(
   try {
     process.checkSaveable();
     report({ step: 'plan' });
-    const stopped = process.bridge.state.kind === 'recording' ? undefined : `recording stopped: ${process.bridge.state.reason}`;
+    const stopped =
+      process.bridge.state.kind === 'recording' ? undefined : `recording stopped: ${process.bridge.state.reason}`;
     plan = makePlan(process, fullBecause ?? stopped, options.verify === true);
     const verifier = parentContents && new Verifier(parentContents, plan.statistics);
     const manifest = await save(process, store, plan, verifier, options, context, letGo);

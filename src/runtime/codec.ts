@@ -193,7 +193,9 @@ export const triple: Layout<Triple> = {
 };
 
 type Fields = Readonly<Record<string, Layout<unknown>>>;
-type StructOf<F extends Fields> = { readonly [K in keyof F as ContentOf<F[K]> extends undefined ? never : K]: ContentOf<F[K]> };
+type StructOf<F extends Fields> = {
+  readonly [K in keyof F as ContentOf<F[K]> extends undefined ? never : K]: ContentOf<F[K]>;
+};
 
 /** Members one behind the other. */
 export function struct<F extends Fields>(fields: F): Layout<StructOf<F>> {

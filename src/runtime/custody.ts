@@ -60,7 +60,12 @@ export class Custody {
     let device = this.#devices.get(number);
     if (!device) {
       const uuid = this.uuids[number];
-      if (!uuid) throw new RuntimeError('failed', 'GCR8005', `memory is on device ${number}, which the application did not name`);
+      if (!uuid)
+        throw new RuntimeError(
+          'failed',
+          'GCR8005',
+          `memory is on device ${number}, which the application did not name`,
+        );
       device = this.parts.openDevice(uuid);
       this.#devices.set(number, device);
       device.catch(() => this.#devices.delete(number));
@@ -96,7 +101,12 @@ export class Custody {
     await memory.write(allocation.offset + from, bytes);
   }
 
-  async #through(direction: 'read' | 'write', allocation: LiveAllocation, from: number, bytes: Uint8Array): Promise<void> {
+  async #through(
+    direction: 'read' | 'write',
+    allocation: LiveAllocation,
+    from: number,
+    bytes: Uint8Array,
+  ): Promise<void> {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       const piece = bytes.subarray(at, at + PIECE_BYTES);
       const buffer = this.parts.createBuffer(piece.length);

@@ -97,6 +97,9 @@ export function withTheRest(size: number, ranges: readonly ChunkRange[]): ChunkR
 }
 
 /** Bytes of chunks `from … from + count` of an allocation. */
-export function bytesOfRange(size: number, { from, count }: ChunkRange): { readonly from: number; readonly to: number } {
+export function bytesOfRange(
+  size: number,
+  { from, count }: ChunkRange,
+): { readonly from: number; readonly to: number } {
   return { from: from * CHUNK_BYTES, to: Math.min(size, (from + count) * CHUNK_BYTES) };
 }

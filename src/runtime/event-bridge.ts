@@ -52,7 +52,9 @@ export interface LiveAllocation {
  * How much of what happens is known. `writes-unknown`: allocations are, writes are not, so every checkpoint is a full one. `blind`: not even
  * the allocations are, so there can be none.
  */
-export type RecordingState = { readonly kind: 'recording' } | { readonly kind: 'writes-unknown' | 'blind'; readonly reason: string };
+export type RecordingState =
+  | { readonly kind: 'recording' }
+  | { readonly kind: 'writes-unknown' | 'blind'; readonly reason: string };
 
 interface KnownFunction {
   readonly module: number;
@@ -264,7 +266,8 @@ export class EventBridge {
 
   #free(number: number): void {
     const live = this.#allocations.get(number);
-    if (!live) return this.stop('blind', `the recording contradicts itself: allocation ${number} was freed and is not known`);
+    if (!live)
+      return this.stop('blind', `the recording contradicts itself: allocation ${number} was freed and is not known`);
     this.#allocations.delete(number);
     this.executor.free(live.address);
     this.dirty.remove(live.address, live.address + BigInt(live.size));
@@ -298,7 +301,14 @@ export class EventBridge {
     const { function: number, grid, block, cluster, sharedMemory, parameters } = event.body;
     const known = this.#functions.get(number);
     const module = known && this.#module(known.module);
-    const launch: LaunchRecord = { kernel: known?.name ?? `function ${number}`, grid, block, cluster, sharedMemory, parameters };
+    const launch: LaunchRecord = {
+      kernel: known?.name ?? `function ${number}`,
+      grid,
+      block,
+      cluster,
+      sharedMemory,
+      parameters,
+    };
     const unknown = (why: string) => {
       const set = this.executor.unknownLaunch(launch, why);
       if (told) this.executor.wrote(set);
@@ -349,7 +359,10 @@ export class EventBridge {
         const nothing = { kernel: reason, grid: [1, 1, 1], block: [1, 1, 1], parameters: new Uint8Array(0) } as const;
         return { origin: 'unknown', set: this.executor.unknownLaunch(nothing, reason) };
       }
-      return { origin: 'copy', set: new DirtySet('exact', [], [rangeDescriptor({ from: address, to: address + size })]) };
+      return {
+        origin: 'copy',
+        set: new DirtySet('exact', [], [rangeDescriptor({ from: address, to: address + size })]),
+      };
     }
     const target = event.name === 'memset' ? { ...event.body, depth: 1, slicePitch: 0 } : event.body.target;
     return { origin: 'copy', set: new DirtySet('exact', [], rowsOf(target)) };
@@ -407,7 +420,10 @@ function placeParameters(
     return fits && parameters.length >= template.parameterBytes && own.length <= 1 ? parameters : undefined;
   }
   if (layout.length !== own.length) return undefined;
-  if (layout.every(({ offset }, index) => offset === own[index]!.offset) && parameters.length >= template.parameterBytes)
+  if (
+    layout.every(({ offset }, index) => offset === own[index]!.offset) &&
+    parameters.length >= template.parameterBytes
+  )
     return layout.every(({ size }, index) => size === own[index]!.size) ? parameters : undefined;
   const placed = new Uint8Array(template.parameterBytes);
   for (const [index, { offset, size }] of layout.entries()) {

@@ -3,7 +3,22 @@
  * ranges are checked here, so that what follows may compute with them; what does not fit is a {@link WireError}, and the recording
  * counts as stopped from there on.
  */
-import { address, type ContentOf, countedBytes, type Layout, list, reserved, struct, text, triple, u32, u64, WireError, WireReader, WireWriter } from './codec.js';
+import {
+  address,
+  type ContentOf,
+  countedBytes,
+  type Layout,
+  list,
+  reserved,
+  struct,
+  text,
+  triple,
+  u32,
+  u64,
+  WireError,
+  WireReader,
+  WireWriter,
+} from './codec.js';
 
 const HEAD_BYTES = 16;
 /** Events are padded to this, and what is inside may be padded to it once more. */
@@ -35,13 +50,28 @@ const EVENTS = {
   free: { type: 6, body: struct({ allocation: u64 }) },
   launch: {
     type: 7,
-    body: struct({ function: u64, grid: triple, block: triple, cluster: triple, sharedMemory: u32, parameters: countedBytes }),
+    body: struct({
+      function: u64,
+      grid: triple,
+      block: triple,
+      cluster: triple,
+      sharedMemory: u32,
+      parameters: countedBytes,
+    }),
   },
   memset: { type: 8, body: struct({ address, pitch: u64, width: u64, height: u64, value: u32, element: u32 }) },
   'copy-in': { type: 9, body: struct({ target: place, content: countedBytes }) },
   copy: { type: 10, body: struct({ target: place, source: address }) },
   wrote: { type: 11, body: struct({ address, size: address, reason: text }) },
-  graph: { type: 12, body: struct({ exec: u64, count: u32, reserved, nodes: { read: readNodes, write: writeNodes } as Layout<readonly GraphNode[]> }) },
+  graph: {
+    type: 12,
+    body: struct({
+      exec: u64,
+      count: u32,
+      reserved,
+      nodes: { read: readNodes, write: writeNodes } as Layout<readonly GraphNode[]>,
+    }),
+  },
   'graph-launch': { type: 13, body: struct({ exec: u64 }) },
   'graph-gone': { type: 14, body: struct({ exec: u64 }) },
   ordered: { type: 15, body: struct({}) },
@@ -61,7 +91,12 @@ interface EventOf<N extends EventName> {
 }
 export type RecordedEvent = { readonly [N in EventName]: EventOf<N> }[EventName];
 /** What a graph may hold. */
-export type GraphNode = { readonly [N in 'launch' | 'memset' | 'copy-in' | 'copy' | 'wrote']: EventOf<N> }['launch' | 'memset' | 'copy-in' | 'copy' | 'wrote'];
+export type GraphNode = { readonly [N in 'launch' | 'memset' | 'copy-in' | 'copy' | 'wrote']: EventOf<N> }[
+  | 'launch'
+  | 'memset'
+  | 'copy-in'
+  | 'copy'
+  | 'wrote'];
 export type LaunchEvent = EventOf<'launch'>;
 /** Where copies and fills write. */
 export type Place = ContentOf<typeof place>;
@@ -74,7 +109,9 @@ export const STOPPED_BLIND = 1;
 /** Kinds of allocations, by number. */
 export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped'] as const;
 
-const BY_TYPE = new Map(Object.entries(EVENTS).map(([name, { type }]) => [type as number, name as keyof typeof EVENTS]));
+const BY_TYPE = new Map(
+  Object.entries(EVENTS).map(([name, { type }]) => [type as number, name as keyof typeof EVENTS]),
+);
 const NODES: ReadonlySet<string> = new Set(['launch', 'memset', 'copy-in', 'copy', 'wrote']);
 
 /** The end of a place, as a number of bytes that cannot wrap. */
@@ -102,7 +139,8 @@ function check(event: RecordedEvent): void {
     case 'memset': {
       const { value, element, ...at } = event.body;
       checkPlace({ ...at, depth: 1, slicePitch: 0 });
-      if (element !== 1 && element !== 2 && element !== 4) throw new WireError(`fill with elements of ${element} bytes`);
+      if (element !== 1 && element !== 2 && element !== 4)
+        throw new WireError(`fill with elements of ${element} bytes`);
       if (value >= 2 ** (8 * element)) throw new WireError(`fill with ${value} in ${element} bytes`);
       return;
     }
@@ -133,7 +171,8 @@ function readEvent(bytes: Uint8Array): { readonly event: RecordedEvent | undefin
   const size = head.u32();
   const type = head.u16();
   const flags = head.u16();
-  if (size < HEAD_BYTES || size % 16 !== 0 || size > bytes.length) throw new WireError(`event of ${size} bytes in ${bytes.length}`);
+  if (size < HEAD_BYTES || size % 16 !== 0 || size > bytes.length)
+    throw new WireError(`event of ${size} bytes in ${bytes.length}`);
   const name = BY_TYPE.get(type);
   if (name === undefined) throw new WireError(`event type ${type} is not known`);
   if (name === 'filler') return { event: undefined, size };

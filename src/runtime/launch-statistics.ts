@@ -42,7 +42,8 @@ export class LaunchStatistics {
     if (this.#looked.has(set) || kernel.pointed.size >= MAX_POINTED) return;
     this.#looked.add(set);
     const { buffer, byteOffset, byteLength } = launch.parameters;
-    for (const { from } of allocations.pointedTo(new DataView(buffer, byteOffset, byteLength))) kernel.pointed.add(from);
+    for (const { from } of allocations.pointedTo(new DataView(buffer, byteOffset, byteLength)))
+      kernel.pointed.add(from);
   }
 
   get byVerdict(): Readonly<Record<LaunchVerdict, number>> {

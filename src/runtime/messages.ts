@@ -2,7 +2,22 @@
  * The messages between recorder and supervisor (docs/formats/runtime-protocol.md): one table, from which both directions are read and
  * written. What does not fit the table is a {@link WireError}, and ends the connection.
  */
-import { address, type ContentOf, fixedBytes, type Layout, list, reserved, rest, struct, text, u32, u64, WireError, WireReader, WireWriter } from './codec.js';
+import {
+  address,
+  type ContentOf,
+  fixedBytes,
+  type Layout,
+  list,
+  reserved,
+  rest,
+  struct,
+  text,
+  u32,
+  u64,
+  WireError,
+  WireReader,
+  WireWriter,
+} from './codec.js';
 
 export const PROTOCOL_VERSION = 1;
 export const MAX_MESSAGE = 65_536;
@@ -61,7 +76,14 @@ export type Message = {
 }[MessageName];
 
 /** What the recorder may send. */
-const FROM_RECORDER: ReadonlySet<MessageName> = new Set(['hello', 'image', 'handle', 'handle-gone', 'stopped', 'reply']);
+const FROM_RECORDER: ReadonlySet<MessageName> = new Set([
+  'hello',
+  'image',
+  'handle',
+  'handle-gone',
+  'stopped',
+  'reply',
+]);
 
 const BY_TYPE = new Map(Object.entries(MESSAGES).map(([name, { type }]) => [type as number, name as MessageName]));
 
@@ -77,7 +99,8 @@ export function decodeMessage(bytes: Uint8Array, fds: number): Message {
   const type = from.u16();
   const count = from.u16();
   const request = from.u64();
-  if (length !== bytes.length || length > MAX_MESSAGE) throw new WireError(`says ${length} bytes and has ${bytes.length}`);
+  if (length !== bytes.length || length > MAX_MESSAGE)
+    throw new WireError(`says ${length} bytes and has ${bytes.length}`);
   const name = BY_TYPE.get(type);
   if (name === undefined) throw new WireError(`message type ${type} is not known`);
   const entry = MESSAGES[name];

@@ -8,7 +8,13 @@ import { buildTemplatesFromImage } from '../pipeline/index.js';
 import { TEMPLATE_FORMAT, TEMPLATE_VERSION, type TemplateFile } from '../templates/index.js';
 import { TemplateCache } from './template-cache.js';
 
-const WITHOUT: TemplateFile = { format: TEMPLATE_FORMAT, version: TEMPLATE_VERSION, modules: [], kernels: [], missing: [] };
+const WITHOUT: TemplateFile = {
+  format: TEMPLATE_FORMAT,
+  version: TEMPLATE_VERSION,
+  modules: [],
+  kernels: [],
+  missing: [],
+};
 
 /** Builds templates of images, one image at a time with all threads; shared by the processes of a supervisor. */
 export class TemplateBuilder {

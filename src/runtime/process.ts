@@ -50,6 +50,7 @@ export interface ProcessOptions {
   readonly builder: Pick<TemplateBuilder, 'templates'>;
   readonly unknown?: UnknownPolicy;
   readonly onEnd: () => void;
+  readonly kill: (pid: number) => void;
 }
 
 export type ProcessState = 'running' | 'held' | 'suspended' | 'ended';
@@ -206,8 +207,20 @@ export class SupervisedProcess implements LinkListener {
     if (this.state === 'held') this.state = 'running';
   }
 
+  /** Ends the application: its memory is not what it should be. */
+  kill(): void {
+    this.#options.kill(this.pid);
+  }
+
   /** @throws RuntimeError GCR8005 that names what is in the way */
   checkSaveable(): void {
+    if (this.state === 'suspended')
+      throw new RuntimeError(
+        'refused',
+        'GCR8005',
+        `process ${this.pid} is suspended`,
+        'resume it first; its memory is in the store',
+      );
     const { state } = this.bridge;
     if (state.kind === 'blind') {
       const hint = 'the application goes on; start it anew under `gcr-templates run` to save it';
@@ -219,7 +232,12 @@ export class SupervisedProcess implements LinkListener {
       const name = label === '' ? '' : ` (${label})`;
       const what = `allocation ${number}${name} at 0x${address.toString(16)} of ${size} bytes, ${kind} memory`;
       const why = missing ? 'was not handed over' : 'cannot be saved';
-      throw new RuntimeError('refused', 'GCR8005', `${what}, ${why}`, 'nothing was stopped; see docs/support.md for what can be saved');
+      throw new RuntimeError(
+        'refused',
+        'GCR8005',
+        `${what}, ${why}`,
+        'nothing was stopped; see docs/support.md for what can be saved',
+      );
     }
   }
 
@@ -228,10 +246,19 @@ export class SupervisedProcess implements LinkListener {
    *
    * @throws RuntimeError GCR8004 when there is one already
    */
-  async operate<T>(name: string, context: OperationContext, run: (context: OperationContext) => Promise<T>): Promise<T> {
+  async operate<T>(
+    name: string,
+    context: OperationContext,
+    run: (context: OperationContext) => Promise<T>,
+  ): Promise<T> {
     if (this.operation) {
       const { name: other, step } = this.operation;
-      throw new RuntimeError('busy', 'GCR8004', `process ${this.pid} is busy with ${other} (${step})`, 'try again when it is done');
+      throw new RuntimeError(
+        'busy',
+        'GCR8004',
+        `process ${this.pid} is busy with ${other} (${step})`,
+        'try again when it is done',
+      );
     }
     if (this.state === 'ended') throw new RuntimeError('not-found', 'GCR8007', `process ${this.pid} has ended`);
     const operation = { name, step: 'start', since: Date.now() };

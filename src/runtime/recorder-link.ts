@@ -4,7 +4,14 @@
  */
 import { WireError, WireReader } from './codec.js';
 import { RuntimeError } from './errors.js';
-import { decodeFromRecorder, encodeMessage, MAX_DESCRIPTORS, type Message, type MessageBody, type MessageName } from './messages.js';
+import {
+  decodeFromRecorder,
+  encodeMessage,
+  MAX_DESCRIPTORS,
+  type Message,
+  type MessageBody,
+  type MessageName,
+} from './messages.js';
 import type { Connection, ConnectionListener } from './parts.js';
 
 type Told = Exclude<Message, { readonly name: 'reply' }>;
@@ -25,7 +32,12 @@ interface Pending {
 }
 
 const gone = (what: string): RuntimeError =>
-  new RuntimeError('failed', 'GCR8007', `the connection to the application ended during ${what}`, 'has the application ended?');
+  new RuntimeError(
+    'failed',
+    'GCR8007',
+    `the connection to the application ended during ${what}`,
+    'has the application ended?',
+  );
 
 export class RecorderLink implements ConnectionListener {
   readonly #connection: Connection;
@@ -64,7 +76,9 @@ export class RecorderLink implements ConnectionListener {
         this.#pending.delete(request);
         const seconds = deadlineMs / 1000;
         const hint = 'the application may be stopped, or its queues are long; try again later';
-        reject(new RuntimeError('failed', 'GCR8006', `the application did not answer ${name} within ${seconds} s`, hint));
+        reject(
+          new RuntimeError('failed', 'GCR8006', `the application did not answer ${name} within ${seconds} s`, hint),
+        );
       }, deadlineMs);
       this.#pending.set(request, { what: name, resolve, reject, timer });
       this.#connection.send(encodeMessage(name, body, request), fds.slice(0, MAX_DESCRIPTORS));
