@@ -117,7 +117,9 @@ function makePlan(process: SupervisedProcess, fullBecause: string | undefined, v
     // What appeared since is not in the parent, so all of it is needed.
     const isNew = before !== undefined && !process.saved.has(live.number);
     if (!dirty || isNew) return { live, stored, ranges: all };
-    const ranges = dirtyChunks(live.address, live.size, dirty);
+    // The host may have changed managed memory without anybody's seeing it.
+    const unseen = [{ ...all[0]!, origin: 'unknown' as const }];
+    const ranges = live.kind === 'managed' ? unseen : dirtyChunks(live.address, live.size, dirty);
     return { live, stored, ranges: verify ? withTheRest(live.size, ranges) : ranges };
   });
   return { kind: before ? 'increment' : 'full', parent: before?.id ?? null, fullBecause, parts, mark, statistics };

@@ -89,6 +89,8 @@ export class EventBridge {
   readonly #loaded = new Map<number, LoadedModule>();
   readonly #functions = new Map<number, KnownFunction>();
   readonly #allocations = new Map<number, LiveAllocation>();
+  /** The host may change it at any time, unseen: its content is never known. */
+  readonly #managed = new Set<LiveAllocation>();
   readonly #graphs = new Map<number, Graph>();
   #entered: LoadedModule | undefined;
   #state: RecordingState = { kind: 'recording' };
@@ -204,9 +206,11 @@ export class EventBridge {
         return this.#variable(event.body);
       case 'alloc': {
         const { allocation: number, kind, saveable, ...body } = event.body;
-        this.executor.allocate(body.address, body.size);
         const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label: '' };
+        // An array has no address that a kernel could write to.
+        if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
         this.#allocations.set(number, live);
+        if (live.kind === 'managed') this.#managed.add(live);
         return;
       }
       case 'free':
@@ -269,6 +273,8 @@ export class EventBridge {
     if (!live)
       return this.stop('blind', `the recording contradicts itself: allocation ${number} was freed and is not known`);
     this.#allocations.delete(number);
+    this.#managed.delete(live);
+    if (live.kind === 'array') return;
     this.executor.free(live.address);
     this.dirty.remove(live.address, live.address + BigInt(live.size));
   }
@@ -328,7 +334,15 @@ export class EventBridge {
     }
   }
 
+  #isManaged({ address }: Pick<Place, 'address'>): boolean {
+    for (const live of this.#managed)
+      if (address >= live.address && address < live.address + BigInt(live.size)) return true;
+    return false;
+  }
+
   #driverWrite(event: Exclude<GraphNode, LaunchEvent>): void {
+    if (this.#isManaged(event.name === 'copy-in' || event.name === 'copy' ? event.body.target : event.body))
+      return this.#writeUnknown(event);
     const { executor } = this;
     const add = (from: bigint, bytes: number) => this.dirty.addRange('copy', from, from + BigInt(bytes));
     if (event.name === 'memset' && event.body.height === 1 && event.body.width % event.body.element === 0) {
@@ -346,8 +360,12 @@ export class EventBridge {
       executor.copy(source, target.address, target.width);
       return add(target.address, target.width);
     }
+    this.#writeUnknown(event);
+  }
+
+  #writeUnknown(event: Exclude<GraphNode, LaunchEvent>): void {
     const { origin, set } = this.#writeOf(event);
-    executor.wrote(set);
+    this.executor.wrote(set);
     this.dirty.add(origin, set);
   }
 

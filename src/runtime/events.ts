@@ -7,6 +7,7 @@ import {
   address,
   type ContentOf,
   countedBytes,
+  fixedBytes,
   type Layout,
   list,
   reserved,
@@ -77,6 +78,7 @@ const EVENTS = {
   ordered: { type: 15, body: struct({}) },
   stopped: { type: 16, body: struct({ reason: text }) },
   wait: { type: 17, body: struct({ stream: u64 }) },
+  'tensor-map': { type: 18, body: struct({ address, map: fixedBytes(128) }) },
 } as const;
 
 export type EventName = Exclude<keyof typeof EVENTS, 'filler' | 'graph'> | 'graph';
@@ -107,7 +109,7 @@ export const ORDERED_ONE = 1;
 export const STOPPED_BLIND = 1;
 
 /** Kinds of allocations, by number. */
-export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped'] as const;
+export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped', 'array'] as const;
 
 const BY_TYPE = new Map(
   Object.entries(EVENTS).map(([name, { type }]) => [type as number, name as keyof typeof EVENTS]),
@@ -129,8 +131,10 @@ function check(event: RecordedEvent): void {
   switch (event.name) {
     case 'alloc': {
       const { address: from, size, kind } = event.body;
-      if (size < 1 || from + BigInt(size) > ADDRESS_SPACE) throw new WireError(`allocation of ${size} bytes`);
       if (kind >= ALLOCATION_KINDS.length) throw new WireError(`allocation of kind ${kind}`);
+      // An array has no address, so it has no size that would mean anything.
+      if (ALLOCATION_KINDS[kind] === 'array') return;
+      if (size < 1 || from + BigInt(size) > ADDRESS_SPACE) throw new WireError(`allocation of ${size} bytes`);
       return;
     }
     case 'variable':
