@@ -45,7 +45,7 @@ export class WireReader {
   /** A copy: rings and buffers are used again. */
   take(count: number): Uint8Array {
     const at = this.#take(count);
-    return this.bytes.slice(at, at + count);
+    return new Uint8Array(this.bytes.subarray(at, at + count));
   }
 
   skip(count: number): void {
