@@ -7,15 +7,19 @@ export const EXIT = {
   unknown: 3,
   usage: 64,
   badInput: 65,
-  /** No such store, checkpoint or allocation. */
+  /** No such store, checkpoint, allocation or supervised process. */
   notFound: 66,
+  /** An application cannot be supervised, saved or restored as asked, or its supervisor does not answer. */
+  unavailable: 69,
   /** A bug of ours, or a worker that ran out of memory. */
   internal: 70,
   cannotWrite: 73,
   /** A store cannot be read or written: disk full, read-only, a failing device. */
   ioError: 74,
-  /** A store is in use by another process. */
+  /** A store is in use by another process, or a supervised process busy: trying again later helps. */
   locked: 75,
+  programNotStarted: 126,
+  programNotFound: 127,
   interrupted: 130,
 } as const;
 
@@ -28,6 +32,17 @@ const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
   GCR7014: EXIT.locked,
   GCR7015: EXIT.ioError,
   GCR7018: EXIT.notFound,
+  GCR8002: EXIT.notFound,
+  GCR8003: EXIT.unavailable,
+  GCR8004: EXIT.locked,
+  GCR8005: EXIT.unavailable,
+  GCR8006: EXIT.locked,
+  GCR8007: EXIT.unavailable,
+  GCR8008: EXIT.unavailable,
+  GCR8009: EXIT.unavailable,
+  GCR8010: EXIT.internal,
+  GCR8011: EXIT.unavailable,
+  GCR8012: EXIT.interrupted,
   GCR9002: EXIT.cannotWrite,
   GCR9003: EXIT.internal,
 };
@@ -42,9 +57,11 @@ export const EXIT_HELP = `Exit codes:
   3    done, some kernel or launch ended 'unknown' or has no template
   64   wrong usage
   65   bad input; what could be built was still written. A store, checkpoint or export that is damaged
-  66   no such store, checkpoint or allocation
-  70   a bug in gcr-templates, or too little memory
+  66   no such store, checkpoint, allocation or supervised process
+  69   an application cannot be supervised, saved or restored as asked, or its supervisor does not answer
+  70   a bug in gcr-templates (a template that missed a write, too), or too little memory
   73   the output could not be written
   74   a store could not be read or written (disk full, read-only, I/O error)
-  75   a store is in use by another process; try again
+  75   a store is in use or a supervised process is busy; try again
+  126  run: the application could not be started; 127: it was not found
   130  interrupted; an output file or store of before is untouched`;

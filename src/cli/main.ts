@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../diagnostics/index.js';
 import { addBuildCommand } from './build-command.js';
+import { addCheckpointCommand } from './checkpoint-command.js';
 import { addCoverageCommand } from './coverage-command.js';
 import { addDiffCommand } from './diff-command.js';
 import { EXIT, EXIT_HELP, type ExitCode, exitCodeOf } from './exit-codes.js';
@@ -16,9 +17,14 @@ import { addImportCommand } from './import-command.js';
 import { addListCommand } from './list-command.js';
 import { cannotWrite, printDiagnostics, ReaderGone } from './output.js';
 import { addPruneCommand } from './prune-command.js';
+import { addPsCommand } from './ps-command.js';
 import { addReportCommand } from './report-command.js';
+import { addRestoreCommand } from './restore-command.js';
+import { addRunCommand } from './run-command.js';
 import { addShadowCommand } from './shadow-command.js';
 import { addShowCommand } from './show-command.js';
+import { addStatusCommand } from './status-command.js';
+import { addResumeCommand, addSuspendCommand } from './suspend-command.js';
 import { addVerifyCommand } from './verify-command.js';
 
 /** What ends a command early, leaving nothing half-written. */
@@ -52,9 +58,12 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
     code = await command(abort.signal);
   };
   const program = new Command('gcr-templates')
-    .description('Which bytes of device memory may a GPU kernel launch have written? And a store of checkpoints.')
+    .description(
+      'Which bytes of device memory may a GPU kernel launch have written? And incremental checkpoints of running programs.',
+    )
     .version(version())
     .showHelpAfterError('(add --help for the options)')
+    .enablePositionalOptions()
     .addHelpText('after', `\n${EXIT_HELP}`)
     .exitOverride();
   addBuildCommand(program, finish);
@@ -70,6 +79,13 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   addExportCommand(program, finish);
   addImportCommand(program, finish);
   addReportCommand(program, finish);
+  addRunCommand(program, finish);
+  addPsCommand(program, finish);
+  addStatusCommand(program, finish);
+  addCheckpointCommand(program, finish);
+  addRestoreCommand(program, finish);
+  addSuspendCommand(program, finish);
+  addResumeCommand(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {
     await program.parseAsync(argv);

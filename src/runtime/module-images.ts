@@ -59,21 +59,28 @@ export class TemplateBuilder {
   }
 }
 
+function variablesOf({ kernels }: TemplateFile): readonly string[] {
+  const objects = kernels.flatMap((kernel) => kernel.objects);
+  return [
+    ...new Set(objects.filter(({ space }) => space === 'global' || space === 'constant').map(({ name }) => name)),
+  ];
+}
+
 /** The modules of one process by number. */
 export class ModuleImages {
   readonly #templates = new Map<number, TemplateFile | 'building'>();
 
-  /** @param onReady called when the templates of a module are there */
+  /** @param onReady called when the templates of a module are there, with the names of its variables that they know */
   constructor(
     readonly builder: Pick<TemplateBuilder, 'templates'>,
-    readonly onReady: () => void,
+    readonly onReady: (module: number, variables: readonly string[]) => void,
   ) {}
 
   image(module: number, bytes: Buffer): void {
     this.#templates.set(module, 'building');
     this.builder.templates(bytes).then((templates) => {
       if (this.#templates.get(module) === 'building') this.#templates.set(module, templates);
-      this.onReady();
+      this.onReady(module, variablesOf(templates));
     });
   }
 

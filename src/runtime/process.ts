@@ -26,6 +26,8 @@ const ANSWER_MS = 10_000;
 /** How long templates and shadow execution may take to catch up, before the application is held and while it is. */
 const CATCH_UP_MS = 120_000;
 const SETTLE_MS = 30_000;
+/** Names in one message: mangled ones have up to a few hundred bytes. */
+const LOCATED_AT_ONCE = 50;
 
 /** Where an operation is. `done` and `total` are bytes. */
 export interface OperationReport {
@@ -80,7 +82,11 @@ export class SupervisedProcess implements LinkListener {
     this.hello = hello;
     this.pid = hello.pid;
     this.#options = options;
-    this.images = new ModuleImages(builder, () => this.bridge.pump());
+    this.images = new ModuleImages(builder, (module, variables) => {
+      for (let at = 0; at < variables.length; at += LOCATED_AT_ONCE)
+        this.link.send('locate', { module, names: variables.slice(at, at + LOCATED_AT_ONCE) });
+      this.bridge.pump();
+    });
     this.bridge = new EventBridge(this.images, unknown === undefined ? {} : { unknown });
     this.custody = new Custody(
       parts,

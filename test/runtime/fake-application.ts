@@ -9,7 +9,7 @@ import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
 import type { ContentOf } from '../../src/runtime/codec.js';
 import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
 import { decodeMessage, encodeMessage, type Message } from '../../src/runtime/messages.js';
-import type { Connection, DeviceMemory as SharedMemory, Parts } from '../../src/runtime/parts.js';
+import type { Connection, Parts, DeviceMemory as SharedMemory } from '../../src/runtime/parts.js';
 import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
@@ -233,7 +233,15 @@ export class FakeApplication {
     }
     this.allocations.set(number, allocation);
     const { address } = allocation;
-    this.event('alloc', { allocation: number, address, size, handle: own, offset: 0, kind, saveable: saveable ? 1 : 0 });
+    this.event('alloc', {
+      allocation: number,
+      address,
+      size,
+      handle: own,
+      offset: 0,
+      kind,
+      saveable: saveable ? 1 : 0,
+    });
     return allocation;
   }
 
@@ -247,7 +255,14 @@ export class FakeApplication {
 
   copyIn({ number, address }: Allocation, content: Uint8Array, offset = 0, stream = 0): void {
     const { length } = content;
-    const target = { address: address + BigInt(offset), pitch: length, width: length, height: 1, depth: 1, slicePitch: 0 };
+    const target = {
+      address: address + BigInt(offset),
+      pitch: length,
+      width: length,
+      height: 1,
+      depth: 1,
+      slicePitch: 0,
+    };
     this.event('copy-in', { target, content: length <= 4096 ? content : new Uint8Array(0) }, { stream });
     this.memory(number).set(content, offset);
   }
@@ -272,7 +287,13 @@ export class FakeApplication {
       number = this.#next++;
       this.#functions.set(kernel, number);
       const layout = program.parameters.map(({ offset, size }) => ({ offset, size }));
-      this.event('function', { function: number, module: MODULE, parameterBytes: program.parameterBytes, layout, name: kernel });
+      this.event('function', {
+        function: number,
+        module: MODULE,
+        parameterBytes: program.parameterBytes,
+        layout,
+        name: kernel,
+      });
     }
     const parameters = new Uint8Array(program.parameterBytes);
     const view = new DataView(parameters.buffer);
@@ -287,7 +308,13 @@ export class FakeApplication {
     return { body, run: () => this.#run(program, body) };
   }
 
-  launch(kernel: string, grid: number, block: number, args: readonly (number | bigint | Allocation)[], stream = 0): void {
+  launch(
+    kernel: string,
+    grid: number,
+    block: number,
+    args: readonly (number | bigint | Allocation)[],
+    stream = 0,
+  ): void {
     const { body, run } = this.prepare(kernel, grid, block, args);
     this.event('launch', body, { stream });
     run();

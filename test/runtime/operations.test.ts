@@ -29,7 +29,9 @@ const context = (steps: string[] = []): OperationContext => ({
 });
 
 const save = (app: FakeApplication, store: Store, options: Partial<CheckpointOptions> = {}, own = context()) =>
-  app.process.operate('checkpoint', own, (inner) => checkpoint(app.process, store, { command: ['fake'], ...options }, inner));
+  app.process.operate('checkpoint', own, (inner) =>
+    checkpoint(app.process, store, { command: ['fake'], ...options }, inner),
+  );
 const goBack = (app: FakeApplication, store: Store, id: string, own = context()) =>
   app.process.operate('restore', own, (inner) => restore(app.process, store, id, inner));
 
@@ -37,7 +39,9 @@ const goBack = (app: FakeApplication, store: Store, id: string, own = context())
 async function expectSaved(app: FakeApplication, store: Store, id: string, memory: ReadonlyMap<number, Uint8Array>) {
   const plan = await store.restorePlan(id);
   try {
-    expect(plan.allocations.map(({ size }) => size).sort()).toEqual([...memory.values()].map(({ length }) => length).sort());
+    expect(plan.allocations.map(({ size }) => size).sort()).toEqual(
+      [...memory.values()].map(({ length }) => length).sort(),
+    );
     for (const [own, bytes] of memory) {
       const saved = new Uint8Array(bytes.length);
       await plan.read(app.process.storeId({ number: own }), 0, bytes.length, saved);
@@ -105,8 +109,14 @@ describe('checkpoint', () => {
       return (await save(app, store)).manifest.launches;
     };
     expect(await verdictsOf(() => {})).toMatchObject({ exact: 0, unknown: 1 });
-    expect(await verdictsOf(() => app.event('wait', { stream: 5 }, { stream: 6 }))).toMatchObject({ exact: 1, unknown: 0 });
-    expect(await verdictsOf(() => app.event('wait', { stream: 6 }, { stream: 5 }))).toMatchObject({ exact: 0, unknown: 1 });
+    expect(await verdictsOf(() => app.event('wait', { stream: 5 }, { stream: 6 }))).toMatchObject({
+      exact: 1,
+      unknown: 0,
+    });
+    expect(await verdictsOf(() => app.event('wait', { stream: 6 }, { stream: 5 }))).toMatchObject({
+      exact: 0,
+      unknown: 1,
+    });
     expect(await verdictsOf(() => app.event('ordered', {}))).toMatchObject({ exact: 1, unknown: 0 });
     expect(await verdictsOf(() => app.event('ordered', {}, { stream: 5, flags: 1 }))).toMatchObject({ exact: 1 });
     expect(await verdictsOf(() => app.event('ordered', {}, { stream: 7, flags: 1 }))).toMatchObject({ exact: 0 });

@@ -75,9 +75,11 @@ const EVENT = fc.oneof(
   event('free', fc.record({ allocation: id })),
   event('ordered', fc.constant({})),
   ...nodes,
-  fc.array(fc.oneof(...nodes), { maxLength: 5 }).chain((list) =>
-    event('graph', fc.record({ exec: id, count: fc.constant(list.length), nodes: fc.constant(list) })),
-  ),
+  fc
+    .array(fc.oneof(...nodes), { maxLength: 5 })
+    .chain((list) =>
+      event('graph', fc.record({ exec: id, count: fc.constant(list.length), nodes: fc.constant(list) })),
+    ),
 );
 
 function decoded(input: Uint8Array): RecordedEvent[] {
@@ -104,9 +106,9 @@ describe('messages', () => {
   it('are refused when they are not for the supervisor, or answer nothing', () => {
     expect(() => decodeFromRecorder(encodeMessage('hold', { deadlineMs: 1 }, 1n), 0)).toThrow(/not for the supervisor/);
     expect(() => decodeFromRecorder(encodeMessage('stopped', { reason: '' }, 3n), 0)).toThrow(/request number/);
-    expect(() => decodeFromRecorder(encodeMessage('reply', { status: 0, message: '', result: new Uint8Array(0) }), 0)).toThrow(
-      /request number/,
-    );
+    expect(() =>
+      decodeFromRecorder(encodeMessage('reply', { status: 0, message: '', result: new Uint8Array(0) }), 0),
+    ).toThrow(/request number/);
   });
 
   it('of any bytes are read or refused', () => {
@@ -164,7 +166,12 @@ describe('events', () => {
     expect(() => decoded(make({ ...alloc, address: 4096n, size: 1, kind: 99 }))).toThrow(WireError);
     const at = { address: (1n << 64n) - 4096n, pitch: 4096, width: 4096, height: 2 };
     const fill = (value: number, element: number, more = {}) =>
-      encodeEvent({ name: 'memset', flags: 0, stream: 0, body: { ...at, height: 1, value, element, ...more } } as never);
+      encodeEvent({
+        name: 'memset',
+        flags: 0,
+        stream: 0,
+        body: { ...at, height: 1, value, element, ...more },
+      } as never);
     expect(decoded(fill(255, 1))).toHaveLength(1);
     expect(() => decoded(fill(256, 1))).toThrow(WireError);
     expect(() => decoded(fill(1, 3))).toThrow(WireError);
