@@ -6,6 +6,7 @@
 #include "addon/arguments.h"
 #include "addon/channel_binding.h"
 #include "addon/environment.h"
+#include "addon/lock_binding.h"
 #include "addon/native_backend.h"
 #include "addon/native_stream.h"
 #include "addon/ring_binding.h"
@@ -55,6 +56,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));
   define_channel(env, exports);
   define_ring(env, exports);
+  define_lock(env, exports);
   return exports;
 }
 

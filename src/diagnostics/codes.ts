@@ -111,6 +111,11 @@ export const CODES = {
   GCR8011: 'application cannot be supervised',
   GCR8012: 'operation was cancelled',
 
+  // --- 8xxx: the simulated device (src/simdevice) ---
+  GCR8001: 'module cannot be executed',
+  GCR8002: 'simulated device cannot be reached under that path',
+  GCR8003: 'message of a driver is not valid',
+
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',
   GCR9003: 'a worker failed',

@@ -87,6 +87,7 @@ export interface Addon {
   connectChannel(made: NativeConnectionClass, path: string): NativeConnection;
   peerCredentials(fd: number): { pid: number; uid: number };
   closeFd(fd: number): void;
+  tryExclusiveLock(fd: number): boolean;
   mapFd(fd: number, offset: number, size: number): [buffer: ArrayBuffer, unmap: () => void];
   readonly NativeBackend: new (kind: 'directory' | 'mem', where: string, create: boolean) => NativeBackend;
   readonly NativeCancellation: new () => NativeCancellation;

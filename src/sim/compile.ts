@@ -44,11 +44,19 @@ export class CompiledKernel {
   readonly #shared;
   readonly #local;
 
-  constructor(readonly program: KernelProgram) {
-    this.#emitted = emitKernel(program);
+  constructor(
+    readonly program: KernelProgram,
+    readonly recorded: boolean,
+  ) {
+    this.#emitted = emitKernel(program, recorded);
     this.#factory = new Function('X', 'M', 'K', this.#emitted.source) as Factory;
     this.#shared = layOut(program.objects, 'shared');
     this.#local = layOut(program.objects, 'local');
+  }
+
+  /** Bytes of shared memory that a block has beside what a launch gives it. */
+  get sharedBytes(): number {
+    return this.#shared.end;
   }
 
   /** The generated source; for those who look into it. */
@@ -81,7 +89,7 @@ export class CompiledKernel {
       const address = object.space === 'constant' ? launch.symbols?.get(object.name) : undefined;
       return address === undefined ? [] : [[address, object.size] as const];
     });
-    const machine = new Machine(program.name, this.#emitted.sites.list, launch, arithmetic, constants);
+    const machine = new Machine(program.name, this.#emitted.sites.list, launch, arithmetic, constants, this.recorded);
     const code = this.#factory(arithmetic, machine, state);
     const scheduler = new Scheduler(program.name, machine, state, launch.maxSteps ?? DEFAULT_STEPS);
     const clusters = this.#clusters(launch, state, sharedBytes, code);
@@ -171,7 +179,11 @@ export class CompiledKernel {
   }
 }
 
-/** Compiles a kernel's program; launches of it are cheap. */
-export function compileKernel(program: KernelProgram): CompiledKernel {
-  return new CompiledKernel(program);
+/**
+ * Compiles a kernel's program; launches of it are cheap.
+ *
+ * @param options `recorded: false` leaves out the record of what is written, and allows memory that is mapped without one
+ */
+export function compileKernel(program: KernelProgram, options: { readonly recorded?: boolean } = {}): CompiledKernel {
+  return new CompiledKernel(program, options.recorded ?? true);
 }

@@ -12,6 +12,8 @@ export interface AccessEmitter {
   readonly n: Names;
   readonly sites: SiteTable;
   readonly demand: Demand;
+  /** Whether what is written is marked. */
+  readonly recorded: boolean;
 }
 
 /** Kinds that generated code performs itself, and those that `M` performs; all others are refused. */
@@ -202,7 +204,7 @@ function perform(e: AccessEmitter, id: ValueId, access: Access, site: number): s
     const body = writes === 'store' || writes === 'asyncStore' ? stores(n, access) : atomics(e, id, access, site);
     const signal = transfer?.signal;
     const tell = signal === undefined ? '' : `M.signal(${site},T,${n.low(signal)},${n.high(signal)},${access.bytes});`;
-    return `${place(e, site, space, address, access.bytes, true)}${body}${mark(space, access.bytes)}${tell}`;
+    return `${place(e, site, space, address, access.bytes, true)}${body}${e.recorded ? mark(space, access.bytes) : ''}${tell}`;
   }
   const called =
     (writes !== undefined && CALLED.has(writes)) || (writes === undefined && reads && CALLED_READS.has(reads));

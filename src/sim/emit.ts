@@ -39,7 +39,10 @@ class Emitter {
   readonly #outer = new Set<string>();
   #switch = false;
 
-  constructor(readonly program: KernelProgram) {
+  constructor(
+    readonly program: KernelProgram,
+    readonly recorded: boolean,
+  ) {
     this.n = makeNames(program);
     this.sites = collectSites(program);
     this.demand = findDemand(program, this.n);
@@ -254,6 +257,6 @@ class Emitter {
 }
 
 /** Generates the function of a program. */
-export function emitKernel(program: KernelProgram): EmittedKernel {
-  return new Emitter(program).emit();
+export function emitKernel(program: KernelProgram, recorded: boolean): EmittedKernel {
+  return new Emitter(program, recorded).emit();
 }

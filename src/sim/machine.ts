@@ -52,6 +52,8 @@ export class Machine {
     readonly arithmetic: Arithmetic,
     /** Constant variables: low address and size. */
     readonly constants: readonly (readonly [bigint, number])[],
+    /** Whether what is written is marked. */
+    readonly recorded: boolean,
   ) {
     this.#seed = launch.seed ?? 1;
     this.#outside = new OutsideMemory(this.#seed);
@@ -273,7 +275,7 @@ export class Machine {
       const region = this.#locate(site, thread, space, BigInt.asUintN(64, address + BigInt(start)), size, true);
       for (let at = 0; at < size; at++) {
         visit(region.view, this.o + at, start + at);
-        region.mark.setUint8(this.o + at, 1);
+        if (this.recorded) region.mark.setUint8(this.o + at, 1);
       }
     }
   }
@@ -318,6 +320,7 @@ export class Machine {
       const start = BigInt.asUintN(64, address + BigInt(at));
       const region = this.#locate(site, thread, access.space, start, width / 8, true);
       this.atomic(site, region.view, this.o, width, [this.readBig(view, at, width / 8)]);
+      if (!this.recorded) continue;
       for (let byte = 0; byte < width / 8; byte++) region.mark.setUint8(this.o + byte, 1);
     }
   }

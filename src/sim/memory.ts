@@ -60,11 +60,12 @@ export class DeviceMemory {
   #last: Region = NOWHERE;
 
   /**
-   * Maps bytes at an address. The array is used as it is, not copied.
+   * Maps bytes at an address. The array is used as it is, not copied. Memory that is not recorded costs nothing beside, and is
+   * for kernels that were compiled so.
    *
    * @throws InputError GCR6002 when the place is taken or beyond 2^53
    */
-  map(address: bigint | number, bytes: Uint8Array): void {
+  map(address: bigint | number, bytes: Uint8Array, recorded = true): void {
     const base = Number(address);
     const end = base + bytes.byteLength;
     const clash = this.#regions.some((region) => base < region.end && region.base < end);
@@ -72,10 +73,26 @@ export class DeviceMemory {
       const message = `memory cannot be mapped at 0x${base.toString(16)}, ${bytes.byteLength} bytes`;
       throw new InputError({ code: 'GCR6002', severity: 'error', message });
     }
-    const mark = viewOf(new Uint8Array(bytes.byteLength));
+    const mark = recorded ? viewOf(new Uint8Array(bytes.byteLength)) : NOWHERE.mark;
     const region: Region = { base, end, view: viewOf(bytes), mark, keep: true };
     const index = this.#regions.findIndex((other) => other.base > base);
     this.#regions.splice(index < 0 ? this.#regions.length : index, 0, region);
+  }
+
+  /**
+   * Takes away what {@link map} put at an address; not while a launch runs.
+   *
+   * @throws InputError GCR6002 when nothing begins there
+   */
+  unmap(address: bigint | number): void {
+    const base = Number(address);
+    const index = this.#regions.findIndex((region) => region.base === base);
+    if (index < 0) {
+      const message = `nothing is mapped from 0x${base.toString(16)} on`;
+      throw new InputError({ code: 'GCR6002', severity: 'error', message });
+    }
+    this.#regions.splice(index, 1);
+    this.#last = NOWHERE;
   }
 
   /** The region that holds all of `bytes` bytes from an address on. */

@@ -16,6 +16,8 @@ type Variable = Extract<LocalSymbol, { kind: 'variable' }>;
 
 /** Bytes of an initialiser at most; tables of pointers are far smaller, and every kernel that uses it carries it. */
 const MAX_BYTES = 65_536;
+/** The same where a module is loaded: as much as constant memory and tables of code generators ever have. */
+const MAX_LOADED_BYTES = 2 ** 26;
 const MAX_RELOCATIONS = 8192;
 const ADDRESS_BITS = 64;
 
@@ -157,11 +159,24 @@ function evaluate(symbol: Variable, scope: Scope): InitialContent | undefined {
   if (declaration.attributes.length > 0 || declaration.modifiers.length > 0) return undefined;
   // Only a variable of the module itself; names inside its initialiser are the module's, too.
   if (scope.lookUp(declarator.name) !== symbol) return undefined;
+  return imageOf(symbol, scope, MAX_BYTES);
+}
+
+/**
+ * What a variable holds after its module was loaded for itself, with nothing linked to it: then `.weak`, `.common` and managed
+ * variables are the module's own, too. Undefined for an initialiser that is not understood.
+ */
+export function loadedContent(symbol: Variable, scope: Scope): InitialContent | undefined {
+  return imageOf(symbol, scope, MAX_LOADED_BYTES);
+}
+
+function imageOf(symbol: Variable, scope: Scope, limit: number): InitialContent | undefined {
+  const { declaration, declarator } = symbol;
   const { initializer } = declarator;
   // Zeros are the default for both spaces (PTX ISA 5.4.4).
   if (!initializer) return { initial: '' };
   const type = scalarType(declaration.type);
-  if (!type || type.width % 8 !== 0 || symbol.size > MAX_BYTES) return undefined;
+  if (!type || type.width % 8 !== 0 || symbol.size > limit) return undefined;
   const lengths = arrayLengths(symbol, type);
   const image = lengths && new Image(symbol.size, type, scope);
   if (!image?.place(initializer, lengths!, 0)) return undefined;

@@ -16,7 +16,7 @@ import type {
 import type { KernelParameter, MemoryObject } from '../program.js';
 import { constantValue } from './constant-expression.js';
 import { analyzeFunction, type FunctionInfo } from './function-info.js';
-import { initialContent } from './initial-content.js';
+import { initialContent, loadedContent } from './initial-content.js';
 import { type LocalSymbol, Scope } from './symbols.js';
 import { scalarType } from './types.js';
 
@@ -127,6 +127,27 @@ export class ModuleSymbols {
     // A definition may follow its `.extern` declaration; the definition knows the size.
     if (known?.kind === 'variable' && known.declaration.linking === 'extern') Object.assign(known, symbol);
     else this.scope.declare(declarator.name, symbol);
+  }
+
+  /**
+   * The module's variables in global and constant memory, in order of the text, with what they hold when it is loaded for itself;
+   * without `initial` where their initialiser is not understood.
+   */
+  get variables(): MemoryObject[] {
+    const found: MemoryObject[] = [];
+    const seen = new Set<string>();
+    for (const item of this.module.items) {
+      if (item.kind !== 'variable') continue;
+      for (const { name } of item.declarators) {
+        const symbol = this.scope.lookUp(name);
+        if (seen.has(name) || symbol?.kind !== 'variable') continue;
+        seen.add(name);
+        const { initial: _, relocations: __, ...object } = memoryObject(symbol, this.scope);
+        if (object.space !== 'global' && object.space !== 'constant') continue;
+        found.push({ ...object, ...loadedContent(symbol, this.scope) });
+      }
+    }
+    return found;
   }
 
   /** The kernels with a body, in order of the text. */
