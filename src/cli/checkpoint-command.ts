@@ -43,7 +43,7 @@ async function save(options: Options, signal: AbortSignal): Promise<ExitCode> {
   const { missed, missedCount } = result;
   printDiagnostics(
     missed.map(({ allocation, address, chunk, kernels }) => ({
-      code: 'GCR8010',
+      code: 'GCR8110',
       severity: 'error',
       message: `chunk ${chunk} of allocation ${allocation} at ${address} changed, and was called clean`,
       hint: `please report this with the PTX of ${kernels.join(' or ')}`,

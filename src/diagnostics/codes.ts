@@ -97,24 +97,24 @@ export const CODES = {
   GCR7017: 'checkpoint cannot be written as asked',
   GCR7018: 'no such allocation',
 
-  // --- 8xxx: running applications (src/runtime) ---
-  GCR8001: 'request to a supervisor is not valid',
-  GCR8002: 'no application of that number is supervised',
-  GCR8003: 'supervisor does not answer',
-  GCR8004: 'another operation is under way',
-  GCR8005: 'memory cannot be saved',
-  GCR8006: 'application did not answer in time',
-  GCR8007: 'connection to the application ended',
-  GCR8008: 'application refused',
-  GCR8009: 'checkpoint cannot be restored into this application',
-  GCR8010: 'template missed a write',
-  GCR8011: 'application cannot be supervised',
-  GCR8012: 'operation was cancelled',
-
-  // --- 8xxx: the simulated device (src/simdevice) ---
+  // --- 80xx: the simulated device (src/simdevice) ---
   GCR8001: 'module cannot be executed',
   GCR8002: 'simulated device cannot be reached under that path',
   GCR8003: 'message of a driver is not valid',
+
+  // --- 81xx: running applications (src/runtime) ---
+  GCR8101: 'request to a supervisor is not valid',
+  GCR8102: 'no application of that number is supervised',
+  GCR8103: 'supervisor does not answer',
+  GCR8104: 'another operation is under way',
+  GCR8105: 'memory cannot be saved',
+  GCR8106: 'application did not answer in time',
+  GCR8107: 'connection to the application ended',
+  GCR8108: 'application refused',
+  GCR8109: 'checkpoint cannot be restored into this application',
+  GCR8110: 'template missed a write',
+  GCR8111: 'application cannot be supervised',
+  GCR8112: 'operation was cancelled',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

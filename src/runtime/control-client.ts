@@ -29,7 +29,7 @@ export class ControlError extends InputError {
 /**
  * One request to the supervisor of a process.
  *
- * @throws ControlError what the supervisor says; RuntimeError GCR8002 when nobody supervises the process, GCR8003 when the supervisor does not answer
+ * @throws ControlError what the supervisor says; RuntimeError GCR8102 when nobody supervises the process, GCR8103 when the supervisor does not answer
  */
 export function call(
   folder: string,
@@ -46,25 +46,25 @@ export function call(
       settle();
     };
     const fail = (error: Error) => finish(() => reject(error));
-    const abort = () => fail(new RuntimeError('failed', 'GCR8012', 'cancelled; the application goes on'));
+    const abort = () => fail(new RuntimeError('failed', 'GCR8112', 'cancelled; the application goes on'));
     if (signal?.aborted) return abort();
     signal?.addEventListener('abort', abort, { once: true });
     let text = '';
     socket.setEncoding('utf8');
     socket.setTimeout(firstMs, () => {
       const hint = 'it may be stopped; when it is ended the application goes on, unrecorded';
-      fail(new RuntimeError('failed', 'GCR8003', `the supervisor of process ${pid} does not answer`, hint));
+      fail(new RuntimeError('failed', 'GCR8103', `the supervisor of process ${pid} does not answer`, hint));
     });
     socket.on('connect', () => socket.write(encodeRequest(1, request)));
     socket.on('error', ({ code, message }: NodeJS.ErrnoException) => {
       if (code === 'ENOENT' || code === 'ECONNREFUSED') {
         const hint = '`gcr-templates ps` shows the processes that are; start one with `gcr-templates run`';
-        fail(new RuntimeError('not-found', 'GCR8002', `no process ${pid} is supervised`, hint));
+        fail(new RuntimeError('not-found', 'GCR8102', `no process ${pid} is supervised`, hint));
       } else
-        fail(new RuntimeError('failed', 'GCR8003', `the supervisor of process ${pid} cannot be reached: ${message}`));
+        fail(new RuntimeError('failed', 'GCR8103', `the supervisor of process ${pid} cannot be reached: ${message}`));
     });
     socket.on('close', () =>
-      fail(new RuntimeError('failed', 'GCR8003', `the supervisor of process ${pid} ended the connection`)),
+      fail(new RuntimeError('failed', 'GCR8103', `the supervisor of process ${pid} ended the connection`)),
     );
     socket.on('data', (piece: string) => {
       socket.setTimeout(SILENCE_MS);

@@ -32,7 +32,7 @@ export type ControlLine = { readonly number: number } & (
 );
 
 const bad = (message: string): RuntimeError =>
-  new RuntimeError('failed', 'GCR8001', message, 'client and supervisor must be of the same version');
+  new RuntimeError('failed', 'GCR8101', message, 'client and supervisor must be of the same version');
 
 /** The members of each operation, and how they are checked. */
 const OPERATIONS: Readonly<Record<ControlRequest['operation'], Readonly<Record<string, 'boolean' | 'string'>>>> = {
@@ -45,7 +45,7 @@ const OPERATIONS: Readonly<Record<ControlRequest['operation'], Readonly<Record<s
 const NEEDED: ReadonlySet<string> = new Set(['restore.id']);
 const MAX_TEXT = 4096;
 
-/** @throws RuntimeError GCR8001; `number` is what could be read of the request's */
+/** @throws RuntimeError GCR8101; `number` is what could be read of the request's */
 export function parseRequest(line: string): { readonly number: number; readonly request: ControlRequest } {
   let value: Record<string, unknown>;
   try {
@@ -82,7 +82,7 @@ export function errorLine(number: number, error: unknown): ControlLine {
     return { number, kind: 'error', failure, diagnostics: error.diagnostics };
   }
   const message = `internal error: ${(error as Error).stack ?? error}`;
-  return { number, kind: 'error', failure: 'internal', diagnostics: [{ code: 'GCR8003', severity: 'error', message }] };
+  return { number, kind: 'error', failure: 'internal', diagnostics: [{ code: 'GCR8103', severity: 'error', message }] };
 }
 
 /** Cuts a stream of text into lines of bounded length. */

@@ -63,7 +63,7 @@ export class Custody {
       if (!uuid)
         throw new RuntimeError(
           'failed',
-          'GCR8005',
+          'GCR8105',
           `memory is on device ${number}, which the application did not name`,
         );
       device = this.parts.openDevice(uuid);
@@ -76,7 +76,7 @@ export class Custody {
   #memory(allocation: LiveAllocation): Promise<DeviceMemory> {
     const handle = this.#handles.get(allocation.handle);
     if (handle?.fd === undefined || allocation.offset + allocation.size > handle.size)
-      throw new RuntimeError('failed', 'GCR8005', `the memory of allocation ${allocation.number} was not handed over`);
+      throw new RuntimeError('failed', 'GCR8105', `the memory of allocation ${allocation.number} was not handed over`);
     const { fd, size } = handle;
     if (!handle.memory) {
       handle.memory = this.#device(handle.device).then((device) => device.import(fd, size));

@@ -16,10 +16,10 @@ export interface NativeLibraries {
 function demand(path: string, what: string): string {
   if (existsSync(path)) return path;
   const hint = 'run `npm run build:native` in the package; it needs cmake 3.20 and a C++20 compiler';
-  throw new RuntimeError('refused', 'GCR8011', `${what} is not built (${path})`, hint);
+  throw new RuntimeError('refused', 'GCR8111', `${what} is not built (${path})`, hint);
 }
 
-/** @throws RuntimeError GCR8011 */
+/** @throws RuntimeError GCR8111 */
 export function nativeLibraries(device: 'sim' | 'auto'): NativeLibraries {
   const recorder = demand(join(NATIVE, 'recorder', 'libgcr_recorder.so'), 'the recorder');
   if (device === 'auto') return { recorder };

@@ -180,7 +180,7 @@ export class SupervisedProcess implements LinkListener {
   /**
    * Holds the application and takes in everything that it submitted before. After a failure it runs again.
    *
-   * @throws RuntimeError GCR8006, GCR8007, GCR8008
+   * @throws RuntimeError GCR8106, GCR8107, GCR8108
    */
   async hold(context: OperationContext): Promise<void> {
     try {
@@ -191,13 +191,13 @@ export class SupervisedProcess implements LinkListener {
       this.drain();
       for (const end = Date.now() + SETTLE_MS; this.#ring.consumed < position; this.drain()) {
         if (this.bridge.state.kind === 'blind') break;
-        if (Date.now() > end) throw new RuntimeError('failed', 'GCR8006', 'the ring did not become empty');
+        if (Date.now() > end) throw new RuntimeError('failed', 'GCR8106', 'the ring did not become empty');
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
       await within(this.bridge.idle(), SETTLE_MS, 'shadow execution did not catch up', context.signal);
     } catch (error) {
       await this.release();
-      throw error instanceof WireError ? new RuntimeError('failed', 'GCR8008', error.message) : error;
+      throw error instanceof WireError ? new RuntimeError('failed', 'GCR8108', error.message) : error;
     }
   }
 
@@ -218,19 +218,19 @@ export class SupervisedProcess implements LinkListener {
     this.#options.kill(this.pid);
   }
 
-  /** @throws RuntimeError GCR8005 that names what is in the way */
+  /** @throws RuntimeError GCR8105 that names what is in the way */
   checkSaveable(): void {
     if (this.state === 'suspended')
       throw new RuntimeError(
         'refused',
-        'GCR8005',
+        'GCR8105',
         `process ${this.pid} is suspended`,
         'resume it first; its memory is in the store',
       );
     const { state } = this.bridge;
     if (state.kind === 'blind') {
       const hint = 'the application goes on; start it anew under `gcr-templates run` to save it';
-      throw new RuntimeError('refused', 'GCR8005', `its memory is not known any more: ${state.reason}`, hint);
+      throw new RuntimeError('refused', 'GCR8105', `its memory is not known any more: ${state.reason}`, hint);
     }
     for (const { number, address, size, kind, saveable, handle, label } of this.bridge.allocations.values()) {
       const missing = handle !== 0 && !this.custody.has(handle) && this.state !== 'running';
@@ -240,7 +240,7 @@ export class SupervisedProcess implements LinkListener {
       const why = missing ? 'was not handed over' : 'cannot be saved';
       throw new RuntimeError(
         'refused',
-        'GCR8005',
+        'GCR8105',
         `${what}, ${why}`,
         'nothing was stopped; see docs/support.md for what can be saved',
       );
@@ -250,7 +250,7 @@ export class SupervisedProcess implements LinkListener {
   /**
    * Runs the one operation.
    *
-   * @throws RuntimeError GCR8004 when there is one already
+   * @throws RuntimeError GCR8104 when there is one already
    */
   async operate<T>(
     name: string,
@@ -261,12 +261,12 @@ export class SupervisedProcess implements LinkListener {
       const { name: other, step } = this.operation;
       throw new RuntimeError(
         'busy',
-        'GCR8004',
+        'GCR8104',
         `process ${this.pid} is busy with ${other} (${step})`,
         'try again when it is done',
       );
     }
-    if (this.state === 'ended') throw new RuntimeError('not-found', 'GCR8007', `process ${this.pid} has ended`);
+    if (this.state === 'ended') throw new RuntimeError('not-found', 'GCR8107', `process ${this.pid} has ended`);
     const operation = { name, step: 'start', since: Date.now() };
     this.operation = operation;
     try {
@@ -293,7 +293,7 @@ async function within<T>(promise: Promise<T>, milliseconds: number, message: str
       promise,
       new Promise<never>((_, reject) => {
         const late = `${message} within ${milliseconds / 1000} s`;
-        timer = setTimeout(() => reject(new RuntimeError('failed', 'GCR8006', late, 'try again later')), milliseconds);
+        timer = setTimeout(() => reject(new RuntimeError('failed', 'GCR8106', late, 'try again later')), milliseconds);
         abort = () => reject(cancelled());
         signal.addEventListener('abort', abort, { once: true });
       }),
@@ -304,9 +304,9 @@ async function within<T>(promise: Promise<T>, milliseconds: number, message: str
   }
 }
 
-const cancelled = () => new RuntimeError('failed', 'GCR8012', 'the operation was cancelled; the application goes on');
+const cancelled = () => new RuntimeError('failed', 'GCR8112', 'the operation was cancelled; the application goes on');
 
-/** @throws RuntimeError GCR8012 */
+/** @throws RuntimeError GCR8112 */
 export function checkCancelled(signal: AbortSignal): void {
   if (signal.aborted) throw cancelled();
 }

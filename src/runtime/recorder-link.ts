@@ -34,7 +34,7 @@ interface Pending {
 const gone = (what: string): RuntimeError =>
   new RuntimeError(
     'failed',
-    'GCR8007',
+    'GCR8107',
     `the connection to the application ended during ${what}`,
     'has the application ended?',
   );
@@ -61,7 +61,7 @@ export class RecorderLink implements ConnectionListener {
 
   /**
    * @returns what the reply has behind status and text
-   * @throws RuntimeError GCR8006 when no answer came in time, GCR8007 when the connection ended, GCR8008 when the recorder refused
+   * @throws RuntimeError GCR8106 when no answer came in time, GCR8107 when the connection ended, GCR8108 when the recorder refused
    */
   async request<N extends 'hold' | 'release' | 'detach' | 'attach' | 'ping' | 'read' | 'write'>(
     name: N,
@@ -77,7 +77,7 @@ export class RecorderLink implements ConnectionListener {
         const seconds = deadlineMs / 1000;
         const hint = 'the application may be stopped, or its queues are long; try again later';
         reject(
-          new RuntimeError('failed', 'GCR8006', `the application did not answer ${name} within ${seconds} s`, hint),
+          new RuntimeError('failed', 'GCR8106', `the application did not answer ${name} within ${seconds} s`, hint),
         );
       }, deadlineMs);
       this.#pending.set(request, { what: name, resolve, reject, timer });
@@ -85,7 +85,7 @@ export class RecorderLink implements ConnectionListener {
     });
     if (reply.status === 0) return new WireReader(reply.result);
     const what = reply.message === '' ? `status ${reply.status}` : reply.message;
-    throw new RuntimeError('failed', 'GCR8008', `the application could not do ${name}: ${what}`);
+    throw new RuntimeError('failed', 'GCR8108', `the application could not do ${name}: ${what}`);
   }
 
   message(bytes: Uint8Array, fds: readonly number[]): void {

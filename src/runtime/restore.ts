@@ -40,7 +40,7 @@ interface Difference extends Target {
   bytes?: Uint8Array;
 }
 
-/** @throws RuntimeError GCR8009 that names the first allocation that is not there any more */
+/** @throws RuntimeError GCR8109 that names the first allocation that is not there any more */
 function targetsOf(process: SupervisedProcess, plan: RestorePlan): Target[] {
   const alive = new Map([...process.bridge.allocations.values()].map((live) => [process.storeId(live), live]));
   return plan.allocations.map((stored) => {
@@ -51,7 +51,7 @@ function targetsOf(process: SupervisedProcess, plan: RestorePlan): Target[] {
     const message = `allocation ${stored.id & 0xffffffffn}${name} at ${place} does not exist any more in process ${process.pid}`;
     const hint =
       'only a process that still has all memory of a checkpoint can go back to it; `gcr-templates extract` reads its content';
-    throw new RuntimeError('refused', 'GCR8009', message, hint);
+    throw new RuntimeError('refused', 'GCR8109', message, hint);
   });
 }
 
@@ -119,7 +119,7 @@ async function writeAll(
       if (attempt < TRIES) continue;
       process.kill();
       const message = `process ${process.pid} was ended, because its memory could be restored in part only: ${(error as Error).message}`;
-      throw new RuntimeError('failed', 'GCR8009', message, 'the checkpoint is as it was; start the application anew');
+      throw new RuntimeError('failed', 'GCR8109', message, 'the checkpoint is as it was; start the application anew');
     }
   }
 }

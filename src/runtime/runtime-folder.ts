@@ -16,12 +16,12 @@ export function runtimeFolder(environment: NodeJS.ProcessEnv = process.env): str
   return base && isAbsolute(base) ? join(base, 'gcr-templates') : join('/tmp', `gcr-templates-${process.getuid!()}`);
 }
 
-/** Makes the folder, or checks that the one there is this user's alone. @throws RuntimeError GCR8011 */
+/** Makes the folder, or checks that the one there is this user's alone. @throws RuntimeError GCR8111 */
 export function ensureRuntimeFolder(folder: string): void {
   const refuse = (why: string) =>
     new RuntimeError(
       'refused',
-      'GCR8011',
+      'GCR8111',
       `${folder} ${why}`,
       'remove it, or set XDG_RUNTIME_DIR to a folder of your own',
     );

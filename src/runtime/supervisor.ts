@@ -210,7 +210,7 @@ const before = (first: string, rest: string | undefined): string => (rest ? `${f
 /**
  * Runs an application under supervision to its end.
  *
- * @throws RuntimeError GCR8011 when something that it takes is missing, StoreError when the store cannot be used; nothing was started then
+ * @throws RuntimeError GCR8111 when something that it takes is missing, StoreError when the store cannot be used; nothing was started then
  */
 export async function run(options: RunOptions): Promise<RunOutcome> {
   const libraries = nativeLibraries(options.device);
@@ -235,7 +235,8 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
       environment['GCR_DRIVER'] = libraries.driver.file;
       environment['LD_LIBRARY_PATH'] = before(libraries.driver.folder, process.env['LD_LIBRARY_PATH']);
     }
-    const child = spawn(program, args, { stdio: 'inherit', env: environment });
+    const stdio = ['inherit', 'inherit', 'inherit', ...(device ? [device.lifeline] : [])] as const;
+    const child = spawn(program, args, { stdio: [...stdio], env: environment });
     const stop = forwardSignals(child);
     try {
       const outcome = await new Promise<RunOutcome>((resolve, reject) => {

@@ -29,7 +29,7 @@ export async function suspend(
   context: OperationContext,
 ): Promise<CheckpointResult> {
   if (process.state === 'suspended')
-    throw new RuntimeError('refused', 'GCR8005', `process ${process.pid} is suspended already`, 'resume it first');
+    throw new RuntimeError('refused', 'GCR8105', `process ${process.pid} is suspended already`, 'resume it first');
   const result = await checkpoint(process, store, { ...options, keepHeld: true }, context);
   context.report({ step: 'detach' });
   try {
@@ -53,7 +53,7 @@ export async function resume(
 ): Promise<ResumeResult> {
   const id = process.suspendedAs;
   if (process.state !== 'suspended' || id === undefined)
-    throw new RuntimeError('refused', 'GCR8008', `process ${process.pid} is not suspended`);
+    throw new RuntimeError('refused', 'GCR8108', `process ${process.pid} is not suspended`);
   const { report } = context;
   report({ step: 'check' });
   const plan = await store.restorePlan(id);

@@ -151,7 +151,7 @@ describe('checkpoint', () => {
     expect(full).toMatchObject({ fullBecause: 'recording stopped: planted', manifest: { kind: 'full' } });
     await expectSaved(app, store, full.manifest.id, app.snapshot());
     app.push(Buffer.alloc(16, 0xff));
-    await expect(save(app, store)).rejects.toThrow(/GCR8005.*ring is damaged/);
+    await expect(save(app, store)).rejects.toThrow(/GCR8105.*ring is damaged/);
     expect(app.held).toBe(false);
   });
 
@@ -212,7 +212,7 @@ describe('checkpoint', () => {
       const first = await save(app, store);
       app.launch('stir_part', 1, 64, [data, 0, 64, 3]);
       app.faults.set(request, fault);
-      await save(app, store).catch((error) => expect(String(error)).toMatch(/GCR800[78]/));
+      await save(app, store).catch((error) => expect(String(error)).toMatch(/GCR810[78]/));
       expect(app.process.operation).toBeUndefined();
       const { checkpoints } = await store.list();
       expect(checkpoints[0]!.id).toBe(first.manifest.id);
@@ -244,7 +244,7 @@ describe('checkpoint', () => {
     const { app } = started();
     const store = await memoryStore();
     const first = save(app, store);
-    await expect(save(app, store)).rejects.toThrow(/GCR8004.*busy with checkpoint/);
+    await expect(save(app, store)).rejects.toThrow(/GCR8104.*busy with checkpoint/);
     await first;
   });
 });
@@ -319,7 +319,7 @@ describe('restore', () => {
     expect(app.memory(younger.number)[5]).toBe(9);
     expect(Buffer.compare(app.memory(data.number), memory.get(data.number)!)).toBe(0);
     app.free(other);
-    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8009.*does not exist any more/);
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8109.*does not exist any more/);
     expect(app.held).toBe(false);
   });
 
@@ -338,7 +338,7 @@ describe('restore', () => {
     expect(app.killed).toBe(false);
     app.launch('stir_part', 4, 128, [data, 0, 512, 1]);
     left = 2;
-    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8009.*was ended/);
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8109.*was ended/);
     expect(app.killed).toBe(true);
   });
 
@@ -371,7 +371,7 @@ describe('suspend', () => {
     await expect(save(app, store)).rejects.toThrow(/is suspended/);
     app.faults.set('attach', 'refuse');
     const again = () => app.process.operate('resume', own, (inner) => resume(app.process, store, inner));
-    await expect(again()).rejects.toThrow(/GCR8008/);
+    await expect(again()).rejects.toThrow(/GCR8108/);
     expect(app).toMatchObject({ held: true, detached: true });
     app.faults.clear();
     expect(await again()).toMatchObject({ id: manifest.id, handles: 3 });
