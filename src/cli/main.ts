@@ -8,6 +8,7 @@ import { InputError } from '../diagnostics/index.js';
 import { addBuildCommand } from './build-command.js';
 import { addCheckpointCommand } from './checkpoint-command.js';
 import { addCoverageCommand } from './coverage-command.js';
+import { addDemoCommand } from './demo-command.js';
 import { addDiffCommand } from './diff-command.js';
 import { EXIT, EXIT_HELP, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { addExplainCommand } from './explain-command.js';
@@ -86,6 +87,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   addRestoreCommand(program, finish);
   addSuspendCommand(program, finish);
   addResumeCommand(program, finish);
+  addDemoCommand(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {
     await program.parseAsync(argv);

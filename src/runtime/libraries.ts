@@ -21,7 +21,7 @@ function demand(path: string, what: string): string {
 
 /** @throws RuntimeError GCR8111 */
 export function nativeLibraries(device: 'sim' | 'auto'): NativeLibraries {
-  const recorder = demand(join(NATIVE, 'recorder', 'libgcr_recorder.so'), 'the recorder');
+  const recorder = demand(join(NATIVE, 'libgcr_recorder.so'), 'the recorder');
   if (device === 'auto') return { recorder };
   const folder = join(NATIVE, 'simdriver');
   return { recorder, driver: { folder, file: demand(join(folder, 'libcuda.so.1'), 'the simulated driver') } };
