@@ -21,7 +21,7 @@ constexpr std::uint32_t protocol_version = 1;
 #define GCR_EVENT_TYPES(X)                                                                                                    \
   X(0, filler) X(1, module) X(2, module_gone) X(3, function) X(4, variable) X(5, alloc) X(6, free) X(7, launch) X(8, memset)  \
   X(9, copy_in) X(10, copy) X(11, wrote) X(12, graph) X(13, graph_launch) X(14, graph_gone) X(15, ordered) X(16, stopped)     \
-  X(17, wait)
+  X(17, wait) X(18, tensor_map)
 
 enum class EventType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -105,6 +105,7 @@ enum class AllocationKind : std::uint32_t {
   imported = 3,
   pool = 4,
   mapped_by_application = 5,
+  array = 6,
 };
 
 struct AllocEvent {
@@ -261,6 +262,17 @@ struct WaitEvent {
   static constexpr EventType type = EventType::wait;
   std::uint64_t other = 0;
   void fields(auto &f) { f(other); }
+};
+
+struct TensorMapEvent {
+  static constexpr EventType type = EventType::tensor_map;
+  std::uint64_t address = 0;
+  Bytes map;  // 128 bytes
+  void fields(auto &f) {
+    f(address);
+    if constexpr (requires { f.take_view(0); }) map = f.take_view(128);
+    else f.bytes(map);
+  }
 };
 
 // Size of the encoded event: head and body, filled with zeros to a multiple of 16.
