@@ -76,8 +76,14 @@ void Agent::reply(std::uint64_t request, std::uint32_t status, const std::string
 }
 
 bool Agent::answer(Message &message) {
-  if (message.request == 0) return false;
   const auto type = static_cast<MessageType>(message.type);
+  if (type == MessageType::locate) {
+    const auto wanted = decode_message<LocateMessage>(message.body);
+    if (!wanted || message.request != 0 || !message.descriptors.empty()) return false;
+    locate(*wanted);
+    return true;
+  }
+  if (message.request == 0) return false;
   const std::size_t descriptors = message.descriptors.size();
   std::uint32_t status = 0;
   std::string text;
@@ -132,6 +138,12 @@ bool Agent::answer(Message &message) {
   }
   reply(message.request, status, text);
   return true;
+}
+
+void Agent::locate(const LocateMessage &wanted) {
+  const std::vector<Context> contexts = recorder_.memory.contexts();
+  if (contexts.empty() || recorder_.driver.cuCtxSetCurrent(contexts.front()) != result::success) return;
+  for (std::string_view name : wanted.names) recorder_.modules.locate(wanted.module, std::string(name));
 }
 
 std::uint32_t Agent::hold(std::int64_t deadline_ns, std::string &text) {

@@ -35,6 +35,7 @@ class Agent {
   std::uint32_t hold(std::int64_t deadline_ns, std::string &text);
   std::uint32_t drain(std::int64_t deadline_ns, std::string &text);
   std::uint32_t transfer(const TransferMessage &wanted, int descriptor, bool to_device, std::string &text);
+  void locate(const LocateMessage &wanted);
   void release();
   void reconnect();
 

@@ -196,14 +196,14 @@ export class SupervisedProcess implements LinkListener {
       }
       await within(this.bridge.idle(), SETTLE_MS, 'shadow execution did not catch up', context.signal);
     } catch (error) {
-      await this.release();
+      if (this.state === 'held') await this.release();
       throw error instanceof WireError ? new RuntimeError('failed', 'GCR8108', error.message) : error;
     }
   }
 
   /** Lets the application go on. Never fails. */
   async release(): Promise<void> {
-    if (this.state === 'ended' || this.state === 'suspended') return;
+    if (this.state !== 'held') return;
     try {
       await this.link.request('release', {}, ANSWER_MS);
     } catch (error) {

@@ -43,6 +43,8 @@ export class RecorderLink implements ConnectionListener {
   readonly #connection: Connection;
   readonly #listener: LinkListener;
   readonly #pending = new Map<bigint, Pending>();
+  /** Holds that were given up waiting for: should one come true after all, it is undone. */
+  readonly #givenUp = new Set<bigint>();
   #next = 1n;
   #open = true;
 
@@ -74,6 +76,7 @@ export class RecorderLink implements ConnectionListener {
     const reply = await new Promise<MessageBody<'reply'>>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#pending.delete(request);
+        if (name === 'hold') this.#givenUp.add(request);
         const seconds = deadlineMs / 1000;
         const hint = 'the application may be stopped, or its queues are long; try again later';
         reject(
@@ -97,7 +100,11 @@ export class RecorderLink implements ConnectionListener {
       }
       const pending = this.#pending.get(message.request);
       // An answer that came too late.
-      if (!pending) return;
+      if (!pending) {
+        if (this.#givenUp.delete(message.request) && message.body.status === 0)
+          this.#connection.send(encodeMessage('release', {}, this.#next++));
+        return;
+      }
       this.#pending.delete(message.request);
       clearTimeout(pending.timer);
       pending.resolve(message.body);
