@@ -21,7 +21,7 @@ constexpr std::uint32_t protocol_version = 1;
 #define GCR_EVENT_TYPES(X)                                                                                                    \
   X(0, filler) X(1, module) X(2, module_gone) X(3, function) X(4, variable) X(5, alloc) X(6, free) X(7, launch) X(8, memset)  \
   X(9, copy_in) X(10, copy) X(11, wrote) X(12, graph) X(13, graph_launch) X(14, graph_gone) X(15, ordered) X(16, stopped)     \
-  X(17, wait)
+  X(17, wait) X(18, tensor_map)
 
 enum class EventType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -105,6 +105,7 @@ enum class AllocationKind : std::uint32_t {
   imported = 3,
   pool = 4,
   mapped_by_application = 5,
+  array = 6,
 };
 
 struct AllocEvent {
@@ -263,6 +264,17 @@ struct WaitEvent {
   void fields(auto &f) { f(other); }
 };
 
+struct TensorMapEvent {
+  static constexpr EventType type = EventType::tensor_map;
+  std::uint64_t address = 0;
+  Bytes map;  // 128 bytes
+  void fields(auto &f) {
+    f(address);
+    if constexpr (requires { f.take_view(0); }) map = f.take_view(128);
+    else f.bytes(map);
+  }
+};
+
 // Size of the encoded event: head and body, filled with zeros to a multiple of 16.
 template <class Event>
 std::size_t event_bytes(const Event &event) {
@@ -309,7 +321,7 @@ std::optional<Event> decode_event(const EventView &view) {
 // number, name; below 16 sent by the recorder, else by the supervisor
 #define GCR_MESSAGE_TYPES(X)                                                                                              \
   X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(16, welcome) X(17, hold) X(18, release) \
-  X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write)
+  X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate)
 
 enum class MessageType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -443,6 +455,19 @@ struct TransferMessage {
   void fields(auto &f) {
     f(address);
     f(size);
+  }
+};
+
+struct LocateMessage {
+  static constexpr MessageType type = MessageType::locate;
+  std::uint64_t module = 0;
+  std::vector<std::string_view> names;
+  void fields(auto &f) {
+    auto count = static_cast<std::uint32_t>(names.size());
+    f(module);
+    f(count);
+    if constexpr (requires { f.left(); }) names.resize(count <= f.left() / 4 ? count : (f.take_view(SIZE_MAX), 0));
+    for (std::string_view &name : names) f(name);
   }
 };
 

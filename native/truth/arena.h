@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "driver.h"
+#include "driver/driver.h"
 #include "plan.h"
 #include "runs.h"
 

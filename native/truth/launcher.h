@@ -6,7 +6,7 @@
 #include <map>
 
 #include "arena.h"
-#include "driver.h"
+#include "driver/driver.h"
 #include "plan.h"
 
 namespace gcr {

@@ -16,8 +16,8 @@ plan=${PLAN:-$root/fixtures/truth/plan.jsonl}
 
 build() {
   echo "record: building $(basename "$recorder")" >&2
-  "${CXX:-g++}" -std=c++20 -O2 -Wall -Wextra -static-libstdc++ -static-libgcc -Wl,--gc-sections \
-    "$root"/native/truth/*.cpp -ldl -o "$recorder"
+  "${CXX:-g++}" -std=c++20 -O2 -Wall -Wextra -static-libstdc++ -static-libgcc -Wl,--gc-sections -I"$root/native" \
+    "$root"/native/truth/*.cpp "$root/native/driver/driver.cpp" -ldl -o "$recorder"
 }
 
 # Without arguments the recorder tells its usage and ends with 64; anything else means that it does not run here.

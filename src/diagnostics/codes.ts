@@ -3,7 +3,7 @@
  * the reason why a site is not `exact`. Codes are never reused; new ones go at the end of their stage's block.
  *
  * Blocks: 1xxx sources, 2xxx PTX text, 3xxx kernel program, 4xxx templates, 5xxx shadow execution,
- * 6xxx execution (src/sim), 9xxx command line.
+ * 6xxx execution (src/sim), 7xxx checkpoints and their store (src/native, src/checkpoint), 9xxx command line.
  */
 export const CODES = {
   // --- 1xxx: finding PTX text (src/sources) ---
@@ -84,14 +84,37 @@ export const CODES = {
   GCR6006: 'launch does not fit the kernel',
   GCR6007: 'kernel trapped',
 
-  // --- 7xxx: the store (src/native, src/checkpoint) ---
+  // --- 7xxx: the store of checkpoints (src/native, src/checkpoint) ---
   GCR7001: 'native part is not built',
   GCR7002: 'native part cannot be loaded',
+  GCR7010: 'no such store',
+  GCR7011: 'no such checkpoint',
+  GCR7012: 'store is damaged',
+  GCR7013: 'store is of a kind or version that is not known',
+  GCR7014: 'store is locked by another process',
+  GCR7015: 'store cannot be read or written',
+  GCR7016: 'exported checkpoint is damaged',
+  GCR7017: 'checkpoint cannot be written as asked',
+  GCR7018: 'no such allocation',
 
-  // --- 8xxx: the simulated device (src/simdevice) ---
+  // --- 80xx: the simulated device (src/simdevice) ---
   GCR8001: 'module cannot be executed',
   GCR8002: 'simulated device cannot be reached under that path',
   GCR8003: 'message of a driver is not valid',
+
+  // --- 81xx: running applications (src/runtime) ---
+  GCR8101: 'request to a supervisor is not valid',
+  GCR8102: 'no application of that number is supervised',
+  GCR8103: 'supervisor does not answer',
+  GCR8104: 'another operation is under way',
+  GCR8105: 'memory cannot be saved',
+  GCR8106: 'application did not answer in time',
+  GCR8107: 'connection to the application ended',
+  GCR8108: 'application refused',
+  GCR8109: 'checkpoint cannot be restored into this application',
+  GCR8110: 'template missed a write',
+  GCR8111: 'application cannot be supervised',
+  GCR8112: 'operation was cancelled',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

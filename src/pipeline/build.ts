@@ -226,13 +226,22 @@ export async function buildTemplatesFromText(
   name = '<text>',
   options: BuildOptions = {},
 ): Promise<BuiltTemplates> {
-  const kernels: KernelTemplate[] = [];
   const blocks = splitVersions(plainText(text));
   const sources = blocks.map((block, index): PtxSource => {
     const own = blocks.length > 1 ? `${name}[${index}]` : name;
     return { name: own, text: block.text, lineOffset: block.lineOffset, origin: { kind: 'file', path: name } };
   });
-  const outcome = await build(moduleInputs(sources, options.kernels), [], [], options, (kernel) => {
+  return buildTemplatesFromSources(sources, [], options);
+}
+
+/** Builds the templates of texts that were found already. See {@link buildTemplates}. */
+export async function buildTemplatesFromSources(
+  sources: readonly PtxSource[],
+  found: readonly Diagnostic[],
+  options: BuildOptions = {},
+): Promise<BuiltTemplates> {
+  const kernels: KernelTemplate[] = [];
+  const outcome = await build(moduleInputs(sources, options.kernels), found, [], options, (kernel) => {
     kernels.push(JSON.parse(kernel.json) as KernelTemplate);
   });
   return finished(outcome, kernels);

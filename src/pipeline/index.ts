@@ -7,3 +7,4 @@ export {
   buildTemplatesTo,
   kernelsNotFound,
 } from './build.js';
+export { buildTemplatesFromImage } from './image.js';

@@ -25,15 +25,15 @@ import { checkLaunch, executeConcretely } from './concrete.js';
 import { type AccessDescriptor, clipDescriptor, hullOf, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KernelCache } from './kernel-cache.js';
-import type { KnownMemory } from './known-memory.js';
 import type { LaunchRecord } from './launch.js';
 import { hexAddress } from './ranges.js';
+import type { ContentView } from './stream-memory.js';
 
 /** What a launch finds on the device. */
 export interface LaunchEnvironment {
   /** Where the module's variables are, by name. */
   readonly symbols: ReadonlyMap<string, bigint>;
-  readonly memory: KnownMemory;
+  readonly memory: ContentView;
   readonly allocations: AllocationMap;
   /** Whether pointers stay in what they were derived from. */
   readonly provenance: boolean;
@@ -63,7 +63,7 @@ interface Outer {
   /** {@link AllocationMap.epoch} that it holds for; −1 when allocations do not matter. */
   readonly epoch: number;
   readonly symbols: readonly (readonly [name: string, address: bigint | undefined])[];
-  /** {@link KnownMemory.version} at which its reads were last checked. */
+  /** {@link ContentView.version} at which its reads were last checked. */
   memoryVersion: number;
 }
 

@@ -13,11 +13,11 @@ import { AllocationMap } from './allocations.js';
 import { LaunchAnalyser } from './analyse.js';
 import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
-import { KnownMemory } from './known-memory.js';
 import type { LaunchRecord } from './launch.js';
 import { ModuleMemory } from './module-memory.js';
-import { type LoadedModule, ModuleTable } from './module-table.js';
+import { type LoadedModule, loadModule, ModuleTable, templateOf } from './module-table.js';
 import type { AddressRange } from './ranges.js';
+import { type ContentView, NO_CONTENT, StreamMemory } from './stream-memory.js';
 import type { TraceEvent } from './trace.js';
 
 /**
@@ -37,7 +37,7 @@ export interface ShadowOptions {
 
 export class ShadowExecutor {
   readonly allocations = new AllocationMap();
-  readonly memory = new KnownMemory();
+  readonly memory = new StreamMemory();
   readonly #accumulator = new DirtyAccumulator();
   readonly #analyser = new LaunchAnalyser();
   readonly #initial = new ModuleMemory(this.memory);
@@ -88,13 +88,31 @@ export class ShadowExecutor {
 
   /** Later launches and variables are of this module; see {@link ModuleTable.find}. */
   module(path: string, hash?: string): undefined {
-    this.#module = this.#modules.find(path, hash);
+    this.enter(this.#modules.find(path, hash));
+  }
+
+  /** A module loaded by itself, beside those of the constructor; see {@link enter}. */
+  load(templates: TemplateFile): LoadedModule {
+    return loadModule(templates);
+  }
+
+  /** Later launches and variables are of this module. */
+  enter(module: LoadedModule): void {
+    this.#module = module;
     this.#placed.clear();
-    this.#initial.enter(this.#module);
+    this.#initial.enter(module);
   }
 
   /** Tells the place of a variable of the present module. Telling it again changes nothing. */
   variable(name: string, address: bigint, size: number): undefined {
+    // A recorder tells the memory of a module's variables as an allocation that holds them.
+    const holder = this.allocations.find(address);
+    if (holder && holder.name === undefined && address + BigInt(size) <= holder.to) {
+      if (this.#module.symbols.get(name) === address) return;
+      this.#module.symbols.set(name, address);
+      this.#initial.place(this.#module, name, address, size);
+      return;
+    }
     const { epoch } = this.allocations;
     const { from, to } = this.allocations.variable(name, address, size);
     if (this.allocations.epoch === epoch && this.#placed.has(name)) return;
@@ -159,19 +177,41 @@ export class ShadowExecutor {
    * @throws InputError GCR5001 when it does not fit its template, GCR5015 when several kernels have its name
    */
   launch(launch: LaunchRecord): DirtySet {
-    const template = this.#modules.kernel(this.#module, launch.kernel);
-    const set = template ? this.#analyse(template, launch) : this.#withoutTemplate(launch);
+    const set = this.#answer(launch, this.memory);
+    this.wrote(set);
+    return set;
+  }
+
+  /**
+   * What a launch may write whatever memory holds when it runs, which may be later and more than once (a graph). Changes
+   * nothing; {@link wrote} says when it ran. Holds until {@link AllocationMap.epoch} changes. Errors as {@link launch}.
+   */
+  whenever(launch: LaunchRecord): DirtySet {
+    return this.#answer(launch, NO_CONTENT);
+  }
+
+  /** A launch that nothing is known of. */
+  unknownLaunch(launch: LaunchRecord, message: string): DirtySet {
+    return this.#unknownSet(launch, [{ code: 'GCR5013', message, line: 0, instruction: '' }]);
+  }
+
+  /** What an answer names was written. */
+  wrote(set: DirtySet): void {
     if (set.verdict === 'unknown') this.memory.forgetEverything();
     else this.memory.forgetAll(set.descriptors);
     this.#initial.launched(set.verdict === 'unknown' ? undefined : set.descriptors);
     this.#accumulator.add(set);
-    return set;
   }
 
-  #analyse(template: KernelTemplate, launch: LaunchRecord): DirtySet {
+  #answer(launch: LaunchRecord, memory: ContentView): DirtySet {
+    const template = templateOf(this.#module, launch.kernel);
+    return template ? this.#analyse(template, launch, memory) : this.#withoutTemplate(launch);
+  }
+
+  #analyse(template: KernelTemplate, launch: LaunchRecord, memory: ContentView): DirtySet {
     const set = this.#analyser.analyse(template, launch, {
       symbols: this.#module.symbols,
-      memory: this.memory,
+      memory,
       allocations: this.allocations,
       provenance: this.#provenance,
     });
@@ -179,7 +219,7 @@ export class ShadowExecutor {
   }
 
   #withoutTemplate({ kernel, ...launch }: LaunchRecord): DirtySet {
-    const missing = this.#modules.templates.missing.find(({ name }) => name === kernel);
+    const missing = this.#module.templates.missing.find(({ name }) => name === kernel);
     const message = missing
       ? `kernel ${kernel} has no template: ${missing.message}`
       : `kernel ${kernel} has no template`;

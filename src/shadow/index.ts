@@ -17,7 +17,8 @@ export { DirtySet } from './dirty-set.js';
 export { ShadowExecutor, type ShadowOptions, type UnknownPolicy } from './executor.js';
 export { KnownMemory } from './known-memory.js';
 export type { LaunchRecord } from './launch.js';
-export { type AddressRange, RangeCollector } from './ranges.js';
+export { type LoadedModule, templateOf } from './module-table.js';
+export { ADDRESS_SPACE, type AddressRange, hexAddress, RangeCollector } from './ranges.js';
 export {
   type LaunchReport,
   type OverApproximation,
@@ -25,4 +26,5 @@ export {
   type Share,
   VerdictStatistics,
 } from './report.js';
+export { type ContentView, StreamMemory } from './stream-memory.js';
 export { errorAt, formatTraceEvent, parseTraceLine, readTrace, type TraceEvent, type TraceLine } from './trace.js';

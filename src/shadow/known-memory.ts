@@ -142,17 +142,28 @@ export class KnownMemory {
   /**
    * A copy on the device: what is known of the source is known of the target, the rest of the target is not. Where they
    * overlap the driver promises no order, so nothing of the target is.
+   *
+   * @param from what knows of the source
    */
-  copy(source: bigint, target: bigint, size: number): void {
+  copy(source: bigint, target: bigint, size: number, from: readonly KnownMemory[] = [this]): void {
     const bytes = BigInt(size);
     const shift = target - source;
-    const known = this.#blocks.overlapping(source, source + bytes);
+    const known = from.flatMap((memory) => memory.#blocks.overlapping(source, source + bytes));
     this.forget(target, target + bytes);
     if (target + bytes > ADDRESS_SPACE || (source < target + bytes && target < source + bytes)) return;
     for (const block of known) {
-      const from = max(block.from, source);
-      const to = min(block.to, source + bytes);
-      this.#keep({ ...block, origin: block.origin + shift, age: this.#age++ }, from + shift, to + shift);
+      const first = max(block.from, source);
+      const end = min(block.to, source + bytes);
+      this.#keep({ ...block, origin: block.origin + shift, age: this.#age++ }, first + shift, end + shift);
+    }
+    if (this.#cost > this.cap) this.#shrink();
+  }
+
+  /** Takes over everything that another knows, which is newer. */
+  absorb(other: KnownMemory): void {
+    for (const block of other.#blocks.all()) {
+      this.forget(block.from, block.to);
+      this.#insert({ ...block, age: this.#age++ });
     }
     if (this.#cost > this.cap) this.#shrink();
   }

@@ -10,6 +10,7 @@ import type { KernelTemplate } from '../templates/index.js';
 import type { AccessDescriptor } from './descriptor.js';
 import { KnownMemory } from './known-memory.js';
 import type { LoadedModule } from './module-table.js';
+import type { StreamMemory } from './stream-memory.js';
 
 type Relocation = NonNullable<KernelTemplate['objects'][number]['relocations']>[number];
 
@@ -27,7 +28,7 @@ export class ModuleMemory {
   readonly #seen = new WeakSet<LoadedModule>();
   #fresh = false;
 
-  constructor(readonly memory: KnownMemory) {}
+  constructor(readonly memory: StreamMemory) {}
 
   /** A `module` event. Of a module seen before it is not known whether it was loaded anew. */
   enter(module: LoadedModule): void {

@@ -13,6 +13,8 @@ export interface LoadedModule {
   readonly objects: ReadonlyMap<string, MemoryObject>;
   /** Places of its variables, by name. */
   readonly symbols: Map<string, bigint>;
+  /** The templates it was made of. */
+  readonly templates: TemplateFile;
 }
 
 type MemoryObject = KernelTemplate['objects'][number];
@@ -54,6 +56,27 @@ const MATCHES: readonly ((source: string, path: string) => boolean)[] = [
   (source, path) => baseName(source) === baseName(path),
 ];
 
+/** Templates as one module, loaded by itself: the same templates loaded twice are two modules with places of their own. */
+export function loadModule(templates: TemplateFile): LoadedModule {
+  const { kernels } = templates;
+  return { kernels: groupByName(kernels), objects: objectsByName(kernels), symbols: new Map(), templates };
+}
+
+/**
+ * The template of a launched kernel; undefined when there is none.
+ *
+ * @throws InputError GCR5015 when several kernels that differ have that name
+ */
+export function templateOf({ kernels, templates }: LoadedModule, name: string): KernelTemplate | undefined {
+  const [first, ...others] = kernels.get(name) ?? [];
+  if (first && others.some((other) => other.hash !== first.hash)) {
+    const sources = [first, ...others].map((kernel) => templates.modules[kernel.module]?.source ?? '?');
+    const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
+    throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
+  }
+  return first;
+}
+
 export class ModuleTable {
   /** By the smallest index of their modules. */
   readonly #loaded = new Map<number, LoadedModule>();
@@ -61,7 +84,7 @@ export class ModuleTable {
   readonly everything: LoadedModule;
 
   constructor(readonly templates: TemplateFile) {
-    this.everything = { kernels: groupByName(templates.kernels), objects: new Map(), symbols: new Map() };
+    this.everything = { ...loadModule(templates), objects: new Map() };
   }
 
   /**
@@ -104,24 +127,9 @@ export class ModuleTable {
     if (!module) {
       const wanted = new Set(indices);
       const kernels = this.templates.kernels.filter((kernel) => wanted.has(kernel.module));
-      module = { kernels: groupByName(kernels), objects: objectsByName(kernels), symbols: new Map() };
+      module = loadModule({ ...this.templates, kernels });
       this.#loaded.set(key, module);
     }
     return module;
-  }
-
-  /**
-   * The template of a launched kernel; undefined when there is none.
-   *
-   * @throws InputError GCR5015 when several kernels that differ have that name
-   */
-  kernel(module: LoadedModule, name: string): KernelTemplate | undefined {
-    const [first, ...others] = module.kernels.get(name) ?? [];
-    if (first && others.some((other) => other.hash !== first.hash)) {
-      const sources = [first, ...others].map((kernel) => this.templates.modules[kernel.module]?.source ?? '?');
-      const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
-      throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
-    }
-    return first;
   }
 }

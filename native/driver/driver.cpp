@@ -1,5 +1,5 @@
 // See driver.h. The library stays open until the process ends: the driver does not bear being unloaded.
-#include "driver.h"
+#include "driver/driver.h"
 
 #include <dlfcn.h>
 
@@ -8,16 +8,24 @@ namespace gcr {
 Driver::Driver(const std::string &path) {
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (!library) throw std::runtime_error(std::string("no driver: ") + dlerror());
-#define GCR_FIND(name, suffix, parameters)                                                \
-  name = reinterpret_cast<decltype(name)>(dlsym(library, #name #suffix));                 \
+  find(library, dlsym);
+#define GCR_NEED(name, suffix, parameters) \
   if (!name) throw std::runtime_error(std::string("the driver has no ") + #name #suffix);
-  GCR_DRIVER_FUNCTIONS(GCR_FIND)
+#define GCR_MAY(name, suffix, parameters)
+  GCR_DRIVER_FUNCTIONS(GCR_NEED, GCR_MAY)
+#undef GCR_NEED
+#undef GCR_MAY
+}
+
+void Driver::find(void *library, void *(*lookup)(void *, const char *)) {
+#define GCR_FIND(name, suffix, parameters) name = reinterpret_cast<decltype(name)>(lookup(library, #name #suffix));
+  GCR_DRIVER_FUNCTIONS(GCR_FIND, GCR_FIND)
 #undef GCR_FIND
 }
 
 std::string Driver::error_name(Result result) const {
   const char *name = nullptr;
-  if (cuGetErrorName(result, &name) != 0 || !name) return "error " + std::to_string(result);
+  if (!cuGetErrorName || cuGetErrorName(result, &name) != 0 || !name) return "error " + std::to_string(result);
   return name;
 }
 

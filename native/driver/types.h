@@ -1,0 +1,200 @@
+// The types of the CUDA driver's interface that we use, declared here so that nothing needs a toolkit. Layouts and numbers follow
+// cuda.h of CUDA 12 and 13; native/test/cuda_header_test.cpp holds them against it where a toolkit is installed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gcr {
+
+using DevicePointer = unsigned long long;
+using Result = int;
+using Device = int;
+using Handle = unsigned long long;
+using Context = struct ContextOpaque *;
+using Module = struct ModuleOpaque *;
+using Function = struct FunctionOpaque *;
+using Library = struct LibraryOpaque *;
+using Kernel = struct KernelOpaque *;
+using Stream = struct StreamOpaque *;
+using Event = struct EventOpaque *;
+using Graph = struct GraphOpaque *;
+using GraphNode = struct GraphNodeOpaque *;
+using GraphExec = struct GraphExecOpaque *;
+using Array = struct ArrayOpaque *;
+using MipmappedArray = struct MipmappedArrayOpaque *;
+using Pool = struct PoolOpaque *;
+using ExternalMemory = struct ExternalMemoryOpaque *;
+using GreenContext = struct GreenContextOpaque *;
+using LinkState = struct LinkStateOpaque *;
+
+namespace result {
+constexpr Result success = 0;
+constexpr Result invalid_value = 1;
+constexpr Result out_of_memory = 2;
+constexpr Result not_initialized = 3;
+constexpr Result not_found = 500;
+constexpr Result not_ready = 600;
+constexpr Result not_supported = 801;
+constexpr Result unknown = 999;
+}  // namespace result
+
+struct Uuid {
+  unsigned char bytes[16];
+};
+
+struct MemoryLocation {
+  int type;  // 1: device
+  int id;
+};
+constexpr int location_device = 1;
+
+struct AllocationProperties {
+  int type;  // 1: pinned
+  int handle_types;
+  MemoryLocation location;
+  void *windows_metadata;
+  unsigned char flags[8];  // the second: may be used by other devices of the bus (gpuDirectRDMACapable)
+};
+constexpr int allocation_pinned = 1;
+constexpr int handle_file_descriptor = 1;
+constexpr int gpu_direct_flag = 1;  // position in `flags`
+
+struct AccessDescriptor {
+  MemoryLocation location;
+  int flags;  // 3: read and write
+};
+constexpr int access_read_write = 3;
+
+struct LaunchAttribute {
+  int id;
+  char padding[4];
+  union {
+    char bytes[64];
+    unsigned cluster[3];
+    int cooperative;
+  } value;
+};
+constexpr int attribute_cooperative = 2;
+constexpr int attribute_cluster = 4;
+constexpr int attribute_updatable_node = 13;
+
+struct LaunchConfiguration {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_memory;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned attribute_count;
+};
+
+// Ends of a list of launch extras.
+inline void *const extra_end = nullptr;
+inline void *const extra_pointer = reinterpret_cast<void *>(1);
+inline void *const extra_size = reinterpret_cast<void *>(2);
+
+struct CooperativeLaunch {
+  Function function;
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_memory;
+  Stream stream;
+  void **parameters;
+};
+
+constexpr unsigned memory_host = 1, memory_device = 2, memory_array = 3, memory_unified = 4;
+
+struct CopySide2D {
+  std::size_t x_bytes, y;
+  unsigned memory_type;
+  void *host;
+  DevicePointer device;
+  Array array;
+  std::size_t pitch;
+};
+
+struct Copy2D {
+  CopySide2D source, target;
+  std::size_t width_bytes, height;
+};
+
+struct CopySide3D {
+  std::size_t x_bytes, y, z, lod;
+  unsigned memory_type;
+  void *host;
+  DevicePointer device;
+  Array array;
+  void *context;  // of the peer copy; reserved otherwise
+  std::size_t pitch, height;
+};
+
+struct Copy3D {
+  CopySide3D source, target;
+  std::size_t width_bytes, height, depth;
+};
+
+struct KernelNodeParameters {
+  Function function;
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_memory;
+  void **parameters;
+  void **extra;
+  Kernel kernel;
+  Context context;
+};
+
+struct MemsetNodeParameters {
+  DevicePointer target;
+  std::size_t pitch;
+  unsigned value, element;
+  std::size_t width, height;
+};
+
+constexpr int node_kernel = 0, node_memcpy = 1, node_memset = 2, node_host = 3, node_graph = 4, node_empty = 5,
+              node_wait_event = 6, node_event_record = 7;
+
+struct GraphInstantiateParameters {
+  std::uint64_t flags;
+  Stream upload_stream;
+  GraphNode error_node;
+  int result;
+};
+constexpr std::uint64_t instantiate_device_launch = 4;
+
+// An operation of cuStreamBatchMemOp: waits, writes, a barrier or a flush.
+union StreamOperation {
+  int operation;  // 1: wait 32, 2: write 32, 4: wait 64, 5: write 64
+  struct {
+    int operation;
+    DevicePointer address;
+    union {
+      std::uint32_t value32;
+      std::uint64_t value64;
+    };
+    unsigned flags;
+    DevicePointer alias;
+  } one;
+  std::uint64_t padding[6];
+};
+constexpr int operation_wait_32 = 1, operation_write_32 = 2, operation_wait_64 = 4, operation_write_64 = 5;
+
+struct IpcHandle {
+  char bytes[64];
+};
+
+// The beginning of the description of a buffer in external memory.
+struct ExternalBuffer {
+  unsigned long long offset, size;
+};
+
+struct alignas(64) TensorMap {
+  unsigned char bytes[128];
+};
+
+static_assert(sizeof(AllocationProperties) == 32 && sizeof(AccessDescriptor) == 12);
+static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfiguration) == 56);
+static_assert(sizeof(Copy2D) == 128 && sizeof(Copy3D) == 200 && sizeof(StreamOperation) == 48);
+static_assert(sizeof(KernelNodeParameters) == 72 && sizeof(MemsetNodeParameters) == 40);
+
+}  // namespace gcr

@@ -1,0 +1,237 @@
+// See agent.h.
+#include "recorder/agent.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "recorder/recorder.h"
+
+namespace gcr {
+namespace {
+
+constexpr std::uint32_t status_errno = 0x10000;
+constexpr std::int64_t reconnect_seconds = 60;
+
+std::string driver_text(const Driver &driver, const char *what, std::uint32_t status) {
+  if (status >= status_errno) return std::string(what) + ": " + std::strerror(static_cast<int>(status - status_errno));
+  return std::string(what) + ": " + driver.error_name(static_cast<Result>(status));
+}
+
+}  // namespace
+
+bool Agent::start() {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  const bool started = pthread_create(&thread, nullptr, run, this) == 0;
+  if (started) pthread_detach(thread);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return started;
+}
+
+void *Agent::run(void *agent) {
+  // What this thread calls is never recorded, whichever way a call takes.
+  this_thread.depth = 1;
+  this_thread.in_driver = true;
+  try {
+    static_cast<Agent *>(agent)->serve();
+  } catch (const std::exception &) {
+    static_cast<Agent *>(agent)->recorder_.emitter.supervisor_gone();
+    static_cast<Agent *>(agent)->recorder_.gate.open();
+  }
+  return nullptr;
+}
+
+void Agent::serve() {
+  for (;;) {
+    Message message;
+    if (recorder_.emitter.channel().receive(message) && answer(message)) continue;
+    recorder_.emitter.channel().shutdown();
+    recorder_.emitter.supervisor_gone();
+    if (!detached_) {
+      release();
+      return;
+    }
+    reconnect();
+  }
+}
+
+void Agent::release() {
+  held_ = false;
+  recorder_.gate.open();
+}
+
+void Agent::reply(std::uint64_t request, std::uint32_t status, const std::string &text) {
+  recorder_.emitter.send(static_cast<std::uint16_t>(MessageType::reply), request, encode_message(ReplyMessage{status, text}));
+}
+
+bool Agent::answer(Message &message) {
+  const auto type = static_cast<MessageType>(message.type);
+  if (type == MessageType::locate) {
+    const auto wanted = decode_message<LocateMessage>(message.body);
+    if (!wanted || message.request != 0 || !message.descriptors.empty()) return false;
+    locate(*wanted);
+    return true;
+  }
+  if (message.request == 0) return false;
+  const std::size_t descriptors = message.descriptors.size();
+  std::uint32_t status = 0;
+  std::string text;
+  switch (type) {
+    case MessageType::hold: {
+      const auto wanted = decode_message<HoldMessage>(message.body);
+      if (!wanted || descriptors || held_) return false;
+      status = hold(now_ns() + std::int64_t{wanted->deadline_ms} * 1'000'000, text);
+      if (status == 0) {
+        held_ = true;
+        recorder_.emitter.send(static_cast<std::uint16_t>(MessageType::reply), message.request,
+                               encode_message(HeldMessage{{0, ""}, recorder_.emitter.position()}));
+        return true;
+      }
+      break;
+    }
+    case MessageType::release:
+      if (!message.body.empty() || descriptors || !held_ || detached_) return false;
+      release();
+      break;
+    case MessageType::detach:
+      if (!message.body.empty() || descriptors || !held_ || detached_) return false;
+      detached_ = true;
+      status = recorder_.memory.detach();
+      if (status) text = driver_text(recorder_.driver, "detach", status);
+      break;
+    case MessageType::attach: {
+      const auto wanted = decode_message<AttachMessage>(message.body);
+      if (!wanted || wanted->handles.size() != descriptors || !detached_) return false;
+      status = recorder_.memory.attach(wanted->handles, message.descriptors);
+      if (status) text = driver_text(recorder_.driver, "attach", status);
+      else if (!wanted->more && !recorder_.memory.is_attached()) {
+        status = status_errno + ENOENT;
+        text = "not every handle came back";
+      } else if (!wanted->more) {
+        detached_ = false;
+      }
+      break;
+    }
+    case MessageType::ping:
+      if (!message.body.empty() || descriptors) return false;
+      break;
+    case MessageType::read:
+    case MessageType::write: {
+      const auto wanted = decode_message<TransferMessage>(message.body);
+      if (!wanted || descriptors != 1 || !held_ || detached_) return false;
+      status = transfer(*wanted, message.descriptors[0].get(), type == MessageType::write, text);
+      break;
+    }
+    default:
+      return false;
+  }
+  reply(message.request, status, text);
+  return true;
+}
+
+void Agent::locate(const LocateMessage &wanted) {
+  const std::vector<Context> contexts = recorder_.memory.contexts();
+  if (contexts.empty() || recorder_.driver.cuCtxSetCurrent(contexts.front()) != result::success) return;
+  for (std::string_view name : wanted.names) recorder_.modules.locate(wanted.module, std::string(name));
+}
+
+std::uint32_t Agent::hold(std::int64_t deadline_ns, std::string &text) {
+  for (;;) {
+    // A capture has to come to its end first: its thread needs the driver for that, and nothing may wait for a stream meanwhile.
+    while (recorder_.captures.load() > 0) {
+      if (now_ns() > deadline_ns) {
+        text = "a stream is being captured";
+        return status_errno + ETIMEDOUT;
+      }
+      ::usleep(1000);
+    }
+    recorder_.gate.close();
+    if (!recorder_.gate.wait_idle(deadline_ns)) {
+      recorder_.gate.open();
+      text = "a driver call did not return";
+      return status_errno + ETIMEDOUT;
+    }
+    if (recorder_.captures.load() == 0) break;
+    recorder_.gate.open();
+  }
+  const std::uint32_t status = drain(deadline_ns, text);
+  if (status) recorder_.gate.open();
+  return status;
+}
+
+std::uint32_t Agent::drain(std::int64_t deadline_ns, std::string &text) {
+  std::unique_lock lock(mutex_);
+  const auto left = [&] { return std::chrono::nanoseconds(std::max<std::int64_t>(0, deadline_ns - now_ns())); };
+  if (!changed_.wait_for(lock, left(), [this] { return !draining_; })) {
+    text = "the queues were not empty in time";
+    return status_errno + ETIMEDOUT;
+  }
+  draining_ = true;
+  drained_ = 0;
+  std::thread([this, contexts = recorder_.memory.contexts()] {
+    this_thread.depth = 1;
+    this_thread.in_driver = true;
+    std::uint32_t status = 0;
+    for (Context context : contexts) {
+      Result outcome = recorder_.driver.cuCtxSetCurrent(context);
+      if (outcome == result::success) outcome = recorder_.driver.cuCtxSynchronize();
+      if (outcome != result::success) status = static_cast<std::uint32_t>(outcome);
+    }
+    const std::lock_guard done(mutex_);
+    draining_ = false;
+    drained_ = status;
+    changed_.notify_all();
+  }).detach();
+  if (!changed_.wait_for(lock, left(), [this] { return !draining_; })) {
+    text = "the queues were not empty in time";
+    return status_errno + ETIMEDOUT;
+  }
+  if (drained_) text = driver_text(recorder_.driver, "waiting for the queues", drained_);
+  return drained_;
+}
+
+std::uint32_t Agent::transfer(const TransferMessage &wanted, int descriptor, bool to_device, std::string &text) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) return status_errno + static_cast<std::uint32_t>(errno);
+  const Context context = recorder_.memory.context_of(wanted.address, wanted.size);
+  if (!context || wanted.size == 0 || static_cast<std::uint64_t>(status.st_size) < wanted.size) {
+    text = "no allocation is there, or the file is too small";
+    return result::invalid_value;
+  }
+  void *place = ::mmap(nullptr, wanted.size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  if (place == MAP_FAILED) return status_errno + static_cast<std::uint32_t>(errno);
+  Result outcome = recorder_.driver.cuCtxSetCurrent(context);
+  if (outcome == result::success)
+    outcome = to_device ? recorder_.driver.cuMemcpyHtoD(wanted.address, place, wanted.size)
+                        : recorder_.driver.cuMemcpyDtoH(place, wanted.address, wanted.size);
+  if (outcome == result::success) outcome = recorder_.driver.cuCtxSynchronize();
+  ::munmap(place, wanted.size);
+  if (outcome != result::success) text = driver_text(recorder_.driver, "copy", static_cast<std::uint32_t>(outcome));
+  return static_cast<std::uint32_t>(outcome);
+}
+
+void Agent::reconnect() {
+  Emitter::trace("the supervisor has gone with the memory; waiting for another");
+  const char *path = std::getenv("GCR_SOCKET");
+  const std::int64_t deadline = now_ns() + reconnect_seconds * 1'000'000'000;
+  while (now_ns() < deadline) {
+    if (recorder_.emitter.reconnect(path, recorder_.hello()).empty()) return;
+    ::usleep(200'000);
+  }
+  static const char message[] = "gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message, sizeof(message) - 1);
+  ::kill(::getpid(), SIGKILL);
+}
+
+}  // namespace gcr

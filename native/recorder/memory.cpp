@@ -1,0 +1,487 @@
+// See memory.h.
+#include "recorder/memory.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace gcr {
+namespace {
+
+constexpr std::size_t slab_bytes = 2 << 20;
+constexpr std::size_t largest_slot = 1 << 20;
+constexpr std::size_t slot_unit = 256;
+constexpr std::size_t pitch_unit = 512;
+constexpr int attribute_gpu_direct_mapped = 110;
+constexpr std::uint32_t status_errno = 0x10000;
+
+// The class of a request: a multiple of 256 up to 2 KiB, then four steps a doubling.
+std::size_t slot_size(std::size_t size) {
+  if (size <= 8 * slot_unit) return round_up_to(size, slot_unit);
+  std::size_t doubling = 8 * slot_unit;
+  while (doubling * 2 < size) doubling *= 2;
+  return round_up_to(size, doubling / 4);
+}
+
+bool is_legal(Result outcome) { return outcome == result::success; }
+
+// Makes a context current for a while on this thread.
+class Current {
+ public:
+  Current(const Driver &driver, Context context) : driver_(driver) {
+    driver.cuCtxGetCurrent(&before_);
+    good_ = before_ == context || driver.cuCtxSetCurrent(context) == result::success;
+  }
+  ~Current() { driver_.cuCtxSetCurrent(before_); }
+  explicit operator bool() const { return good_; }
+
+ private:
+  const Driver &driver_;
+  Context before_ = nullptr;
+  bool good_ = false;
+};
+
+}  // namespace
+
+std::size_t Memory::granularity(int device) {
+  const auto [place, added] = granularity_.try_emplace(device, slab_bytes);
+  if (added) {
+    AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
+    std::size_t found = 0;
+    if (driver_.cuMemGetAllocationGranularity && is_legal(driver_.cuMemGetAllocationGranularity(&found, &properties, 0)) && found)
+      place->second = found;
+  }
+  return place->second;
+}
+
+bool Memory::send_handle(Physical &physical) {
+  int exported = -1;
+  if (!driver_.cuMemExportToShareableHandle ||
+      !is_legal(driver_.cuMemExportToShareableHandle(&exported, physical.current, handle_file_descriptor, 0)))
+    return false;
+  const Descriptor descriptor(exported);
+  HandleMessage message;
+  message.number = physical.number;
+  message.size = physical.size;
+  message.device = static_cast<std::uint32_t>(physical.device);
+  return physical.sent = emitter_.message(message, {&exported, 1});
+}
+
+bool Memory::allow(DevicePointer address, std::size_t size, int device) {
+  std::vector<AccessDescriptor> access{{{location_device, device}, access_read_write}};
+  for (int peer : peers_[device]) access.push_back({{location_device, peer}, access_read_write});
+  return is_legal(driver_.cuMemSetAccess(address, size, access.data(), access.size()));
+}
+
+bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
+  if (!driver_.cuMemRelease || !driver_.cuMemUnmap || !driver_.cuMemImportFromShareableHandle) return false;
+  AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
+  int direct = 0;
+  if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
+    properties.flags[gpu_direct_flag] = 1;
+  Handle handle = 0;
+  if (!is_legal(driver_.cuMemCreate(&handle, size, &properties, 0))) return false;
+  if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {
+    driver_.cuMemRelease(handle);
+    return false;
+  }
+  auto physical = std::make_unique<Physical>();
+  physical->number = next_handle_++;
+  physical->size = size;
+  physical->device = device;
+  physical->current = handle;
+  const bool mapped = is_legal(driver_.cuMemMap(*address, size, 0, handle, 0));
+  if (!mapped || !allow(*address, size, device) || !send_handle(*physical)) {
+    if (mapped) driver_.cuMemUnmap(*address, size);
+    driver_.cuMemAddressFree(*address, size);
+    driver_.cuMemRelease(handle);
+    return false;
+  }
+  physical->mappings = 1;
+  mappings_[*address] = {size, 0, physical.get(), 0};
+  physicals_[physical->number] = std::move(physical);
+  return true;
+}
+
+void Memory::end_physical(Physical *physical) {
+  if (physical->sent) emitter_.message(HandleGoneMessage{physical->number});
+  physicals_.erase(physical->number);
+}
+
+void Memory::end_block(DevicePointer address) {
+  const auto found = mappings_.find(address);
+  const Mapping mapping = found->second;
+  mappings_.erase(found);
+  driver_.cuMemUnmap(address, mapping.size);
+  driver_.cuMemAddressFree(address, mapping.size);
+  driver_.cuMemRelease(mapping.physical->current);
+  end_physical(mapping.physical);
+}
+
+bool Memory::take_slot(int device, Context context, std::size_t size, DevicePointer *address, DevicePointer *block,
+                       std::size_t *slot) {
+  *slot = slot_size(size);
+  for (auto &[base, slab] : slabs_) {
+    if (slab.slot_bytes != *slot || slab.device != device || slab.context != context || slab.free.empty()) continue;
+    *block = base;
+    *address = base + *slot * slab.free.back();
+    slab.free.pop_back();
+    ++slab.used;
+    return true;
+  }
+  const std::size_t bytes = round_up_to(slab_bytes, granularity(device));
+  if (!make_block(device, bytes, block)) return false;
+  Slab &slab = slabs_[*block];
+  slab = {*slot, device, context, 1, {}};
+  for (auto i = static_cast<unsigned>(bytes / *slot); i-- > 1;) slab.free.push_back(i);
+  *address = *block;
+  return true;
+}
+
+void Memory::give_slot(DevicePointer block, unsigned slot) {
+  const auto found = slabs_.find(block);
+  if (found == slabs_.end()) return;
+  found->second.free.push_back(slot);
+  if (--found->second.used == 0) {
+    slabs_.erase(found);
+    end_block(block);
+  }
+}
+
+std::uint64_t Memory::tell(DevicePointer address, std::size_t size, AllocationKind kind, bool saveable, std::uint64_t handle,
+                           std::uint64_t offset) {
+  const std::uint64_t number = next_allocation_++;
+  Context context = nullptr;
+  if (driver_.cuCtxGetCurrent) driver_.cuCtxGetCurrent(&context);
+  if (address) allocations_[address] = {number, size, kind, context, 0, 0};
+  if (context) contexts_.insert(context);
+  emitter_.allocation(AllocEvent{number, address, size, handle, offset, static_cast<std::uint32_t>(kind), saveable});
+  return number;
+}
+
+void Memory::forget(DevicePointer address) {
+  const auto found = allocations_.find(address);
+  if (found == allocations_.end()) return;
+  emitter_.allocation(FreeEvent{found->second.number});
+  allocations_.erase(found);
+}
+
+bool Memory::allocate(DevicePointer *address, std::size_t size) {
+  Device device = 0;
+  Context context = nullptr;
+  if (size == 0 || !emitter_.tells_allocations() || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) ||
+      !is_legal(driver_.cuCtxGetCurrent(&context)))
+    return false;
+  const std::lock_guard lock(mutex_);
+  DevicePointer block = 0, place = 0;
+  std::size_t slot = 0;
+  if (size <= largest_slot) {
+    if (!take_slot(device, context, size, &place, &block, &slot)) return false;
+  } else {
+    if (!make_block(device, round_up_to(size, granularity(device)), &block)) return false;
+    place = block;
+  }
+  const Mapping &mapping = mappings_[block];
+  tell(place, size, AllocationKind::device, true, mapping.physical->number, place - block);
+  Allocation &allocation = allocations_[place];
+  allocation.slot = slot;
+  allocation.block = block;
+  *address = place;
+  return true;
+}
+
+bool Memory::allocate_pitch(DevicePointer *address, std::size_t *pitch, std::size_t width, std::size_t height) {
+  const std::size_t wide = round_up_to(width, pitch_unit);
+  std::size_t size = 0;
+  if (width == 0 || height == 0 || wide < width || __builtin_mul_overflow(wide, height, &size) || !allocate(address, size)) return false;
+  *pitch = wide;
+  return true;
+}
+
+bool Memory::release(DevicePointer address, Result *outcome) {
+  Context context = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = allocations_.find(address);
+    if (found == allocations_.end() || !found->second.block) return false;
+    context = found->second.context;
+  }
+  // As cuMemFree does: what was submitted before is done before the memory is anybody else's. Without the lock, because it takes long.
+  bool idle = false;
+  *outcome = result::success;
+  {
+    const Current current(driver_, context);
+    if (current) {
+      const Result synchronized = driver_.cuCtxSynchronize();
+      idle = is_legal(synchronized);
+      // A capture is under way somewhere: the memory waits until it can be known to be idle. Other errors are the context's end.
+      if (!idle && synchronized != 900 && synchronized != 901 && synchronized != 906) *outcome = synchronized;
+    }
+  }
+  if (*outcome != result::success) return true;
+  const std::lock_guard lock(mutex_);
+  const auto found = allocations_.find(address);
+  if (found == allocations_.end() || !found->second.block) {
+    *outcome = result::invalid_value;  // freed twice, at the same time
+    return true;
+  }
+  const Allocation allocation = found->second;
+  forget(address);
+  if (!idle) {
+    quarantine_.push_back({allocation.block, allocation.slot ? static_cast<unsigned>((address - allocation.block) / allocation.slot) : 0, context});
+    return true;
+  }
+  std::vector<Quarantined> ready;
+  std::erase_if(quarantine_, [&](const Quarantined &one) { return one.context == context && (ready.push_back(one), true); });
+  for (const Quarantined &one : ready) {
+    if (slabs_.contains(one.block)) give_slot(one.block, one.slot);
+    else end_block(one.block);
+  }
+  if (allocation.slot) give_slot(allocation.block, static_cast<unsigned>((address - allocation.block) / allocation.slot));
+  else end_block(allocation.block);
+  return true;
+}
+
+std::uint64_t Memory::variable(DevicePointer address, std::size_t size) {
+  const std::lock_guard lock(mutex_);
+  const auto found = allocations_.find(address);
+  if (found != allocations_.end()) return found->second.number;
+  return tell(address, size, AllocationKind::module_variable, true, 0, 0);
+}
+
+void Memory::forget_variables(const std::vector<DevicePointer> &addresses) {
+  const std::lock_guard lock(mutex_);
+  for (DevicePointer address : addresses) forget(address);
+}
+
+void Memory::array_created(void *array) {
+  const std::lock_guard lock(mutex_);
+  arrays_[array] = tell(0, 0, AllocationKind::array, false, 0, 0);
+}
+
+void Memory::array_destroyed(void *array) {
+  const std::lock_guard lock(mutex_);
+  const auto found = arrays_.find(array);
+  if (found == arrays_.end()) return;
+  emitter_.allocation(FreeEvent{found->second});
+  arrays_.erase(found);
+}
+
+bool Memory::range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const {
+  const std::lock_guard lock(mutex_);
+  auto found = allocations_.upper_bound(address);
+  if (found == allocations_.begin()) return false;
+  --found;
+  if (!found->second.block || address - found->first >= found->second.size) return false;
+  if (base) *base = found->first;
+  if (size) *size = found->second.size;
+  return true;
+}
+
+bool Memory::is_followed(DevicePointer address) const {
+  const std::lock_guard lock(mutex_);
+  auto found = allocations_.upper_bound(address);
+  return found != allocations_.begin() && address - (--found)->first < found->second.size;
+}
+
+Memory::Physical *Memory::physical_of(Handle handle) const {
+  const auto found = handles_.find(handle);
+  return found == handles_.end() ? nullptr : found->second;
+}
+
+void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
+  auto physical = std::make_unique<Physical>();
+  physical->number = next_handle_++;
+  physical->size = size;
+  physical->device = device;
+  physical->current = *handle;
+  if (exportable) send_handle(*physical);
+  // After an exchange of memory the driver may give out a number that the program still holds for another handle.
+  static constexpr Handle own_numbers = 0x6763'7200'0000'0000;
+  if (handles_.contains(*handle)) *handle = own_numbers + physical->number;
+  handles_[*handle] = physical.get();
+  physicals_[physical->number] = std::move(physical);
+}
+
+void Memory::retained(Handle *handle) {
+  const std::lock_guard lock(mutex_);
+  for (auto &[known, physical] : handles_)
+    if (physical->current == *handle) {
+      ++physical->references;
+      ++physical->held;
+      *handle = known;
+      return;
+    }
+}
+
+Handle Memory::actual(Handle handle) const {
+  const std::lock_guard lock(mutex_);
+  const Physical *physical = physical_of(handle);
+  return physical ? physical->current : handle;
+}
+
+Result Memory::release_handle(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  Physical *physical = physical_of(handle);
+  if (!physical) return driver_.cuMemRelease(handle);
+  Result outcome = result::success;
+  if (physical->held >= physical->references) {
+    outcome = driver_.cuMemRelease(physical->current);
+    if (outcome != result::success) return outcome;
+    --physical->held;
+  }
+  if (--physical->references == 0) {
+    handles_.erase(handle);
+    if (physical->mappings == 0) end_physical(physical);
+  }
+  return outcome;
+}
+
+Result Memory::map(DevicePointer address, std::size_t size, std::size_t offset, Handle handle, unsigned long long flags) {
+  const std::lock_guard lock(mutex_);
+  Physical *physical = physical_of(handle);
+  const Result outcome = driver_.cuMemMap(address, size, offset, physical ? physical->current : handle, flags);
+  if (outcome != result::success) return outcome;
+  const bool saveable = physical && physical->sent;
+  const std::uint64_t number = tell(address, size, saveable ? AllocationKind::mapped_by_application : AllocationKind::imported, saveable,
+                                    saveable ? physical->number : 0, offset);
+  if (physical) {
+    ++physical->mappings;
+    mappings_[address] = {size, offset, physical, number};
+  }
+  return outcome;
+}
+
+Result Memory::unmap(DevicePointer address, std::size_t size) {
+  const std::lock_guard lock(mutex_);
+  const Result outcome = driver_.cuMemUnmap(address, size);
+  if (outcome != result::success) return outcome;
+  // A range may hold several mappings, and holds each whole.
+  for (auto at = mappings_.lower_bound(address); at != mappings_.end() && at->first - address < size;) {
+    Physical *physical = at->second.physical;
+    at = mappings_.erase(at);
+    if (--physical->mappings == 0 && physical->references == 0) end_physical(physical);
+  }
+  for (auto at = allocations_.lower_bound(address); at != allocations_.end() && at->first - address < size;) {
+    const DevicePointer place = at->first;
+    ++at;
+    forget(place);
+  }
+  std::erase_if(access_, [&](const Access &one) { return one.address >= address && one.address + one.size <= address + size; });
+  return outcome;
+}
+
+void Memory::access_set(DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(access_, [&](const Access &one) { return one.address >= address && one.address + one.size <= address + size; });
+  access_.push_back({address, size, {access, access + count}});
+}
+
+void Memory::context_created(Context context) {
+  const std::lock_guard lock(mutex_);
+  contexts_.insert(context);
+}
+
+void Memory::context_destroyed(Context context) {
+  const std::lock_guard lock(mutex_);
+  contexts_.erase(context);
+  std::set<DevicePointer> blocks;
+  std::vector<DevicePointer> ended;
+  for (const auto &[address, allocation] : allocations_) {
+    if (allocation.context != context || allocation.kind == AllocationKind::mapped_by_application) continue;
+    ended.push_back(address);
+    if (allocation.block) blocks.insert(allocation.block);
+  }
+  for (DevicePointer address : ended) forget(address);
+  std::erase_if(quarantine_, [&](const Quarantined &one) { return one.context == context && (blocks.insert(one.block), true); });
+  for (const auto &[block, slab] : slabs_)
+    if (slab.context == context) blocks.insert(block);
+  for (DevicePointer block : blocks) {
+    slabs_.erase(block);
+    end_block(block);
+  }
+}
+
+std::vector<Context> Memory::contexts() const {
+  const std::lock_guard lock(mutex_);
+  return {contexts_.begin(), contexts_.end()};
+}
+
+void Memory::peer_enabled(Context peer) {
+  Device here = 0, there = 0;
+  if (!is_legal(driver_.cuCtxGetDevice(&here))) return;
+  {
+    const Current current(driver_, peer);
+    if (!current || !is_legal(driver_.cuCtxGetDevice(&there))) return;
+  }
+  const std::lock_guard lock(mutex_);
+  if (!peers_[there].insert(here).second) return;
+  for (const auto &[address, mapping] : mappings_)
+    if (!mapping.allocation && mapping.physical->device == there) allow(address, mapping.size, there);
+}
+
+bool Memory::is_attached() const {
+  const std::lock_guard lock(mutex_);
+  return std::all_of(mappings_.begin(), mappings_.end(), [](const auto &one) { return one.second.mapped; }) &&
+         std::all_of(physicals_.begin(), physicals_.end(), [](const auto &one) { return one.second->current != 0; });
+}
+
+std::uint32_t Memory::detach() {
+  const std::lock_guard lock(mutex_);
+  // Only memory of which the supervisor has a descriptor may go; whatever else is mapped stays.
+  for (auto &[address, mapping] : mappings_) {
+    if (!mapping.physical->sent || !mapping.mapped) continue;
+    if (const Result outcome = driver_.cuMemUnmap(address, mapping.size)) return static_cast<std::uint32_t>(outcome);
+    mapping.mapped = false;
+  }
+  for (auto &[number, physical] : physicals_) {
+    if (!physical->sent || !physical->current) continue;
+    for (; physical->held; --physical->held) driver_.cuMemRelease(physical->current);
+    physical->current = 0;
+  }
+  return 0;
+}
+
+std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, const std::vector<Descriptor> &handles) {
+  const std::lock_guard lock(mutex_);
+  if (numbers.size() != handles.size()) return status_errno + EINVAL;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const auto found = physicals_.find(numbers[i]);
+    if (found == physicals_.end()) return status_errno + ENOENT;
+    Physical &physical = *found->second;
+    if (!physical.current) {
+      void *descriptor = reinterpret_cast<void *>(static_cast<std::intptr_t>(handles[i].get()));
+      if (const Result outcome = driver_.cuMemImportFromShareableHandle(&physical.current, descriptor, handle_file_descriptor))
+        return static_cast<std::uint32_t>(outcome);
+      physical.held = 1;
+    }
+    for (auto &[address, mapping] : mappings_) {
+      if (mapping.physical != &physical || mapping.mapped) continue;
+      if (const Result outcome = driver_.cuMemMap(address, mapping.size, mapping.offset, physical.current, 0))
+        return static_cast<std::uint32_t>(outcome);
+      mapping.mapped = true;
+      if (!mapping.allocation && !allow(address, mapping.size, physical.device)) return result::unknown;
+      for (const Access &one : access_) {
+        if (!mapping.allocation || one.address >= address + mapping.size || one.address + one.size <= address) continue;
+        driver_.cuMemSetAccess(address, mapping.size, one.access.data(), one.access.size());
+      }
+    }
+    // The program may have released the handle of a mapping that is still there.
+    if (physical.references == 0) {
+      driver_.cuMemRelease(physical.current);
+      physical.held = 0;
+    }
+  }
+  return 0;
+}
+
+Context Memory::context_of(DevicePointer address, std::size_t size) const {
+  const std::lock_guard lock(mutex_);
+  auto found = allocations_.upper_bound(address);
+  if (found == allocations_.begin()) return nullptr;
+  --found;
+  if (address - found->first > found->second.size || size > found->second.size - (address - found->first)) return nullptr;
+  if (found->second.context) return found->second.context;
+  return contexts_.empty() ? nullptr : *contexts_.begin();
+}
+
+}  // namespace gcr

@@ -1,0 +1,264 @@
+// See modules.h.
+#include "recorder/modules.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace gcr {
+namespace {
+
+constexpr std::uint32_t kind_unknown = 0, kind_ptx = 1, kind_cubin = 2, kind_fatbin = 3;
+constexpr std::uint32_t fatbin_magic = 0xba55ed50, wrapper_magic = 0x466243b1;
+constexpr int link_ptx = 1;
+
+struct Image {
+  std::span<const std::uint8_t> bytes;
+  std::uint32_t kind = kind_unknown;
+};
+
+template <class Number>
+Number number_at(const std::uint8_t *bytes, std::size_t offset) {
+  Number number;
+  std::memcpy(&number, bytes + offset, sizeof(number));
+  return number;
+}
+
+// The image as the driver reads it: its length stands in its own head. What has no known head has no known length.
+Image image_at(const void *place) {
+  const auto *bytes = static_cast<const std::uint8_t *>(place);
+  if (!bytes || !bytes[0]) return {};
+  const bool has_word = ::strnlen(reinterpret_cast<const char *>(bytes), 4) == 4;
+  if (has_word && std::memcmp(bytes, ELFMAG, SELFMAG) == 0) {
+    const auto head = number_at<Elf64_Ehdr>(bytes, 0);
+    std::uint64_t size = std::max<std::uint64_t>(head.e_shoff + std::uint64_t{head.e_shnum} * head.e_shentsize,
+                                                 head.e_phoff + std::uint64_t{head.e_phnum} * head.e_phentsize);
+    for (unsigned i = 0; i < head.e_shnum; ++i) {
+      const auto section = number_at<Elf64_Shdr>(bytes, head.e_shoff + std::size_t{i} * head.e_shentsize);
+      if (section.sh_type != SHT_NOBITS) size = std::max<std::uint64_t>(size, section.sh_offset + section.sh_size);
+    }
+    return {{bytes, size}, kind_cubin};
+  }
+  const std::uint32_t word = has_word ? number_at<std::uint32_t>(bytes, 0) : 0;
+  if (word == wrapper_magic) return image_at(number_at<const void *>(bytes, 8));
+  if (word == fatbin_magic) return {{bytes, number_at<std::uint16_t>(bytes, 6) + number_at<std::uint64_t>(bytes, 8)}, kind_fatbin};
+  // PTX text ends with a zero byte, and nothing else is text.
+  const std::size_t length = std::strlen(reinterpret_cast<const char *>(bytes));
+  const bool text = std::all_of(bytes, bytes + std::min<std::size_t>(length, 64), [](std::uint8_t c) { return c >= 9 && c < 127; });
+  return text ? Image{{bytes, length}, kind_ptx} : Image{};
+}
+
+bool read_file(const char *path, std::string &content) {
+  Descriptor file(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!file) return false;
+  char buffer[65536];
+  for (ssize_t count; (count = ::read(file.get(), buffer, sizeof(buffer))) > 0;) content.append(buffer, static_cast<std::size_t>(count));
+  return true;
+}
+
+}  // namespace
+
+void Modules::send_image(std::uint64_t number, std::span<const std::uint8_t> bytes, std::uint32_t kind) {
+  Descriptor file(::memfd_create("gcr-image", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  std::size_t written = 0;
+  while (file && written < bytes.size()) {
+    const ssize_t count = ::write(file.get(), bytes.data() + written, bytes.size() - written);
+    if (count <= 0 && errno != EINTR) break;
+    if (count > 0) written += static_cast<std::size_t>(count);
+  }
+  if (!file || written < bytes.size() || ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    return emitter_.stop_writes("no memory for a module's image");
+  const int descriptor = file.get();
+  ImageMessage message;
+  message.module = number;
+  message.size = bytes.size();
+  message.kind = kind;
+  emitter_.message(message, {&descriptor, 1});
+}
+
+void Modules::loaded(void *handle, const void *place) {
+  Image image = image_at(place);
+  const std::lock_guard lock(mutex_);
+  for (const auto &[state, link] : links_)
+    if (link.image == place && !link.other && link.texts.size() == 1)
+      image = {{reinterpret_cast<const std::uint8_t *>(link.texts[0].data()), link.texts[0].size()}, kind_ptx};
+  const std::uint64_t number = numbers_[handle] = next_module_++;
+  emitter_.allocation(ModuleEvent{number});
+  send_image(number, image.bytes, image.kind);
+}
+
+void Modules::loaded_file(void *handle, const char *path) {
+  std::string content;
+  if (path) read_file(path, content);
+  content.resize(content.size() + sizeof(Elf64_Ehdr));  // heads are looked at whole
+  loaded(handle, content.data());
+}
+
+void Modules::unloaded(void *handle) {
+  std::vector<DevicePointer> variables;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = numbers_.find(handle);
+    if (found == numbers_.end()) return;
+    const std::uint64_t number = found->second;
+    std::erase_if(libraries_, [&](void *one) { return numbers_[one] == number; });
+    std::erase_if(numbers_, [&](const auto &one) { return one.second == number; });
+    std::erase_if(known_, [&](const auto &one) {
+      if (one.second.module != number) return false;
+      if (const auto function = functions_.find(one.first); function != functions_.end()) {
+        gone_.push_back(std::move(function->second));
+        functions_.erase(function);
+      }
+      return true;
+    });
+    epoch_.fetch_add(1);
+    variables = std::move(variables_[number]);
+    variables_.erase(number);
+    emitter_.allocation(ModuleGoneEvent{number});
+  }
+  memory_.forget_variables(variables);
+}
+
+std::uint64_t Modules::number_of(void *handle) {
+  const auto found = numbers_.find(handle);
+  return found == numbers_.end() ? 0 : found->second;
+}
+
+void Modules::module_of(Module module, Library library) {
+  const std::lock_guard lock(mutex_);
+  if (const std::uint64_t number = number_of(library)) numbers_[module] = number;
+}
+
+void Modules::function_of(Function function, Module module, const char *name) {
+  const std::lock_guard lock(mutex_);
+  known_[function] = {number_of(module), name, false};
+}
+
+void Modules::kernel_of(Kernel kernel, Library library, const char *name) {
+  const std::lock_guard lock(mutex_);
+  known_[reinterpret_cast<Function>(kernel)] = {number_of(library), name, true};
+}
+
+void Modules::function_of_kernel(Function function, Kernel kernel) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = known_.find(reinterpret_cast<Function>(kernel)); found != known_.end()) {
+    Known known = found->second;
+    known.is_kernel = false;
+    known_[function] = std::move(known);
+  }
+}
+
+void Modules::variable(void *handle, const char *name, DevicePointer address, std::size_t size) {
+  if (!address || !size) return;
+  const std::lock_guard lock(mutex_);
+  tell_variable(number_of(handle), name, address, size);
+}
+
+void Modules::is_library(Library library) {
+  const std::lock_guard lock(mutex_);
+  libraries_.insert(library);
+}
+
+void Modules::locate(std::uint64_t module, const std::string &name) {
+  // Under the lock: whoever unloads the module takes it first.
+  const std::lock_guard lock(mutex_);
+  for (const auto &[handle, number] : numbers_) {
+    if (number != module) continue;
+    DevicePointer address = 0;
+    std::size_t size = 0;
+    Result outcome = result::invalid_value;
+    if (!libraries_.contains(handle)) outcome = driver_.cuModuleGetGlobal(&address, &size, static_cast<Module>(handle), name.c_str());
+    else if (driver_.cuLibraryGetGlobal) outcome = driver_.cuLibraryGetGlobal(&address, &size, static_cast<Library>(handle), name.c_str());
+    if (outcome == result::success && address && size) tell_variable(module, name.c_str(), address, size);
+  }
+}
+
+void Modules::tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size) {
+  auto &places = variables_[module];
+  if (std::find(places.begin(), places.end(), address) != places.end()) return;
+  places.push_back(address);
+  const std::uint64_t allocation = memory_.variable(address, size);
+  emitter_.allocation(VariableEvent{module, address, size, allocation, name});
+}
+
+void Modules::link_input(LinkState state, int type, const void *data, std::size_t size) {
+  const std::lock_guard lock(mutex_);
+  Linked &link = links_[state];
+  if (type == link_ptx) link.texts.emplace_back(static_cast<const char *>(data), ::strnlen(static_cast<const char *>(data), size));
+  else link.other = true;
+}
+
+void Modules::link_file(LinkState state, int type, const char *path) {
+  std::string content;
+  const bool read = type == link_ptx && path && read_file(path, content);
+  const std::lock_guard lock(mutex_);
+  Linked &link = links_[state];
+  if (read) link.texts.push_back(std::move(content));
+  else link.other = true;
+}
+
+void Modules::linked(LinkState state, const void *image) {
+  const std::lock_guard lock(mutex_);
+  links_[state].image = image;
+}
+
+void Modules::link_ended(LinkState state) {
+  const std::lock_guard lock(mutex_);
+  links_.erase(state);
+}
+
+const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
+  const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
+  ThreadState::CachedFunction &cached =
+      thread.functions[(reinterpret_cast<std::uintptr_t>(handle) >> 4) % ThreadState::cached_functions];
+  if (thread.function_epoch != epoch) {
+    for (auto &one : thread.functions) one = {};
+    thread.function_epoch = epoch;
+  }
+  if (cached.handle == handle) return *cached.record;
+  const std::lock_guard lock(mutex_);
+  const FunctionRecord &record = make_function(handle);
+  cached = {handle, &record};
+  return record;
+}
+
+const FunctionRecord &Modules::make_function(Function handle) {
+  auto &place = functions_[handle];
+  if (place) return *place;
+  place = std::make_unique<FunctionRecord>();
+  FunctionRecord &record = *place;
+  auto [found, is_new] = known_.try_emplace(handle);
+  Known &known = found->second;
+  if (is_new) {
+    // Given out by an entry point that we do not see, for example an enumeration.
+    Module module = nullptr;
+    const char *name = nullptr;
+    if (driver_.cuFuncGetModule && driver_.cuFuncGetModule(&module, handle) == result::success) known.module = number_of(module);
+    if (driver_.cuFuncGetName && driver_.cuFuncGetName(&name, handle) == result::success && name) known.name = name;
+  }
+  record.number = next_function_++;
+  const bool can_ask = known.is_kernel ? driver_.cuKernelGetParamInfo != nullptr : driver_.cuFuncGetParamInfo != nullptr;
+  if (can_ask) {
+    std::size_t offset = 0, size = 0, end = 0, count = 0;
+    for (;; ++count) {
+      const Result outcome = known.is_kernel
+                                 ? driver_.cuKernelGetParamInfo(reinterpret_cast<Kernel>(handle), count, &offset, &size)
+                                 : driver_.cuFuncGetParamInfo(handle, count, &offset, &size);
+      if (outcome != result::success) {
+        // Beyond the last parameter the index is invalid; any other answer says nothing about the layout.
+        if (outcome == result::invalid_value) record.parameter_bytes = static_cast<std::uint32_t>(end);
+        else record.parameters.clear();
+        break;
+      }
+      record.parameters.push_back({static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(size)});
+      end = std::max(end, offset + size);
+    }
+  }
+  emitter_.allocation(FunctionEvent{record.number, known.module, record.parameter_bytes, record.parameters, known.name});
+  return record;
+}
+
+}  // namespace gcr

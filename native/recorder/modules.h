@@ -1,0 +1,83 @@
+// Modules, libraries, functions and the images they came from. A function is told at its first launch, with the driver's own layout of
+// its parameters; an image when the driver has taken it.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "driver/driver.h"
+#include "recorder/emitter.h"
+#include "recorder/memory.h"
+#include "recorder/thread.h"
+
+namespace gcr {
+
+struct FunctionRecord {
+  std::uint64_t number = 0;
+  std::uint32_t parameter_bytes = unknown_parameter_bytes;
+  std::vector<ParameterPlace> parameters;
+};
+
+class Modules {
+ public:
+  Modules(const Driver &driver, Emitter &emitter, Memory &memory) : driver_(driver), emitter_(emitter), memory_(memory) {}
+
+  // `handle` is a Module or a Library; `image` what the program gave the driver, in any of the forms that it takes.
+  void loaded(void *handle, const void *image);
+  void loaded_file(void *handle, const char *path);
+  void unloaded(void *handle);
+  // The module is a view of the library.
+  void module_of(Module module, Library library);
+  void function_of(Function function, Module module, const char *name);
+  void kernel_of(Kernel kernel, Library library, const char *name);
+  void function_of_kernel(Function function, Kernel kernel);
+  void is_library(Library library);
+  // Tells a variable that the program need not have asked for; nothing when the module has none of that name.
+  void locate(std::uint64_t module, const std::string &name);
+  void variable(void *handle, const char *name, DevicePointer address, std::size_t size);
+
+  // What the linker was given and made: where one PTX text went in, it stands for what came out.
+  void link_input(LinkState state, int type, const void *data, std::size_t size);
+  void link_file(LinkState state, int type, const char *path);
+  void linked(LinkState state, const void *image);
+  void link_ended(LinkState state);
+
+  const FunctionRecord &function(ThreadState &thread, Function handle);
+
+ private:
+  struct Known {
+    std::uint64_t module = 0;
+    std::string name;
+    bool is_kernel = false;
+  };
+  struct Linked {
+    std::vector<std::string> texts;
+    bool other = false;
+    const void *image = nullptr;
+  };
+
+  void send_image(std::uint64_t number, std::span<const std::uint8_t> bytes, std::uint32_t kind);
+  std::uint64_t number_of(void *handle);
+  void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
+  const FunctionRecord &make_function(Function handle);
+
+  const Driver &driver_;
+  Emitter &emitter_;
+  Memory &memory_;
+  std::mutex mutex_;
+  std::uint64_t next_module_ = 1, next_function_ = 1;
+  std::unordered_map<void *, std::uint64_t> numbers_;             // by Module or Library
+  std::unordered_set<void *> libraries_;                          // which of them are libraries
+  std::unordered_map<Function, Known> known_;                     // also kernels, as they are launched
+  std::unordered_map<Function, std::unique_ptr<FunctionRecord>> functions_;
+  std::vector<std::unique_ptr<FunctionRecord>> gone_;             // a thread may still be looking at them
+  std::unordered_map<std::uint64_t, std::vector<DevicePointer>> variables_;
+  std::unordered_map<LinkState, Linked> links_;
+  std::atomic<std::uint64_t> epoch_{1};
+};
+
+}  // namespace gcr

@@ -1,0 +1,43 @@
+// Numbers of streams, and which numbers stand for what was captured by a CUDA event. A number is never used again, so a stream that is
+// made where another was destroyed is not taken for it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <shared_mutex>
+#include <unordered_map>
+
+#include "recorder/emitter.h"
+#include "recorder/thread.h"
+
+namespace gcr {
+
+// Handles that mean the default streams.
+inline const Stream stream_legacy = reinterpret_cast<Stream>(1);
+inline const Stream stream_per_thread = reinterpret_cast<Stream>(2);
+
+class Streams {
+ public:
+  // The number of a stream as an entry point got it; `per_thread`: the entry point's default stream is the thread's own.
+  std::uint64_t number(ThreadState &thread, Stream stream, bool per_thread);
+
+  void created(Stream stream);
+  void destroyed(Stream stream);
+
+  // A stream's work so far is captured by the event under a number of its own.
+  std::uint64_t recorded(Event event);
+  // The number of what the event captured last, 0 for nothing.
+  std::uint64_t captured_by(Event event) const;
+  void destroyed(Event event);
+
+ private:
+  std::uint64_t fresh() { return next_.fetch_add(1); }
+
+  std::atomic<std::uint64_t> next_{2};
+  std::atomic<std::uint64_t> epoch_{1};
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<Stream, std::uint64_t> numbers_;
+  std::unordered_map<Event, std::uint64_t> events_;
+};
+
+}  // namespace gcr

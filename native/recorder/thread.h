@@ -1,0 +1,43 @@
+// What a thread of the application carries for the recorder: the guard against recursion, its slot in the gate, its caches. Plain
+// data in static thread storage, because it is touched on every call.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "driver/types.h"
+
+namespace gcr {
+
+struct FunctionRecord;
+
+// Whether a thread has a submission under way. Slots are never freed, only handed on to another thread.
+struct alignas(64) GateSlot {
+  std::atomic<std::uint32_t> busy{0};
+  std::atomic<bool> taken{false};
+  GateSlot *next = nullptr;
+};
+
+struct ThreadState {
+  int depth = 0;              // inside of a wrapper: calls from here are the driver's or our own
+  bool in_driver = false;     // … and the real function is running
+  GateSlot *slot = nullptr;
+  std::uint64_t default_stream = 0;  // number of this thread's per-thread default stream, 0: none yet
+
+  static constexpr unsigned cached_functions = 64, cached_streams = 8;
+  struct CachedFunction {
+    Function handle;
+    const FunctionRecord *record;
+  };
+  struct CachedStream {
+    Stream handle;
+    std::uint64_t number;
+  };
+  std::uint64_t function_epoch = 0, stream_epoch = 0;
+  CachedFunction functions[cached_functions] = {};
+  CachedStream streams[cached_streams] = {};
+};
+
+extern thread_local constinit ThreadState this_thread __attribute__((tls_model("initial-exec")));
+
+}  // namespace gcr

@@ -1,0 +1,105 @@
+/**
+ * What was written since the last checkpoint, with why it is thought so, and the plan of chunks that follows. One accumulator an
+ * origin; a chunk that several touched is told with the most certain of them, because that one alone would have made it dirty: what
+ * `unknown` is told with is what only unknown launches cost.
+ */
+import { CHUNK_BYTES, type ChunkRange, chunksOf, type Origin } from '../checkpoint/index.js';
+import { type AddressRange, DirtyAccumulator, type DirtySet, type Mark } from '../shadow/index.js';
+
+/** From the least certain to the most: later ones win. */
+export const DIRTY_ORIGINS = ['unknown', 'allocation', 'bounded', 'exact', 'copy'] as const satisfies readonly Origin[];
+export type DirtyOrigin = (typeof DIRTY_ORIGINS)[number];
+
+export type DirtyMark = ReadonlyMap<DirtyOrigin, Mark>;
+export type DirtyRanges = ReadonlyMap<DirtyOrigin, readonly AddressRange[]>;
+
+export class DirtyOrigins {
+  readonly #accumulators = new Map(DIRTY_ORIGINS.map((origin) => [origin, new DirtyAccumulator()]));
+
+  add(origin: DirtyOrigin, set: DirtySet): void {
+    this.#accumulators.get(origin)!.add(set);
+  }
+
+  addRange(origin: DirtyOrigin, from: bigint, to: bigint): void {
+    this.#accumulators.get(origin)!.addRange(from, to);
+  }
+
+  /** The memory is gone. */
+  remove(from: bigint, to: bigint): void {
+    for (const accumulator of this.#accumulators.values()) accumulator.remove(from, to);
+  }
+
+  mark(): DirtyMark {
+    return new Map([...this.#accumulators].map(([origin, accumulator]) => [origin, accumulator.mark()]));
+  }
+
+  since(mark: DirtyMark): DirtyRanges {
+    return new Map([...mark].map(([origin, at]) => [origin, this.#accumulators.get(origin)!.since(at)]));
+  }
+
+  release(mark: DirtyMark): void {
+    for (const [origin, at] of mark) this.#accumulators.get(origin)!.release(at);
+  }
+}
+
+/** The first of sorted, disjoint ranges that ends after an address. */
+function firstAfter(ranges: readonly AddressRange[], address: bigint): number {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle]!.to > address) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The chunks of memory at `address` that hold a dirty byte, as ascending ranges of equal origin. */
+export function dirtyChunks(address: bigint, size: number, dirty: DirtyRanges): ChunkRange[] {
+  const end = address + BigInt(size);
+  const origins = new Uint8Array(chunksOf(size));
+  for (const [number, origin] of DIRTY_ORIGINS.entries()) {
+    const ranges = dirty.get(origin) ?? [];
+    for (let at = firstAfter(ranges, address); at < ranges.length && ranges[at]!.from < end; at++) {
+      const { from, to } = ranges[at]!;
+      const first = from > address ? Math.floor(Number(from - address) / CHUNK_BYTES) : 0;
+      const last = to < end ? Math.ceil(Number(to - address) / CHUNK_BYTES) : origins.length;
+      origins.fill(number + 1, first, last);
+    }
+  }
+  return runsOf(origins, (number) => DIRTY_ORIGINS[number - 1]);
+}
+
+/** Runs of equal numbers that are not zero. */
+function runsOf(numbers: Uint8Array, originOf: (number: number) => Origin | undefined): ChunkRange[] {
+  const ranges: ChunkRange[] = [];
+  for (let from = 0; from < numbers.length; ) {
+    let to = from + 1;
+    while (to < numbers.length && numbers[to] === numbers[from]) to++;
+    const origin = originOf(numbers[from]!);
+    if (origin !== undefined) ranges.push({ from, count: to - from, origin });
+    from = to;
+  }
+  return ranges;
+}
+
+/** All chunks, those between the given ranges with origin `none`. */
+export function withTheRest(size: number, ranges: readonly ChunkRange[]): ChunkRange[] {
+  const all: ChunkRange[] = [];
+  let end = 0;
+  for (const range of ranges) {
+    if (range.from > end) all.push({ from: end, count: range.from - end, origin: 'none' });
+    all.push(range);
+    end = range.from + range.count;
+  }
+  if (end < chunksOf(size)) all.push({ from: end, count: chunksOf(size) - end, origin: 'none' });
+  return all;
+}
+
+/** Bytes of chunks `from … from + count` of an allocation. */
+export function bytesOfRange(
+  size: number,
+  { from, count }: ChunkRange,
+): { readonly from: number; readonly to: number } {
+  return { from: from * CHUNK_BYTES, to: Math.min(size, (from + count) * CHUNK_BYTES) };
+}

@@ -1,0 +1,19 @@
+/** Errors of operations on a running process. All are `InputError`s that say what to do next; `kind` is for the exit code. */
+import { type DiagnosticCode, InputError } from '../diagnostics/index.js';
+
+export type RuntimeErrorKind = 'refused' | 'busy' | 'not-found' | 'failed';
+
+export class RuntimeError extends InputError {
+  constructor(
+    readonly kind: RuntimeErrorKind,
+    code: DiagnosticCode,
+    message: string,
+    hint?: string,
+  ) {
+    super({ code, severity: 'error', message, ...(hint !== undefined && { hint }) });
+  }
+
+  static is(error: unknown): error is RuntimeError {
+    return error instanceof RuntimeError;
+  }
+}

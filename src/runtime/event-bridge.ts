@@ -1,0 +1,452 @@
+/**
+ * From events of the ring to dirty memory: keeps the process's allocations, modules and functions, lets shadow execution answer
+ * for each launch, and adds the answers up by how certain they are.
+ *
+ * Order. Events are applied in the order of the ring. One that needs a module whose image has not come or whose templates are still
+ * being built waits, and all later ones with it; the application does not. Whatever cannot be understood widens: a launch becomes unknown, an
+ * event that contradicts what is known ends the recording, and from then on a checkpoint says so (`state`).
+ */
+import { InputError } from '../diagnostics/index.js';
+import {
+  type AccessDescriptor,
+  DirtySet,
+  type LaunchRecord,
+  type LoadedModule,
+  rangeDescriptor,
+  ShadowExecutor,
+  templateOf,
+  type UnknownPolicy,
+} from '../shadow/index.js';
+import { type KernelTemplate, TEMPLATE_FORMAT, TEMPLATE_VERSION } from '../templates/index.js';
+import { DirtyOrigins } from './dirty.js';
+import {
+  ALLOCATION_KINDS,
+  COPY_SCATTERED,
+  extentOf,
+  type GraphNode,
+  LAUNCH_INCOMPLETE,
+  type LaunchEvent,
+  ORDERED_ONE,
+  type Place,
+  type RecordedEvent,
+  STOPPED_BLIND,
+} from './events.js';
+import { LaunchStatistics } from './launch-statistics.js';
+import type { ModuleImages } from './module-images.js';
+
+/** Device memory that the application has now. */
+export interface LiveAllocation {
+  readonly number: number;
+  readonly address: bigint;
+  readonly size: number;
+  /** 0: none; then it is read and written through the recorder. */
+  readonly handle: number;
+  readonly offset: number;
+  readonly kind: (typeof ALLOCATION_KINDS)[number];
+  readonly saveable: boolean;
+  /** Names of variables in it. */
+  label: string;
+}
+
+/**
+ * How much of what happens is known. `writes-unknown`: allocations are, writes are not, so every checkpoint is a full one. `blind`: not even
+ * the allocations are, so there can be none.
+ */
+export type RecordingState =
+  | { readonly kind: 'recording' }
+  | { readonly kind: 'writes-unknown' | 'blind'; readonly reason: string };
+
+interface KnownFunction {
+  readonly module: number;
+  readonly name: string;
+  readonly parameterBytes: number;
+  readonly layout: readonly { readonly offset: number; readonly size: number }[];
+}
+
+/** What a part of a graph writes, whenever it runs. */
+interface GraphWrite {
+  readonly origin: 'copy' | 'launch';
+  readonly set: DirtySet;
+  readonly launch?: LaunchRecord;
+}
+
+interface Graph {
+  readonly nodes: readonly GraphNode[];
+  /** Of the allocations that `writes` is for. */
+  epoch: number;
+  writes: readonly GraphWrite[];
+}
+
+const MAX_LABEL = 200;
+/** Events that wait for templates before launches of modules in building are taken as unknown. */
+const MAX_WAITING = 1 << 20;
+
+export class EventBridge {
+  readonly executor: ShadowExecutor;
+  readonly dirty = new DirtyOrigins();
+  statistics = new LaunchStatistics();
+  readonly #modules: ModuleImages;
+  readonly #loaded = new Map<number, LoadedModule>();
+  readonly #functions = new Map<number, KnownFunction>();
+  readonly #allocations = new Map<number, LiveAllocation>();
+  /** The host may change it at any time, unseen: its content is never known. */
+  readonly #managed = new Set<LiveAllocation>();
+  readonly #graphs = new Map<number, Graph>();
+  #entered: LoadedModule | undefined;
+  #state: RecordingState = { kind: 'recording' };
+  /** Events not applied yet: from `#next` on. */
+  #queue: RecordedEvent[] = [];
+  #next = 0;
+  #applied = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(modules: ModuleImages, options: { readonly unknown?: UnknownPolicy } = {}) {
+    this.#modules = modules;
+    const none = { format: TEMPLATE_FORMAT, version: TEMPLATE_VERSION, modules: [], kernels: [], missing: [] } as const;
+    this.executor = new ShadowExecutor(none, { unknown: options.unknown ?? 'all' });
+  }
+
+  get state(): RecordingState {
+    return this.#state;
+  }
+
+  get allocations(): ReadonlyMap<number, LiveAllocation> {
+    return this.#allocations;
+  }
+
+  /** Events that wait for a module. */
+  get waiting(): number {
+    return this.#queue.length - this.#next;
+  }
+
+  /** Events applied since the start. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** Recording ended; a worse state stays. */
+  stop(kind: 'writes-unknown' | 'blind', reason: string): void {
+    if (this.#state.kind === 'blind' || (this.#state.kind === 'writes-unknown' && kind === 'writes-unknown')) return;
+    this.#state = { kind, reason };
+    this.executor.memory.forgetEverything();
+  }
+
+  push(event: RecordedEvent): void {
+    this.#queue.push(event);
+  }
+
+  /** Applies what can be applied. Call it when events were pushed, and when a module is ready. */
+  pump(): void {
+    while (this.#next < this.#queue.length && this.#state.kind !== 'blind') {
+      const event = this.#queue[this.#next]!;
+      if (!this.#ready(event)) break;
+      this.#next++;
+      this.#applied++;
+      this.#take(event);
+    }
+    if (this.#state.kind === 'blind') this.#next = this.#queue.length;
+    if (this.#next === this.#queue.length || this.#next > 4096) {
+      this.#queue = this.#queue.slice(this.#next);
+      this.#next = 0;
+    }
+    if (this.#queue.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Resolves when everything that was pushed so far, and until then, is applied. */
+  idle(): Promise<void> {
+    return this.waiting === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #moduleReady(module: number | undefined): boolean {
+    // Of a function that nobody told there is nothing to wait for.
+    if (module === undefined || this.#state.kind !== 'recording') return true;
+    return typeof this.#modules.find(module) === 'object' || this.waiting > MAX_WAITING;
+  }
+
+  #ready(event: RecordedEvent): boolean {
+    switch (event.name) {
+      case 'module':
+        return this.#modules.find(event.body.module) !== 'absent' || this.#state.kind !== 'recording';
+      case 'variable':
+        return this.#moduleReady(event.body.module);
+      case 'launch':
+        return this.#moduleReady(this.#functions.get(event.body.function)?.module);
+      case 'graph':
+        return event.body.nodes.every(
+          (node) => node.name !== 'launch' || this.#moduleReady(this.#functions.get(node.body.function)?.module),
+        );
+      default:
+        return true;
+    }
+  }
+
+  #take(event: RecordedEvent): void {
+    try {
+      this.#apply(event);
+    } catch (error) {
+      // What contradicts the allocations known so far: an event was lost, or its bytes are not the recorder's.
+      if (!(error instanceof InputError)) throw error;
+      this.stop('blind', `the recording contradicts itself: ${error.diagnostics[0]!.message}`);
+    }
+  }
+
+  #apply(event: RecordedEvent): void {
+    switch (event.name) {
+      case 'module':
+        this.#loaded.delete(event.body.module);
+        return;
+      case 'module-gone':
+        return this.#moduleGone(event.body.module);
+      case 'function': {
+        const { function: number, ...known } = event.body;
+        this.#functions.set(number, known);
+        return;
+      }
+      case 'variable':
+        return this.#variable(event.body);
+      case 'alloc': {
+        const { allocation: number, kind, saveable, ...body } = event.body;
+        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label: '' };
+        // An array has no address that a kernel could write to.
+        if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
+        this.#allocations.set(number, live);
+        if (live.kind === 'managed') this.#managed.add(live);
+        return;
+      }
+      case 'free':
+        return this.#free(event.body.allocation);
+      case 'stopped':
+        this.stop((event.flags & STOPPED_BLIND) !== 0 ? 'blind' : 'writes-unknown', event.body.reason);
+        return;
+      default:
+        if (this.#state.kind === 'recording') this.#work(event);
+    }
+  }
+
+  /** What happens on the device, or orders it. */
+  #work(event: Exclude<RecordedEvent, { readonly name: 'module' | 'alloc' }>): void {
+    const { memory } = this.executor;
+    switch (event.name) {
+      case 'launch':
+        memory.select(event.stream);
+        return this.#launch(event);
+      case 'memset':
+      case 'copy-in':
+      case 'copy':
+      case 'wrote':
+        memory.select(event.stream);
+        return this.#driverWrite(event);
+      case 'graph':
+        this.#graphs.set(event.body.exec, { nodes: event.body.nodes, epoch: -1, writes: [] });
+        return;
+      case 'graph-launch':
+        return this.#graphLaunch(event.body.exec);
+      case 'graph-gone':
+        this.#graphs.delete(event.body.exec);
+        return;
+      case 'ordered':
+        return memory.order((event.flags & ORDERED_ONE) !== 0 ? event.stream : undefined);
+      case 'wait':
+        return memory.wait(event.stream, event.body.stream);
+      default:
+    }
+  }
+
+  #moduleGone(module: number): void {
+    this.#loaded.delete(module);
+    this.#modules.gone(module);
+    for (const [number, known] of this.#functions) if (known.module === module) this.#functions.delete(number);
+  }
+
+  #variable(body: Extract<RecordedEvent, { readonly name: 'variable' }>['body']): void {
+    const holder = this.#allocations.get(body.allocation);
+    if (holder && holder.label.length < MAX_LABEL) holder.label += `${holder.label === '' ? '' : ', '}${body.name}`;
+    const module = this.#module(body.module);
+    if (!module || body.size === 0) return;
+    this.#enter(module);
+    this.executor.memory.select(undefined);
+    this.executor.variable(body.name, body.address, body.size);
+  }
+
+  #free(number: number): void {
+    const live = this.#allocations.get(number);
+    if (!live)
+      return this.stop('blind', `the recording contradicts itself: allocation ${number} was freed and is not known`);
+    this.#allocations.delete(number);
+    this.#managed.delete(live);
+    if (live.kind === 'array') return;
+    this.executor.free(live.address);
+    this.dirty.remove(live.address, live.address + BigInt(live.size));
+  }
+
+  #module(number: number): LoadedModule | undefined {
+    let module = this.#loaded.get(number);
+    if (!module) {
+      const templates = this.#modules.find(number);
+      if (typeof templates !== 'object') return undefined;
+      module = this.executor.load(templates);
+      this.#loaded.set(number, module);
+    }
+    return module;
+  }
+
+  #enter(module: LoadedModule): void {
+    if (this.#entered === module) return;
+    this.#entered = module;
+    this.executor.enter(module);
+  }
+
+  #launch(event: LaunchEvent): void {
+    const { launch, set } = this.#answer(event, (record) => this.executor.launch(record));
+    this.dirty.add(set.verdict, set);
+    this.statistics.add(launch, set, this.executor.allocations);
+  }
+
+  /** What a launch writes, by `ask`, with its parameters where its template has them; unknown when they cannot be put there. */
+  #answer(event: LaunchEvent, ask: (launch: LaunchRecord) => DirtySet, told = true) {
+    const { function: number, grid, block, cluster, sharedMemory, parameters } = event.body;
+    const known = this.#functions.get(number);
+    const module = known && this.#module(known.module);
+    const launch: LaunchRecord = {
+      kernel: known?.name ?? `function ${number}`,
+      grid,
+      block,
+      cluster,
+      sharedMemory,
+      parameters,
+    };
+    const unknown = (why: string) => {
+      const set = this.executor.unknownLaunch(launch, why);
+      if (told) this.executor.wrote(set);
+      return { launch, set };
+    };
+    if (!known || !module) return unknown('the kernel’s module is not known');
+    if ((event.flags & LAUNCH_INCOMPLETE) !== 0) return unknown('the launch’s parameters are not known');
+    this.#enter(module);
+    try {
+      const template = templateOf(module, known.name);
+      const placed = template ? placeParameters(template, known, parameters) : parameters;
+      if (!placed) return unknown('the launch’s parameters do not fit the kernel’s template');
+      return { launch, set: ask({ ...launch, parameters: placed }) };
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      return unknown(error.diagnostics[0]!.message);
+    }
+  }
+
+  #isManaged({ address }: Pick<Place, 'address'>): boolean {
+    for (const live of this.#managed)
+      if (address >= live.address && address < live.address + BigInt(live.size)) return true;
+    return false;
+  }
+
+  #driverWrite(event: Exclude<GraphNode, LaunchEvent>): void {
+    if (this.#isManaged(event.name === 'copy-in' || event.name === 'copy' ? event.body.target : event.body))
+      return this.#writeUnknown(event);
+    const { executor } = this;
+    const add = (from: bigint, bytes: number) => this.dirty.addRange('copy', from, from + BigInt(bytes));
+    if (event.name === 'memset' && event.body.height === 1 && event.body.width % event.body.element === 0) {
+      const { address, width, value, element } = event.body;
+      executor.fill(address, width, value, element as 1 | 2 | 4);
+      return add(address, width);
+    }
+    if (event.name === 'copy-in' && event.body.content.length > 0) {
+      const { target, content } = event.body;
+      executor.copyIn(target.address, content.length, content);
+      return add(target.address, content.length);
+    }
+    if (event.name === 'copy' && isOneRow(event.body.target) && (event.flags & COPY_SCATTERED) === 0) {
+      const { target, source } = event.body;
+      executor.copy(source, target.address, target.width);
+      return add(target.address, target.width);
+    }
+    this.#writeUnknown(event);
+  }
+
+  #writeUnknown(event: Exclude<GraphNode, LaunchEvent>): void {
+    const { origin, set } = this.#writeOf(event);
+    this.executor.wrote(set);
+    this.dirty.add(origin, set);
+  }
+
+  /** What the driver writes, without its content. */
+  #writeOf(event: Exclude<GraphNode, LaunchEvent>): { readonly origin: 'copy' | 'unknown'; readonly set: DirtySet } {
+    if (event.name === 'wrote') {
+      const { address, size, reason } = event.body;
+      if (size === 0n) {
+        const nothing = { kernel: reason, grid: [1, 1, 1], block: [1, 1, 1], parameters: new Uint8Array(0) } as const;
+        return { origin: 'unknown', set: this.executor.unknownLaunch(nothing, reason) };
+      }
+      return {
+        origin: 'copy',
+        set: new DirtySet('exact', [], [rangeDescriptor({ from: address, to: address + size })]),
+      };
+    }
+    const target = event.name === 'memset' ? { ...event.body, depth: 1, slicePitch: 0 } : event.body.target;
+    return { origin: 'copy', set: new DirtySet('exact', [], rowsOf(target)) };
+  }
+
+  #graphLaunch(exec: number): void {
+    const graph = this.#graphs.get(exec);
+    const { executor } = this;
+    if (!graph) {
+      const nothing = { kernel: 'a graph', grid: [1, 1, 1], block: [1, 1, 1], parameters: new Uint8Array(0) } as const;
+      const set = executor.unknownLaunch(nothing, 'a graph that was not told');
+      executor.wrote(set);
+      return this.dirty.add('unknown', set);
+    }
+    if (graph.epoch !== executor.allocations.epoch) {
+      graph.epoch = executor.allocations.epoch;
+      graph.writes = graph.nodes.map((node): GraphWrite => {
+        if (node.name !== 'launch') {
+          const { origin, set } = this.#writeOf(node);
+          return { origin: origin === 'copy' ? 'copy' : 'launch', set };
+        }
+        return { origin: 'launch', ...this.#answer(node, (launch) => executor.whenever(launch), false) };
+      });
+    }
+    for (const { origin, set, launch } of graph.writes) {
+      executor.wrote(set);
+      this.dirty.add(origin === 'copy' ? 'copy' : set.verdict, set);
+      if (launch) this.statistics.add(launch, set, executor.allocations);
+    }
+  }
+}
+
+const isOneRow = ({ height, depth }: Place): boolean => height === 1 && depth === 1;
+
+function rowsOf(at: Place): readonly AccessDescriptor[] {
+  const extent = extentOf(at);
+  if (extent === 0n) return [];
+  const { address, width, pitch, height, slicePitch, depth } = at;
+  const dimensions = [
+    { stride: pitch, count: height },
+    { stride: slicePitch, count: depth },
+  ].filter(({ count, stride }) => count > 1 && stride > 0);
+  return [{ start: address, width, dimensions }];
+}
+
+/** The parameter block as the template has it, from the driver's layout; undefined when the two do not fit. */
+function placeParameters(
+  template: KernelTemplate,
+  { layout, parameterBytes }: KnownFunction,
+  parameters: Uint8Array,
+): Uint8Array | undefined {
+  const own = template.parameters;
+  if (layout.length === 0) {
+    const fits = parameterBytes === template.parameterBytes || parameterBytes === 0xffffffff;
+    return fits && parameters.length >= template.parameterBytes && own.length <= 1 ? parameters : undefined;
+  }
+  if (layout.length !== own.length) return undefined;
+  if (
+    layout.every(({ offset }, index) => offset === own[index]!.offset) &&
+    parameters.length >= template.parameterBytes
+  )
+    return layout.every(({ size }, index) => size === own[index]!.size) ? parameters : undefined;
+  const placed = new Uint8Array(template.parameterBytes);
+  for (const [index, { offset, size }] of layout.entries()) {
+    if (size !== own[index]!.size || offset + size > parameters.length) return undefined;
+    placed.set(parameters.subarray(offset, offset + size), own[index]!.offset);
+  }
+  return placed;
+}

@@ -1,0 +1,87 @@
+/**
+ * Launches since the last checkpoint, by verdict and by kernel: what a manifest says of how certain an increment is, and whom
+ * to ask when a chunk changed that was called clean. Memory is bounded: beyond a number of kernels only the verdicts are counted.
+ */
+import type { KernelInfo, LaunchVerdict } from '../checkpoint/index.js';
+import type { Allocation, AllocationMap, DirtySet, LaunchRecord } from '../shadow/index.js';
+import { worseVerdict } from '../templates/index.js';
+
+const MAX_KERNELS = 10_000;
+const MAX_POINTED = 256;
+
+interface Kernel {
+  readonly name: string;
+  verdict: LaunchVerdict;
+  launches: number;
+  bytes: bigint;
+  reason: string;
+  /** First addresses of allocations that its parameters pointed into. */
+  readonly pointed: Set<bigint>;
+}
+
+export class LaunchStatistics {
+  #byVerdict: Record<LaunchVerdict, number> = { exact: 0, bounded: 0, allocation: 0, unknown: 0 };
+  #kernels = new Map<string, Kernel>();
+  /** Answers whose launch's parameters were looked at: a repeated launch costs a look-up. */
+  #looked = new WeakSet<DirtySet>();
+
+  /** @param allocations as the launch found them */
+  add(launch: LaunchRecord, set: DirtySet, allocations: AllocationMap): void {
+    this.#byVerdict[set.verdict]++;
+    let kernel = this.#kernels.get(launch.kernel);
+    if (!kernel) {
+      if (this.#kernels.size >= MAX_KERNELS) return;
+      kernel = { name: launch.kernel, verdict: 'exact', launches: 0, bytes: 0n, reason: '', pointed: new Set() };
+      this.#kernels.set(launch.kernel, kernel);
+    }
+    kernel.launches++;
+    kernel.bytes += set.bytes;
+    const worse = worseVerdict(kernel.verdict, set.verdict);
+    if (worse !== kernel.verdict || kernel.reason === '') kernel.reason = set.reasons[0]?.message ?? '';
+    kernel.verdict = worse;
+    if (this.#looked.has(set) || kernel.pointed.size >= MAX_POINTED) return;
+    this.#looked.add(set);
+    const { buffer, byteOffset, byteLength } = launch.parameters;
+    for (const { from } of allocations.pointedTo(new DataView(buffer, byteOffset, byteLength)))
+      kernel.pointed.add(from);
+  }
+
+  get byVerdict(): Readonly<Record<LaunchVerdict, number>> {
+    return this.#byVerdict;
+  }
+
+  get kernels(): readonly KernelInfo[] {
+    return [...this.#kernels.values()].map(({ name, verdict, launches, bytes, reason }) => ({
+      name,
+      verdict,
+      launches,
+      bytes: Number(bytes),
+      reason,
+    }));
+  }
+
+  /** Kernels that were given a pointer into an allocation; all when none was. */
+  candidates(allocation: Pick<Allocation, 'from'>): readonly string[] {
+    const all = [...this.#kernels.values()];
+    const pointed = all.filter((kernel) => kernel.pointed.has(allocation.from));
+    return (pointed.length > 0 ? pointed : all).map(({ name }) => name);
+  }
+
+  /** Takes the counts of another, which is older, as if they had been counted here. */
+  merge(older: LaunchStatistics): void {
+    for (const verdict of ['exact', 'bounded', 'allocation', 'unknown'] as const)
+      this.#byVerdict[verdict] += older.#byVerdict[verdict];
+    for (const [name, kernel] of older.#kernels) {
+      const own = this.#kernels.get(name);
+      if (!own) {
+        this.#kernels.set(name, kernel);
+        continue;
+      }
+      own.launches += kernel.launches;
+      own.bytes += kernel.bytes;
+      own.verdict = worseVerdict(own.verdict, kernel.verdict);
+      own.reason ||= kernel.reason;
+      for (const from of kernel.pointed) own.pointed.add(from);
+    }
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The modules that an application loaded, and their templates, which are built on worker threads while the application runs. Images
+ * are told apart by their content, so a module that is loaded by a hundred processes is built once and kept between runs.
+ */
+import { availableParallelism } from 'node:os';
+import { InputError } from '../diagnostics/index.js';
+import { buildTemplatesFromImage } from '../pipeline/index.js';
+import { TEMPLATE_FORMAT, TEMPLATE_VERSION, type TemplateFile } from '../templates/index.js';
+import { TemplateCache } from './template-cache.js';
+
+const WITHOUT: TemplateFile = {
+  format: TEMPLATE_FORMAT,
+  version: TEMPLATE_VERSION,
+  modules: [],
+  kernels: [],
+  missing: [],
+};
+
+/** Builds templates of images, one image at a time with all threads; shared by the processes of a supervisor. */
+export class TemplateBuilder {
+  readonly #known = new Map<string, Promise<TemplateFile>>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly cache: TemplateCache,
+    readonly onFailure: (message: string) => void,
+  ) {}
+
+  /** The templates of an image; those of none when it cannot be used, which makes its launches unknown. */
+  templates(bytes: Buffer): Promise<TemplateFile> {
+    const image = TemplateCache.nameOf(bytes);
+    let result = this.#known.get(image);
+    if (!result) {
+      result = this.#find(image, bytes);
+      this.#known.set(image, result);
+    }
+    return result;
+  }
+
+  async #find(image: string, bytes: Buffer): Promise<TemplateFile> {
+    const cached = await this.cache.get(image);
+    if (cached) return cached;
+    const mine = this.#turn.then(() => this.#build(image, bytes));
+    this.#turn = mine;
+    return mine;
+  }
+
+  async #build(image: string, bytes: Buffer): Promise<TemplateFile> {
+    try {
+      const jobs = availableParallelism();
+      const { product } = await buildTemplatesFromImage(bytes, `image-${image.slice(0, 12)}`, { jobs });
+      await this.cache.put(image, product);
+      return product;
+    } catch (error) {
+      const message = error instanceof InputError ? error.diagnostics[0]!.message : String(error);
+      this.onFailure(`templates of image ${image.slice(0, 12)} could not be built: ${message}`);
+      return WITHOUT;
+    }
+  }
+}
+
+function variablesOf({ kernels }: TemplateFile): readonly string[] {
+  const objects = kernels.flatMap((kernel) => kernel.objects);
+  return [
+    ...new Set(objects.filter(({ space }) => space === 'global' || space === 'constant').map(({ name }) => name)),
+  ];
+}
+
+/** The modules of one process by number. */
+export class ModuleImages {
+  readonly #templates = new Map<number, TemplateFile | 'building'>();
+
+  /** @param onReady called when the templates of a module are there, with the names of its variables that they know */
+  constructor(
+    readonly builder: Pick<TemplateBuilder, 'templates'>,
+    readonly onReady: (module: number, variables: readonly string[]) => void,
+  ) {}
+
+  image(module: number, bytes: Buffer): void {
+    this.#templates.set(module, 'building');
+    this.builder.templates(bytes).then((templates) => {
+      if (this.#templates.get(module) === 'building') this.#templates.set(module, templates);
+      this.onReady(module, variablesOf(templates));
+    });
+  }
+
+  /** `absent`: its image has not come. */
+  find(module: number): TemplateFile | 'building' | 'absent' {
+    return this.#templates.get(module) ?? 'absent';
+  }
+
+  gone(module: number): void {
+    this.#templates.delete(module);
+  }
+
+  /** SHA-256 of the texts whose templates are in use. */
+  get hashes(): readonly string[] {
+    const files = [...this.#templates.values()].filter((file) => file !== 'building');
+    return [...new Set(files.flatMap(({ modules }) => modules.map(({ hash }) => hash)))].sort();
+  }
+}

@@ -1,0 +1,111 @@
+/** The parts of the machine (parts.ts) as the native addon and the file system give them. */
+import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
+import { closeFd, mapFd, type Connection as NativeConnection, openRing } from '../native/index.js';
+import type { Connection, ConnectionListener, Device, DeviceMemory, EventRing, Parts, SharedBuffer } from './parts.js';
+
+/** Bytes of events taken at once: between two pieces other things get their turn. */
+const DRAIN_BYTES = 1 << 20;
+/** Not in Node's constants: a file without a name. */
+const O_TMPFILE = 0o20200000;
+/** Memory of files without a name is here. */
+const SHARED_MEMORY = '/dev/shm';
+
+/** A connection whose packets go to a listener. A send that fails ends it. */
+export function connectionOf(native: NativeConnection): Connection & { receive(listener: ConnectionListener): void } {
+  return {
+    send: (bytes, fds = []) => {
+      try {
+        native.send(bytes, [...fds]);
+      } catch {
+        native.close();
+      }
+    },
+    close: () => native.close(),
+    receive: (listener) =>
+      native.receive(
+        (bytes, fds) => listener.message(bytes, fds),
+        () => listener.closed(),
+      ),
+  };
+}
+
+function ringOf(ringFd: number, wakeFd: number, onReady: () => void): EventRing {
+  const ring = openRing(ringFd, wakeFd);
+  let open = true;
+  const wait = () =>
+    ring.wait(() => {
+      if (!open) return;
+      onReady();
+      if (open) wait();
+    });
+  wait();
+  return {
+    drain: () => ring.drain(DRAIN_BYTES),
+    get consumed() {
+      return Number(ring.position);
+    },
+    close: () => {
+      open = false;
+      ring.close();
+    },
+  };
+}
+
+function sharedBuffer(bytes: number): SharedBuffer {
+  const fd = openSync(SHARED_MEMORY, O_TMPFILE | constants.O_RDWR, 0o600);
+  try {
+    ftruncateSync(fd, bytes);
+    const { buffer, unmap } = mapFd(fd, 0, bytes);
+    const view = new Uint8Array(buffer);
+    return {
+      fd,
+      read: (target) => target.set(view.subarray(0, target.length)),
+      write: (content) => view.set(content),
+      close: () => {
+        unmap();
+        closeSync(fd);
+      },
+    };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** Memory of a simulated device: descriptors of it are ordinary shared memory. */
+class SharedMemoryDevice implements Device {
+  import(fd: number, bytes: number): Promise<DeviceMemory> {
+    const { buffer, unmap } = mapFd(fd, 0, bytes);
+    const view = new Uint8Array(buffer);
+    return Promise.resolve({
+      read: async (offset, target) => target.set(view.subarray(offset, offset + target.length)),
+      write: async (offset, content) => view.set(content, offset),
+      close: unmap,
+    });
+  }
+
+  async create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
+    const fd = openSync(SHARED_MEMORY, O_TMPFILE | constants.O_RDWR, 0o600);
+    ftruncateSync(fd, bytes);
+    return { memory: await this.import(fd, bytes), fd };
+  }
+
+  close(): void {}
+}
+
+export const NATIVE_PARTS: Parts = {
+  openRing: ringOf,
+  openDevice: async () => new SharedMemoryDevice(),
+  createBuffer: sharedBuffer,
+  readImage: (fd, bytes) => {
+    const image = Buffer.alloc(bytes);
+    let at = 0;
+    while (at < bytes) {
+      const count = readSync(fd, image, at, bytes - at, at);
+      if (count === 0) break;
+      at += count;
+    }
+    return image.subarray(0, at);
+  },
+  closeFd,
+};

@@ -1,0 +1,59 @@
+/**
+ * What the supervisor needs of the machine: a channel to the recorder, the ring, device memory. The native addon gives it for real
+ * (native-parts.ts); tests give it in memory, so that every step of an operation can be made to fail.
+ */
+
+/** A connection to a recorder. Nothing here throws: what cannot be sent ends the connection. */
+export interface Connection {
+  /** Descriptors stay the caller's. */
+  send(bytes: Uint8Array, fds?: readonly number[]): void;
+  close(): void;
+}
+
+export interface ConnectionListener {
+  /** The descriptors are the listener's to close. */
+  message(bytes: Uint8Array, fds: readonly number[]): void;
+  closed(): void;
+}
+
+/** The consumer's side of a ring. */
+export interface EventRing {
+  /** The events that are there, whole ones, one behind the other; they are taken out. Empty when there is none. */
+  drain(): Uint8Array;
+  /** Bytes taken out since the start, fillers included: to be compared with the position that `hold` answers. */
+  readonly consumed: number;
+  close(): void;
+}
+
+/** Physical memory that is shared with the application. */
+export interface DeviceMemory {
+  read(offset: number, target: Uint8Array): Promise<void>;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  close(): void;
+}
+
+export interface Device {
+  /** The descriptor stays the caller's. */
+  import(fd: number, bytes: number): Promise<DeviceMemory>;
+  /** New memory of zeros, and a descriptor of it, which is the caller's. */
+  create(bytes: number): Promise<{ readonly memory: DeviceMemory; readonly fd: number }>;
+  close(): void;
+}
+
+/** Memory of this process that can be sent. */
+export interface SharedBuffer {
+  readonly fd: number;
+  read(target: Uint8Array): void;
+  write(bytes: Uint8Array): void;
+  close(): void;
+}
+
+export interface Parts {
+  /** @param onReady called when events may have come */
+  openRing(ringFd: number, wakeFd: number, onReady: () => void): EventRing;
+  openDevice(uuid: Uint8Array): Promise<Device>;
+  createBuffer(bytes: number): SharedBuffer;
+  /** The content of a sealed memory. */
+  readImage(fd: number, bytes: number): Buffer;
+  closeFd(fd: number): void;
+}

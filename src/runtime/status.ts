@@ -1,0 +1,44 @@
+/** What `status` and `ps` tell of a process. */
+import type { LaunchVerdict } from '../checkpoint/index.js';
+import type { ProcessState, SupervisedProcess } from './process.js';
+
+export interface ProcessStatus {
+  readonly pid: number;
+  readonly supervisor: number;
+  readonly command: readonly string[];
+  readonly store: string;
+  readonly state: ProcessState;
+  /** Why not everything is known any more; null while it is. */
+  readonly recordingStopped: string | null;
+  readonly operation: { readonly name: string; readonly step: string; readonly milliseconds: number } | null;
+  readonly devices: readonly string[];
+  readonly allocations: number;
+  readonly bytes: number;
+  readonly lastCheckpoint: string | null;
+  /** Since the last checkpoint. */
+  readonly launches: Readonly<Record<LaunchVerdict, number>>;
+  /** Events that wait for templates. */
+  readonly waiting: number;
+}
+
+export function statusOf(subject: SupervisedProcess, command: readonly string[], store: string): ProcessStatus {
+  const { bridge, operation } = subject;
+  const live = [...bridge.allocations.values()];
+  return {
+    pid: subject.pid,
+    supervisor: process.pid,
+    command,
+    store,
+    state: subject.state,
+    recordingStopped: bridge.state.kind === 'recording' ? null : bridge.state.reason,
+    operation: operation
+      ? { name: operation.name, step: operation.step, milliseconds: Date.now() - operation.since }
+      : null,
+    devices: subject.hello.devices.map(({ name }) => name),
+    allocations: live.length,
+    bytes: live.reduce((sum, { size }) => sum + size, 0),
+    lastCheckpoint: subject.last?.id ?? null,
+    launches: bridge.statistics.byVerdict,
+    waiting: bridge.waiting,
+  };
+}

@@ -1,0 +1,258 @@
+/**
+ * The supervisor of one `run`: starts the application as its child with the recorder in it, takes the connections of every process of it
+ * that uses a device, and answers for each at a control socket. It ends when the application and all its supervised
+ * processes have ended. When it ends earlier, whatever the reason, the application goes on without it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { Store } from '../checkpoint/index.js';
+import { listen } from '../native/index.js';
+import type { UnknownPolicy } from '../shadow/index.js';
+import { checkpoint } from './checkpoint.js';
+import type { ControlRequest } from './control-protocol.js';
+import { ControlServer } from './control-server.js';
+import { nativeLibraries } from './libraries.js';
+import { decodeFromRecorder, type Message, PROTOCOL_VERSION } from './messages.js';
+import { TemplateBuilder } from './module-images.js';
+import { connectionOf, NATIVE_PARTS } from './native-parts.js';
+import { type OperationContext, SupervisedProcess } from './process.js';
+import { RecorderLink } from './recorder-link.js';
+import { restore } from './restore.js';
+import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder } from './runtime-folder.js';
+import { startSimulatedDevice } from './simulated-device.js';
+import { type ProcessStatus, statusOf } from './status.js';
+import { resume, suspend } from './suspend.js';
+import { cacheFolder, TemplateCache } from './template-cache.js';
+
+export interface RunOptions {
+  /** Program and arguments. */
+  readonly command: readonly [string, ...string[]];
+  /** Folder of the store; made when it is not there. */
+  readonly store: string;
+  readonly device: 'sim' | 'auto';
+  readonly unknown?: UnknownPolicy;
+  /** Told of what a user should know; the application's own output is not touched. */
+  readonly onNote: (message: string) => void;
+}
+
+/** How the application ended. */
+export interface RunOutcome {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+const FORWARDED: readonly NodeJS.Signals[] = [
+  'SIGTERM',
+  'SIGHUP',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCONT',
+];
+const HELLO_MS = 10_000;
+
+type NativeConnection = Parameters<typeof connectionOf>[0];
+
+class Supervisor {
+  readonly #processes = new Set<SupervisedProcess>();
+  readonly #servers = new Map<SupervisedProcess, ControlServer>();
+  readonly #builder: TemplateBuilder;
+  #whenEmpty: () => void = () => {};
+
+  constructor(
+    readonly options: RunOptions,
+    readonly folder: string,
+    readonly store: Store,
+  ) {
+    this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), options.onNote);
+  }
+
+  /** A connection of a recorder, which has to say who it is. */
+  connected(native: NativeConnection): void {
+    const connection = connectionOf(native);
+    const timer = setTimeout(() => connection.close(), HELLO_MS);
+    let link: RecorderLink | undefined;
+    connection.receive({
+      message: (bytes, fds) => {
+        if (link) return link.message(bytes, fds);
+        clearTimeout(timer);
+        link = this.#greeted(connection, bytes, fds);
+        if (!link) connection.close();
+      },
+      closed: () => {
+        clearTimeout(timer);
+        link?.closed();
+      },
+    });
+  }
+
+  #greeted(
+    connection: ReturnType<typeof connectionOf>,
+    bytes: Uint8Array,
+    fds: readonly number[],
+  ): RecorderLink | undefined {
+    const { options } = this;
+    const refuse = (why: string) => {
+      options.onNote(`a process that cannot be supervised: ${why}`);
+      for (const fd of fds) NATIVE_PARTS.closeFd(fd);
+      return undefined;
+    };
+    let hello: Message;
+    try {
+      hello = decodeFromRecorder(bytes, fds.length);
+    } catch (error) {
+      return refuse((error as Error).message);
+    }
+    if (hello.name !== 'hello') return refuse(`it began with ${hello.name}`);
+    if (hello.body.version !== PROTOCOL_VERSION) return refuse(`its recorder is of version ${hello.body.version}`);
+    let subject: SupervisedProcess;
+    try {
+      subject = new SupervisedProcess(hello.body, fds, {
+        parts: NATIVE_PARTS,
+        builder: this.#builder,
+        ...(options.unknown && { unknown: options.unknown }),
+        onEnd: () => this.#ended(subject),
+        kill: (pid) => {
+          options.onNote(`process ${pid} is ended: its memory could be restored in part only`);
+          process.kill(pid, 'SIGKILL');
+        },
+      });
+    } catch (error) {
+      options.onNote(`a process that cannot be supervised: ${(error as Error).message}`);
+      return undefined;
+    }
+    const link = new RecorderLink(connection, {
+      told: (message, own) => subject.told(message, own),
+      ended: (reason) => {
+        if (reason !== undefined) options.onNote(`process ${subject.pid} goes on unrecorded: ${reason}`);
+        subject.ended();
+      },
+      closeFd: NATIVE_PARTS.closeFd,
+    });
+    subject.attachLink(link);
+    link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 });
+    this.#processes.add(subject);
+    void this.#serve(subject);
+    return link;
+  }
+
+  async #serve(subject: SupervisedProcess): Promise<void> {
+    const path = controlSocket(this.folder, subject.pid);
+    try {
+      await removeIfStale(path);
+      const server = await ControlServer.listen(path, (request, context) => this.handle(subject, request, context));
+      if (this.#processes.has(subject)) this.#servers.set(subject, server);
+      else server.close();
+    } catch (error) {
+      this.options.onNote(`process ${subject.pid} cannot be controlled: ${(error as Error).message}`);
+    }
+  }
+
+  #ended(subject: SupervisedProcess): void {
+    this.#processes.delete(subject);
+    this.#servers.get(subject)?.close();
+    this.#servers.delete(subject);
+    if (this.#processes.size === 0) this.#whenEmpty();
+  }
+
+  /** Resolves when no process is supervised any more. */
+  empty(): Promise<void> {
+    return this.#processes.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#whenEmpty = resolve));
+  }
+
+  status(subject: SupervisedProcess): ProcessStatus {
+    return statusOf(subject, this.options.command, this.store.place);
+  }
+
+  async handle(subject: SupervisedProcess, request: ControlRequest, context: OperationContext): Promise<unknown> {
+    const { store } = this;
+    const { command } = this.options;
+    switch (request.operation) {
+      case 'status':
+        return this.status(subject);
+      case 'checkpoint': {
+        const { operation: _operation, ...asked } = request;
+        return subject.operate('checkpoint', context, (own) => checkpoint(subject, store, { ...asked, command }, own));
+      }
+      case 'suspend': {
+        const { note } = request;
+        const asked = { command, ...(note !== undefined && { note }) };
+        return subject.operate('suspend', context, (own) => suspend(subject, store, asked, own));
+      }
+      case 'resume':
+        return subject.operate('resume', context, (own) => resume(subject, store, own));
+      case 'restore':
+        return subject.operate('restore', context, (own) => restore(subject, store, request.id, own));
+    }
+  }
+
+  close(): void {
+    for (const server of this.#servers.values()) server.close();
+  }
+}
+
+/** Passes signals on to the application while it lives; those that a terminal sends it gets from there. */
+function forwardSignals(child: ChildProcess): () => void {
+  const forward = (signal: NodeJS.Signals) => {
+    const fromTerminal = (signal === 'SIGINT' || signal === 'SIGQUIT') && process.stdin.isTTY === true;
+    if (!fromTerminal) child.kill(signal);
+  };
+  for (const signal of FORWARDED) process.on(signal, forward);
+  return () => {
+    for (const signal of FORWARDED) process.off(signal, forward);
+  };
+}
+
+const before = (first: string, rest: string | undefined): string => (rest ? `${first}:${rest}` : first);
+
+/**
+ * Runs an application under supervision to its end.
+ *
+ * @throws RuntimeError GCR8111 when something that it takes is missing, StoreError when the store cannot be used; nothing was started then
+ */
+export async function run(options: RunOptions): Promise<RunOutcome> {
+  const libraries = nativeLibraries(options.device);
+  const folder = runtimeFolder();
+  ensureRuntimeFolder(folder);
+  const store = await Store.open({ directory: options.store }, { create: true });
+  const supervisor = new Supervisor(options, folder, store);
+  const socket = join(folder, `recorder-${process.pid}`);
+  rmSync(socket, { force: true });
+  const device =
+    options.device === 'sim' ? await startSimulatedDevice(join(folder, `device-${process.pid}`)) : undefined;
+  const listener = listen(socket, (connection) => supervisor.connected(connection));
+  try {
+    const [program, ...args] = options.command;
+    const environment: NodeJS.ProcessEnv = {
+      ...process.env,
+      GCR_SOCKET: socket,
+      LD_PRELOAD: before(libraries.recorder, process.env['LD_PRELOAD']),
+    };
+    if (device && libraries.driver) {
+      environment['GCR_SIM_SOCKET'] = device.socket;
+      environment['GCR_DRIVER'] = libraries.driver.file;
+      environment['LD_LIBRARY_PATH'] = before(libraries.driver.folder, process.env['LD_LIBRARY_PATH']);
+    }
+    const stdio = ['inherit', 'inherit', 'inherit', ...(device ? [device.lifeline] : [])] as const;
+    const child = spawn(program, args, { stdio: [...stdio], env: environment });
+    const stop = forwardSignals(child);
+    try {
+      const outcome = await new Promise<RunOutcome>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('exit', (code, signal) => resolve({ code, signal }));
+      });
+      await supervisor.empty();
+      return outcome;
+    } finally {
+      stop();
+    }
+  } finally {
+    supervisor.close();
+    listener.close();
+    rmSync(socket, { force: true });
+    device?.release();
+    store.close();
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * The sample programs under a supervisor, on the simulated device, by the commands that a user has: what is saved is what memory was, a rollback
+ * leads to the same result, and nothing that happens to supervisor or program loses a checkpoint.
+ */
+
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Store } from '../../src/checkpoint/index.js';
+import { Bench, isBuilt, type Program } from './supervised.js';
+
+interface Saved {
+  readonly manifest: {
+    readonly id: string;
+    readonly kind: string;
+    readonly parent: string | null;
+    readonly origins: Record<string, number>;
+  };
+  readonly missedCount: number;
+  readonly fullBecause?: string;
+}
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+});
+afterEach(() => bench.close());
+
+const checkpoint = (program: Program, ...options: string[]): Saved =>
+  bench.json('checkpoint', '--pid', String(program.pid), ...options);
+
+/** Everything that a checkpoint holds, by allocation. */
+async function contentOf(id: string): Promise<Map<string, string>> {
+  const store = await Store.open({ directory: bench.store });
+  try {
+    const { createHash } = await import('node:crypto');
+    const plan = await store.restorePlan(id);
+    const content = new Map<string, string>();
+    for (const { id: allocation } of plan.allocations) {
+      const hash = createHash('sha256');
+      for await (const { bytes } of plan.pieces(allocation)) hash.update(bytes);
+      content.set(String(allocation), hash.digest('hex'));
+    }
+    plan.close();
+    return content;
+  } finally {
+    store.close();
+  }
+}
+
+const APPS = ['streams', 'graphs', 'pools', 'variables', 'pointers', 'threads', 'forks', 'leaks', 'training'];
+
+describe.skipIf(!isBuilt)('a supervised program', () => {
+  for (const app of APPS)
+    it(`${app}: increments hold what memory is, and a rollback leads to the same end`, async () => {
+      const args = ['--steps', '6', '--size', '64'];
+      const undisturbed = await (await bench.start(app, args).ready()).finish();
+      const program = await bench.start(app, args).ready();
+      const ids = [checkpoint(program).manifest.id];
+      for (let step = 0; step < 4; step++) {
+        await program.step();
+        const increment = checkpoint(program);
+        expect(increment).toMatchObject({ manifest: { kind: 'increment', parent: ids.at(-1) } });
+        // A full one right behind it sees the same memory: byte for byte what the chain of increments gives.
+        const full = checkpoint(program, '--full');
+        expect(await contentOf(increment.manifest.id)).toEqual(await contentOf(full.manifest.id));
+        ids.push(full.manifest.id);
+      }
+      expect(checkpoint(program, '--verify').missedCount).toBe(0);
+      const target = app === 'pools' || app === 'leaks' ? 4 : 2;
+      bench.json('restore', ids[target]!, '--pid', String(program.pid));
+      const restored = checkpoint(program);
+      expect(restored.manifest.parent).toBe(ids[target]);
+      const [before, after] = [await contentOf(ids[target]!), await contentOf(restored.manifest.id)];
+      for (const [allocation, hash] of before) expect(after.get(allocation)).toBe(hash);
+      expect(await program.finish()).toBe(undisturbed);
+      expect(await program.exit()).toEqual({ code: 0, signal: null });
+    });
+
+  it('has its exit code and its signals passed on', async () => {
+    const crashes = await bench.start('crashes', ['--steps', '4', '--size', '64']).ready();
+    const { manifest } = checkpoint(crashes);
+    await crashes.finish();
+    expect((await crashes.exit()).code).toBe(128 + 6);
+    expect((await contentOf(manifest.id)).size).toBeGreaterThan(1);
+    const ended = await bench.start('training', ['--size', '64']).ready();
+    ended.child.kill('SIGTERM');
+    expect((await ended.exit()).code).toBe(128 + 15);
+    expect(bench.command('run', '--device', 'sim', '--store', bench.store, '--', '/nonexistent').status).toBe(127);
+  });
+
+  it('goes on when its supervisor is killed, with its checkpoints intact', async () => {
+    const args = ['--steps', '6', '--size', '64'];
+    const undisturbed = await (await bench.start('training', args).ready()).finish();
+    const program = await bench.start('training', args).ready();
+    await program.step(2);
+    const { manifest } = checkpoint(program);
+    program.child.kill('SIGKILL');
+    await program.exit();
+    expect(await program.finish()).toBe(undisturbed);
+    expect((await contentOf(manifest.id)).size).toBeGreaterThan(1);
+    expect(bench.command('checkpoint', '--pid', String(program.pid)).status).toBe(66);
+    expect(bench.json('ps')).toEqual({ processes: [] });
+  });
+
+  it('is suspended without memory, and resumed with all of it', async () => {
+    const args = ['--steps', '6', '--size', '64'];
+    const undisturbed = await (await bench.start('training', args).ready()).finish();
+    const program = await bench.start('training', args).ready();
+    await program.step(2);
+    const pid = String(program.pid);
+    const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
+    expect(bench.json('status', '--pid', pid)).toMatchObject({ state: 'suspended', lastCheckpoint: manifest.id });
+    expect(bench.command('checkpoint', '--pid', pid).status).toBe(69);
+    bench.json('resume', '--pid', pid);
+    await program.step();
+    expect(checkpoint(program, '--verify')).toMatchObject({ missedCount: 0, manifest: { parent: manifest.id } });
+    expect(await program.finish()).toBe(undisturbed);
+  });
+
+  it('has a control socket that only takes what it should', async () => {
+    const program = await bench.start('training', ['--steps', '3', '--size', '64']).ready();
+    const path = join(bench.folder, 'gcr-templates', `${program.pid}.sock`);
+    const speak = (text: string) =>
+      new Promise<string>((resolve) => {
+        let answer = '';
+        const socket = createConnection(path, () => socket.write(text));
+        socket.on('data', (bytes) => {
+          answer += bytes;
+          if (answer.endsWith('\n')) socket.destroy();
+        });
+        socket.on('error', () => {});
+        socket.on('close', () => resolve(answer));
+      });
+    expect(JSON.parse(await speak('nonsense\n'))).toMatchObject({ kind: 'error', diagnostics: [{ code: 'GCR8101' }] });
+    expect(JSON.parse(await speak('{"version":9,"number":1,"operation":"status"}\n'))).toMatchObject({ kind: 'error' });
+    expect(await speak('x'.repeat(100_000))).toBe('');
+    expect(JSON.parse(await speak('{"version":1,"number":1,"operation":"resume"}\n'))).toMatchObject({
+      kind: 'error',
+      diagnostics: [{ code: 'GCR8108' }],
+    });
+    expect(checkpoint(program).manifest.kind).toBe('full');
+    // A client that goes away in the middle cancels what it asked for.
+    const socket = createConnection(path, () => {
+      socket.write('{"version":1,"number":1,"operation":"checkpoint","full":true}\n');
+      socket.once('data', () => socket.destroy());
+    });
+    await new Promise((resolve) => socket.on('close', resolve));
+    await program.step();
+    expect((bench.json('status', '--pid', String(program.pid)) as { state: string }).state).toBe('running');
+    expect(await program.finish()).toBeDefined();
+  });
+
+  it('is told about when its supervisor hangs', async () => {
+    const program = await bench.start('training', ['--steps', '3', '--size', '64']).ready();
+    program.child.kill('SIGSTOP');
+    const { processes } = bench.json('ps') as { processes: readonly object[] };
+    expect(processes).toEqual([{ pid: program.pid, state: 'not answering' }]);
+    program.child.kill('SIGCONT');
+    expect(checkpoint(program).manifest.kind).toBe('full');
+  });
+});

@@ -1,0 +1,346 @@
+/**
+ * An application in memory: a recorder's end of the protocol, a ring, and a device on which kernels really run (src/sim). So every step of an
+ * operation can be tested, and made to fail, without a process; what memory holds is what kernels wrote.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { KernelProgram } from '../../src/ir/index.js';
+import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
+import type { ContentOf } from '../../src/runtime/codec.js';
+import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
+import { decodeMessage, encodeMessage, type Message } from '../../src/runtime/messages.js';
+import type { Connection, Parts, DeviceMemory as SharedMemory } from '../../src/runtime/parts.js';
+import { SupervisedProcess } from '../../src/runtime/process.js';
+import { RecorderLink } from '../../src/runtime/recorder-link.js';
+import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
+import { programsOfText, ROOT } from '../sim/helpers.js';
+
+export type { ContentOf };
+export const APP_KERNELS = join(ROOT, 'fixtures/apps/kernels/apps.ptx');
+
+type Body<N extends RecordedEvent['name']> = Extract<RecordedEvent, { readonly name: N }>['body'];
+
+interface Allocation {
+  readonly number: number;
+  readonly address: bigint;
+  readonly bytes: Uint8Array;
+  readonly handle: number;
+}
+
+/** What the recorder's end answers with an error, or never. */
+export type Fault = 'refuse' | 'silence' | 'end';
+
+const MODULE = 1;
+const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
+
+export class FakeApplication {
+  readonly process: SupervisedProcess;
+  readonly allocations = new Map<number, Allocation>();
+  held = false;
+  detached = false;
+  killed = false;
+  /** Errors of device memory: called before each write. */
+  onWrite: () => void = () => {};
+  readonly faults = new Map<string, Fault>();
+  /** Names of requests, in order. */
+  readonly requests: string[] = [];
+  readonly #programs: ReadonlyMap<string, KernelProgram>;
+  readonly #functions = new Map<string, number>();
+  /** Physical memory by descriptor. */
+  readonly #descriptors = new Map<number, Uint8Array>();
+  readonly #handles = new Map<number, { memory: Uint8Array | undefined }>();
+  readonly #link: RecorderLink;
+  #ring: Buffer[] = [];
+  #reserved = 0;
+  #consumed = 0;
+  #next = 1;
+  #address = 0x7f0000000000n;
+
+  constructor(file = APP_KERNELS, plant?: (text: string) => string) {
+    const text = readFileSync(file, 'latin1');
+    this.#programs = programsOfText(text);
+    const parts: Parts = {
+      openRing: () => ({
+        drain: () => this.#drain(),
+        get consumed() {
+          return owner.#consumed;
+        },
+        close: () => {},
+      }),
+      openDevice: async () => ({
+        import: async (fd) => this.#memory(this.#descriptors.get(fd)!),
+        create: async (bytes) => {
+          const memory = new Uint8Array(bytes);
+          return { memory: this.#memory(memory), fd: this.#descriptor(memory) };
+        },
+        close: () => {},
+      }),
+      createBuffer: (bytes) => {
+        const memory = new Uint8Array(bytes);
+        const fd = this.#descriptor(memory);
+        return {
+          fd,
+          read: (target) => target.set(memory.subarray(0, target.length)),
+          write: (content) => memory.set(content),
+          close: () => this.#descriptors.delete(fd),
+        };
+      },
+      readImage: (fd) => Buffer.from(this.#descriptors.get(fd)!),
+      closeFd: (fd) => this.#descriptors.delete(fd),
+    };
+    const owner = this;
+    const builder = {
+      templates: async (bytes: Buffer) => {
+        const key = plant ? `${file} ${plant}` : file;
+        const image = plant ? Buffer.from(plant(bytes.toString('latin1')), 'latin1') : bytes;
+        if (!templates.has(key)) templates.set(key, buildTemplatesFromImage(image, 'image'));
+        return (await templates.get(key)!).product;
+      },
+    };
+    const connection: Connection = {
+      send: (bytes, fds = []) => queueMicrotask(() => this.#answer(decodeMessage(bytes, fds.length), fds)),
+      close: () => queueMicrotask(() => this.#link.closed()),
+    };
+    const devices = [{ uuid: new Uint8Array(16).fill(7), memory: 1 << 30, name: 'fake' }];
+    const hello = { version: 1, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
+    this.process = new SupervisedProcess(hello, [0, 0], {
+      parts,
+      builder,
+      onEnd: () => {},
+      kill: () => {
+        this.killed = true;
+      },
+    });
+    this.#link = new RecorderLink(connection, this.process);
+    this.process.attachLink(this.#link);
+    const image = Buffer.from(text, 'latin1');
+    this.tell('image', { module: MODULE, size: image.length, kind: 1 }, [this.#descriptor(image)]);
+    this.event('module', { module: MODULE });
+  }
+
+  #descriptor(memory: Uint8Array): number {
+    const fd = this.#next++;
+    this.#descriptors.set(fd, memory);
+    return fd;
+  }
+
+  #memory(memory: Uint8Array): SharedMemory {
+    return {
+      read: async (offset, target) => target.set(memory.subarray(offset, offset + target.length)),
+      write: async (offset, bytes) => {
+        this.onWrite();
+        memory.set(bytes, offset);
+      },
+      close: () => {},
+    };
+  }
+
+  #drain(): Buffer {
+    const bytes = Buffer.concat(this.#ring);
+    this.#ring = [];
+    this.#consumed += bytes.length;
+    return bytes;
+  }
+
+  /** A message of the recorder's. */
+  tell(name: 'image' | 'handle' | 'handle-gone' | 'stopped', body: object, fds: readonly number[] = []): void {
+    const bytes = encodeMessage(name, body as never);
+    bytes.writeUInt16LE(fds.length, 6);
+    this.#link.message(bytes, fds);
+  }
+
+  event<N extends RecordedEvent['name']>(name: N, body: Body<N>, { stream = 0, flags = 0 } = {}): void {
+    this.push(encodeEvent({ name, body, stream, flags } as never));
+  }
+
+  /** Bytes into the ring, whatever they are. */
+  push(bytes: Buffer): void {
+    this.#ring.push(bytes);
+    this.#reserved += bytes.length;
+  }
+
+  end(): void {
+    this.#link.closed();
+  }
+
+  #answer(message: Message, fds: readonly number[]): void {
+    if (message.request === 0n) return;
+    this.requests.push(message.name);
+    const fault = this.faults.get(message.name);
+    if (fault === 'silence') return;
+    if (fault === 'end') return this.#link.closed();
+    const reply = (status: number, text: string, result: Uint8Array = new Uint8Array(0)) =>
+      this.#link.message(encodeMessage('reply', { status, message: text, result }, message.request), []);
+    if (fault === 'refuse') return reply(1, 'planted');
+    switch (message.name) {
+      case 'hold': {
+        this.held = true;
+        const position = new Uint8Array(8);
+        new DataView(position.buffer).setBigUint64(0, BigInt(this.#reserved), true);
+        return reply(0, '', position);
+      }
+      case 'release':
+        this.held = false;
+        return reply(0, '');
+      case 'detach':
+        this.detached = true;
+        for (const handle of this.#handles.values()) handle.memory = undefined;
+        return reply(0, '');
+      case 'attach':
+        for (const [index, number] of message.body.handles.entries())
+          this.#handles.get(number)!.memory = this.#descriptors.get(fds[index]!)!;
+        if (!message.body.more) this.detached = false;
+        return reply(0, '');
+      case 'read':
+      case 'write': {
+        const { address, size } = message.body;
+        const found = this.holding(address);
+        const from = Number(address - found.address);
+        const [buffer, own] = [this.#descriptors.get(fds[0]!)!, this.memory(found.number).subarray(from, from + size)];
+        if (message.name === 'read') buffer.set(own);
+        else own.set(buffer.subarray(0, size));
+        return reply(0, '');
+      }
+      default:
+        return reply(0, '');
+    }
+  }
+
+  /** What an allocation holds now. */
+  memory(number: number): Uint8Array {
+    const { handle, bytes } = this.allocations.get(number)!;
+    if (handle === 0) return bytes;
+    const memory = this.#handles.get(handle)!.memory;
+    if (!memory) throw new Error('the application used memory that it gave up');
+    return memory;
+  }
+
+  holding(address: bigint): Allocation {
+    for (const found of this.allocations.values())
+      if (address >= found.address && address < found.address + BigInt(found.bytes.length)) return found;
+    throw new Error(`nothing at ${address}`);
+  }
+
+  alloc(size: number, { handle = true, saveable = true, kind = 0 } = {}): Allocation {
+    const number = this.#next++;
+    const bytes = new Uint8Array(size);
+    const own = handle ? this.#next++ : 0;
+    const allocation = { number, address: this.#address, bytes, handle: own };
+    this.#address += BigInt(Math.ceil(size / 65_536 + 1) * 65_536);
+    if (handle) {
+      this.#handles.set(own, { memory: bytes });
+      this.tell('handle', { handle: own, size, device: 0 }, [this.#descriptor(bytes)]);
+    }
+    this.allocations.set(number, allocation);
+    const { address } = allocation;
+    this.event('alloc', {
+      allocation: number,
+      address,
+      size,
+      handle: own,
+      offset: 0,
+      kind,
+      saveable: saveable ? 1 : 0,
+    });
+    return allocation;
+  }
+
+  free({ number, handle }: Allocation): void {
+    this.event('free', { allocation: number });
+    this.allocations.delete(number);
+    if (handle === 0) return;
+    this.#handles.delete(handle);
+    this.tell('handle-gone', { handle });
+  }
+
+  copyIn({ number, address }: Allocation, content: Uint8Array, offset = 0, stream = 0): void {
+    const { length } = content;
+    const target = {
+      address: address + BigInt(offset),
+      pitch: length,
+      width: length,
+      height: 1,
+      depth: 1,
+      slicePitch: 0,
+    };
+    this.event('copy-in', { target, content: length <= 4096 ? content : new Uint8Array(0) }, { stream });
+    this.memory(number).set(content, offset);
+  }
+
+  fill({ number, address }: Allocation, value: number, offset: number, size: number, stream = 0): void {
+    const at = { address: address + BigInt(offset), pitch: size, width: size, height: 1 };
+    this.event('memset', { ...at, value, element: 1 }, { stream });
+    this.memory(number).fill(value, offset, offset + size);
+  }
+
+  copy(source: Allocation, target: Allocation, size: number): void {
+    const place = { address: target.address, pitch: size, width: size, height: 1, depth: 1, slicePitch: 0 };
+    this.event('copy', { target: place, source: source.address });
+    this.memory(target.number).set(this.memory(source.number).subarray(0, size));
+  }
+
+  /** The launch's event, with what running it takes. Arguments are numbers, and allocations for pointers. */
+  prepare(kernel: string, grid: number, block: number, args: readonly (number | bigint | Allocation)[]) {
+    const program = this.#programs.get(kernel)!;
+    let number = this.#functions.get(kernel);
+    if (number === undefined) {
+      number = this.#next++;
+      this.#functions.set(kernel, number);
+      const layout = program.parameters.map(({ offset, size }) => ({ offset, size }));
+      this.event('function', {
+        function: number,
+        module: MODULE,
+        parameterBytes: program.parameterBytes,
+        layout,
+        name: kernel,
+      });
+    }
+    const parameters = new Uint8Array(program.parameterBytes);
+    const view = new DataView(parameters.buffer);
+    for (const [index, { offset, size }] of program.parameters.entries()) {
+      const value = args[index]!;
+      if (typeof value === 'object') view.setBigUint64(offset, value.address, true);
+      else if (size === 8) view.setBigUint64(offset, BigInt(value), true);
+      else view.setUint32(offset, Number(value) >>> 0, true);
+    }
+    const shape = { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [1, 1, 1] } as const;
+    const body: Body<'launch'> = { function: number, ...shape, sharedMemory: 0, parameters };
+    return { body, run: () => this.#run(program, body) };
+  }
+
+  launch(
+    kernel: string,
+    grid: number,
+    block: number,
+    args: readonly (number | bigint | Allocation)[],
+    stream = 0,
+  ): void {
+    const { body, run } = this.prepare(kernel, grid, block, args);
+    this.event('launch', body, { stream });
+    run();
+  }
+
+  #run(program: KernelProgram, { grid, block, parameters }: Body<'launch'>): void {
+    if (this.held) throw new Error('the application was held and ran');
+    const memory = new DeviceMemory();
+    for (const { number, address } of this.allocations.values()) memory.map(address, this.memory(number));
+    compileKernel(program).launch({ grid, block, parameters, memory, symbols: this.symbols });
+  }
+
+  /** Places of module variables. */
+  readonly symbols = new Map<string, bigint>();
+
+  /** A module variable, without a handle of its own. */
+  variable(name: string, size: number): Allocation {
+    const found = this.alloc(size, { handle: false, kind: 1 });
+    const { address, number } = found;
+    this.event('variable', { module: MODULE, address, size, allocation: number, name });
+    this.symbols.set(name, address);
+    return found;
+  }
+
+  /** A copy of all memory, by allocation. */
+  snapshot(): Map<number, Uint8Array> {
+    return new Map([...this.allocations.keys()].map((number) => [number, this.memory(number).slice()]));
+  }
+}

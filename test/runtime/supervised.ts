@@ -1,0 +1,152 @@
+/** Real programs under a real supervisor on the simulated device, paced so that tests know where they are. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
+import { ROOT } from '../sim/helpers.js';
+
+export const CLI = join(ROOT, 'bin/gcr-templates.js');
+export const APPS = join(ROOT, 'build/native/apps');
+
+/** Whether everything that a supervised program takes is built. */
+export const isBuilt = ['apps/training', 'libgcr_recorder.so', 'simdriver/libcuda.so.1'].every((file) =>
+  existsSync(join(ROOT, 'build/native', file)),
+);
+
+export interface Answer {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A folder for one test: store, sockets, cache. */
+export class Bench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'gcr-runtime-'));
+  readonly store = join(this.folder, 'store');
+  readonly environment: NodeJS.ProcessEnv = {
+    ...process.env,
+    XDG_RUNTIME_DIR: this.folder,
+    // Shared by all tests: templates of the same kernels.
+    XDG_CACHE_HOME: join(ROOT, 'build/test-cache'),
+  };
+  readonly #programs: Program[] = [];
+
+  start(app: string, args: readonly string[] = []): Program {
+    const program = new Program(this, app, args);
+    this.#programs.push(program);
+    return program;
+  }
+
+  /** One command to its end. */
+  command(...args: string[]): Answer {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], {
+      env: this.environment,
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+      timeout: 60_000,
+    });
+    return { status: status ?? -1, stdout, stderr };
+  }
+
+  json(...args: string[]): never {
+    const { status, stdout, stderr } = this.command(...args, '--json');
+    if (status !== 0) throw new Error(`${args.join(' ')} ended with ${status}: ${stderr}`);
+    return JSON.parse(stdout) as never;
+  }
+
+  close(): void {
+    for (const program of this.#programs) program.kill();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A sample program under `gcr-templates run`. */
+export class Program {
+  readonly child: ChildProcess;
+  readonly #lines: Interface;
+  readonly #waiting: string[] = [];
+  #wake: () => void = () => {};
+  #ended: { readonly code: number | null; readonly signal: string | null } | undefined;
+  stderr = '';
+  /** The application's own process, once it is known. */
+  pid = 0;
+
+  constructor(
+    readonly bench: Bench,
+    app: string,
+    args: readonly string[],
+  ) {
+    const command = [CLI, 'run', '--device', 'sim', '--store', bench.store, '--', join(APPS, app), '--pace', ...args];
+    this.child = spawn(process.execPath, command, { env: bench.environment, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#lines = createInterface({ input: this.child.stdout! });
+    this.#lines.on('line', (line) => {
+      this.#waiting.push(line);
+      this.#wake();
+    });
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.child.stdin!.on('error', () => {});
+    this.child.on('exit', (code, signal) => {
+      this.#ended = { code, signal };
+      this.#wake();
+    });
+  }
+
+  /** The next line of the program's output; undefined at its end. */
+  async line(): Promise<string | undefined> {
+    while (this.#waiting.length === 0) {
+      if (this.#ended && this.child.stdout!.readableEnded) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, 50);
+      });
+    }
+    return this.#waiting.shift();
+  }
+
+  /** Until the program's memory is set up. */
+  async ready(): Promise<this> {
+    const line = await this.line();
+    if (line !== 'ready') throw new Error(`the program said ${line}: ${this.stderr}`);
+    const { processes } = this.bench.json('ps') as { processes: { pid: number; supervisor: number }[] };
+    // Of a program that forked, the first: the other one's parent.
+    this.pid = Math.min(...processes.filter(({ supervisor }) => supervisor === this.child.pid).map(({ pid }) => pid));
+    return this;
+  }
+
+  async step(count = 1): Promise<void> {
+    for (let index = 0; index < count; index++) {
+      this.child.stdin!.write('\n');
+      const line = await this.line();
+      if (!line?.startsWith('step ')) throw new Error(`the program said ${line}: ${this.stderr}`);
+    }
+  }
+
+  /** Lets the program run to its end. @returns its digest, when it told one */
+  async finish(): Promise<string | undefined> {
+    this.child.stdin!.write('\n'.repeat(1000));
+    for (let line = await this.line(); line !== undefined; line = await this.line())
+      if (line.startsWith('digest ')) return line.slice(7);
+    return undefined;
+  }
+
+  async exit(): Promise<{ readonly code: number | null; readonly signal: string | null }> {
+    while (!this.#ended) await new Promise((resolve) => setTimeout(resolve, 20));
+    return this.#ended;
+  }
+
+  kill(): void {
+    this.child.stdin!.destroy();
+    for (const pid of [this.pid, this.child.pid ?? 0]) {
+      if (pid === 0) continue;
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
+    }
+  }
+}
