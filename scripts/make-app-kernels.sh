@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerates the PTX of the sample programs (fixtures/apps/kernels/*.ptx) from its source.
+# Regenerates the PTX of the sample programs and of the simulated device's tests (fixtures/apps/kernels/*.ptx) from its source.
 #
 #   scripts/make-app-kernels.sh
 #
@@ -10,5 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fixtures/apps/kernels"
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 for source in *.cu; do
-  "$nvcc" --ptx -O2 -arch=compute_80 -o "${source%.cu}.ptx" "$source"
+  # Clusters came with compute capability 9.0.
+  arch=$([[ $source == cluster.cu ]] && echo compute_90 || echo compute_80)
+  "$nvcc" --ptx -O2 -arch="$arch" -o "${source%.cu}.ptx" "$source"
 done
