@@ -1,6 +1,6 @@
 /** Memory: atomics of every type, windows, copies, barrier objects, what is recorded as written, what is refused. */
 import { describe, expect, it } from 'vitest';
-import { DeviceMemory } from '../../src/sim/index.js';
+import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
 import { run, statements } from './helpers.js';
 
 const view = new DataView(new ArrayBuffer(16));
@@ -214,5 +214,34 @@ describe('what is written', () => {
     const parameters = new Uint8Array(24);
     expect(() => kernel.launch({ ...launch, parameters, block: [2048, 1, 1] })).toThrow('GCR6006');
     expect(kernel.launch({ ...launch, parameters }).threads).toBe(1);
+  });
+
+  it('what is unmapped is out of range, and its place can be taken again', () => {
+    const memory = new DeviceMemory();
+    const [first, second] = [new Uint8Array(16), new Uint8Array(16)];
+    memory.map(0x1000, first);
+    memory.map(0x2000, second);
+    expect(memory.lookUp(0x1008, 8)?.base).toBe(0x1000);
+    memory.unmap(0x1000);
+    expect(memory.lookUp(0x1008, 8)).toBeUndefined();
+    expect(memory.lookUp(0x2008, 8)?.base).toBe(0x2000);
+    expect(() => memory.unmap(0x1000)).toThrow('GCR6002');
+    memory.map(0x1008, first);
+    expect(memory.lookUp(0x1008, 8)?.base).toBe(0x1008);
+  });
+
+  it('a kernel that was compiled without a record writes memory that is mapped without one', () => {
+    const { program } = statements(`.shared .align 16 .b8 s[16];
+st.global.u32 [%rd1], 77; atom.global.add.u32 %r5, [%rd1], 1; mov.u32 %r6, s; add.u64 %rd5, %rd1, 16;
+cp.async.bulk.global.shared::cta.bulk_group [%rd5], [%r6], 16;`);
+    const kernel = compileKernel(program, { recorded: false });
+    const memory = new DeviceMemory();
+    const bytes = new Uint8Array(32).fill(255);
+    memory.map(0x1000, bytes, false);
+    const parameters = new Uint8Array(Math.max(8, program.parameterBytes));
+    new DataView(parameters.buffer).setBigUint64(0, 0x1000n, true);
+    kernel.launch({ grid: [1, 1, 1], block: [1, 1, 1], parameters, memory });
+    expect([...bytes]).toEqual([78, 0, 0, 0, ...new Array(12).fill(255), ...new Array(16).fill(0)]);
+    expect(memory.written()).toEqual([]);
   });
 });

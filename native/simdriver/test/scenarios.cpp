@@ -478,6 +478,20 @@ void virtual_memory() {
   RESULT(invalid_value, cuMemAddressFree(memory.address, 2 * mib));
   RESULT(invalid_value, cuMemSetAccess(second, 2 * mib, &read_write, 1));
   RESULT(invalid_value, cuMemMap(0x10000000, 2 * mib, 0, handle, 0));
+  // Beyond what is reserved; parts of memory; memory that may only be read.
+  std::uint64_t large = 0;
+  OK(cuMemCreate(&large, 4 * mib, &exportable, 0));
+  DevicePointer small = 0;
+  OK(cuMemAddressReserve(&small, 2 * mib, 0, 0, 0));
+  RESULT(invalid_value, cuMemMap(small, 4 * mib, 0, large, 0));
+  RESULT(invalid_value, cuMemMap(small, 2 * mib, 2 * mib, large, 0));
+  RESULT(invalid_value, cuMemMap(small, 2 * mib, 0, large, 0));
+  OK(cuMemMap(second, 4 * mib, 0, large, 0));
+  constexpr AccessDescriptor read_only{{1, 0}, 1};
+  OK(cuMemSetAccess(second, 4 * mib, &read_only, 1));
+  EXPECT(download<std::uint32_t>(second, 1)[0] == 0);
+  RESULT(invalid_value, cuMemsetD8_v2(second, 1, 1));
+  OK(cuMemUnmap(second, 4 * mib));
   // An address of one's own wish, once it is free again.
   OK(cuMemAddressFree(second, 4 * mib));
   DevicePointer wished = 0;
