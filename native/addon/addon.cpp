@@ -5,6 +5,7 @@
 
 #include "addon/arguments.h"
 #include "addon/channel_binding.h"
+#include "addon/device_binding.h"
 #include "addon/environment.h"
 #include "addon/lock_binding.h"
 #include "addon/native_backend.h"
@@ -51,6 +52,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment.define("NativeReader", NativeReader::define(env));
   exports.Set("NativeBackend", NativeBackend::define(env));
   exports.Set("NativeCancellation", NativeCancellation::define(env));
+  exports.Set("NativeDevice", define_device(env));
   exports.Set("hashChunks", Napi::Function::New<hash_chunks>(env));
   exports.Set("chunkHash", Napi::Function::New<hash_chunk>(env));
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));

@@ -58,6 +58,7 @@ void Agent::serve() {
     if (recorder_.emitter.channel().receive(message) && answer(message)) continue;
     recorder_.emitter.channel().shutdown();
     recorder_.emitter.supervisor_gone();
+    if (guarded_) end("gcr: the supervisor has gone while it restored this process's device memory, which is neither old nor new; ending it\n");
     if (!detached_) {
       release();
       return;
@@ -101,7 +102,7 @@ bool Agent::answer(Message &message) {
       break;
     }
     case MessageType::release:
-      if (!message.body.empty() || descriptors || !held_ || detached_) return false;
+      if (!message.body.empty() || descriptors || !held_ || detached_ || guarded_) return false;
       release();
       break;
     case MessageType::detach:
@@ -121,6 +122,12 @@ bool Agent::answer(Message &message) {
       } else if (!wanted->more) {
         detached_ = false;
       }
+      break;
+    }
+    case MessageType::guard: {
+      const auto wanted = decode_message<GuardMessage>(message.body);
+      if (!wanted || descriptors || !held_ || detached_) return false;
+      guarded_ = wanted->on != 0;
       break;
     }
     case MessageType::ping:
@@ -229,8 +236,11 @@ void Agent::reconnect() {
     if (recorder_.emitter.reconnect(path, recorder_.hello()).empty()) return;
     ::usleep(200'000);
   }
-  static const char message[] = "gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n";
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message, sizeof(message) - 1);
+  end("gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n");
+}
+
+void Agent::end(std::string_view message) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message.data(), message.size());
   ::kill(::getpid(), SIGKILL);
 }
 

@@ -80,7 +80,19 @@ export interface NativeRing {
   close(): void;
 }
 
+export interface NativeMemory {
+  read(offset: number, target: Uint8Array): Promise<void>;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  close(): void;
+}
+
+export interface NativeDevice {
+  importMemory(fd: number, bytes: number): NativeMemory;
+  createMemory(bytes: number): { readonly memory: NativeMemory; readonly fd: number };
+}
+
 export interface Addon {
+  readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
   readonly NativeConnection: NativeConnectionClass;
   readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
   listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;

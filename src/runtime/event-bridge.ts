@@ -304,7 +304,9 @@ export class EventBridge {
 
   /** What a launch writes, by `ask`, with its parameters where its template has them; unknown when they cannot be put there. */
   #answer(event: LaunchEvent, ask: (launch: LaunchRecord) => DirtySet, told = true) {
-    const { function: number, grid, block, cluster, sharedMemory, parameters } = event.body;
+    const { function: number, grid, block, sharedMemory, parameters } = event.body;
+    // A launch without clusters has none to tell.
+    const cluster = event.body.cluster.every((size) => size === 0) ? ([1, 1, 1] as const) : event.body.cluster;
     const known = this.#functions.get(number);
     const module = known && this.#module(known.module);
     const launch: LaunchRecord = {

@@ -67,6 +67,7 @@ const MESSAGES = {
   ping: { type: 21, fds: 0, body: struct({}) },
   read: { type: 22, fds: 1, body: struct({ address, size: u64 }) },
   write: { type: 23, fds: 1, body: struct({ address, size: u64 }) },
+  guard: { type: 25, fds: 0, body: struct({ on: u32 }) },
   locate: { type: 24, fds: 0, body: struct({ module: u64, names: list(text, 4) }) },
 } as const;
 

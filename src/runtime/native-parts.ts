@@ -1,6 +1,13 @@
 /** The parts of the machine (parts.ts) as the native addon and the file system give them. */
 import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
-import { closeFd, mapFd, type Connection as NativeConnection, openRing } from '../native/index.js';
+import {
+  closeFd,
+  mapFd,
+  type Connection as NativeConnection,
+  type OpenDevice,
+  openDevice,
+  openRing,
+} from '../native/index.js';
 import type { Connection, ConnectionListener, Device, DeviceMemory, EventRing, Parts, SharedBuffer } from './parts.js';
 
 /** Bytes of events taken at once: between two pieces other things get their turn. */
@@ -72,30 +79,30 @@ function sharedBuffer(bytes: number): SharedBuffer {
   }
 }
 
-/** Memory of a simulated device: descriptors of it are ordinary shared memory. */
-class SharedMemoryDevice implements Device {
-  import(fd: number, bytes: number): Promise<DeviceMemory> {
-    const { buffer, unmap } = mapFd(fd, 0, bytes);
-    const view = new Uint8Array(buffer);
-    return Promise.resolve({
-      read: async (offset, target) => target.set(view.subarray(offset, offset + target.length)),
-      write: async (offset, content) => view.set(content, offset),
-      close: unmap,
-    });
+/** Device memory through the driver. */
+class DriverDevice implements Device {
+  readonly #device: OpenDevice;
+
+  constructor(driver: string, uuid: Uint8Array) {
+    this.#device = openDevice(driver, uuid);
+  }
+
+  async import(fd: number, bytes: number): Promise<DeviceMemory> {
+    return this.#device.importMemory(fd, bytes);
   }
 
   async create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
-    const fd = openSync(SHARED_MEMORY, O_TMPFILE | constants.O_RDWR, 0o600);
-    ftruncateSync(fd, bytes);
-    return { memory: await this.import(fd, bytes), fd };
+    return this.#device.createMemory(bytes);
   }
 
+  /** The context stays until this process ends. */
   close(): void {}
 }
 
-export const NATIVE_PARTS: Parts = {
+/** @param driver path or name of the driver library */
+export const nativeParts = (driver: string): Parts => ({
   openRing: ringOf,
-  openDevice: async () => new SharedMemoryDevice(),
+  openDevice: async (uuid) => new DriverDevice(driver, uuid),
   createBuffer: sharedBuffer,
   readImage: (fd, bytes) => {
     const image = Buffer.alloc(bytes);
@@ -108,4 +115,4 @@ export const NATIVE_PARTS: Parts = {
     return image.subarray(0, at);
   },
   closeFd,
-};
+});

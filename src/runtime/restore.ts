@@ -2,7 +2,7 @@
  * A checkpoint put back into the application that it was taken from, while that goes on living. Everything that can be found
  * wrong is found before the first byte is written: every allocation of the checkpoint must still be there, and what differs is read from
  * the store, and its hashes checked, while memory is untouched. When writing itself fails it is tried again, and if it fails
- * again the application is ended: half restored and running it never is.
+ * again the application is ended, by the recorder when the supervisor itself is gone: half restored and running it never is.
  *
  * What the application allocated since stays as it is. Afterwards nothing of memory's content counts as known, and everything restored as written.
  */
@@ -27,6 +27,7 @@ const PIECE_BYTES = 4 << 20;
 /** What is read from the store before the first byte is written; more is read twice, the first time to check it. */
 const ASIDE_BYTES = 1 << 30;
 const TRIES = 2;
+const GUARD_MS = 10_000;
 
 interface Target {
   readonly live: LiveAllocation;
@@ -152,7 +153,9 @@ export async function restore(
         const content = await load(plan, difference);
         if (bytes <= ASIDE_BYTES) difference.bytes = content;
       }
+      await process.link.request('guard', { on: 1 }, GUARD_MS);
       await writeAll(process, plan, found, context);
+      await process.link.request('guard', { on: 0 }, GUARD_MS);
       settle(process, plan, targets);
       const chunks = found.reduce((sum, { from, to }) => sum + Math.ceil((to - from) / CHUNK_BYTES), 0);
       const younger = process.bridge.allocations.size - targets.length;

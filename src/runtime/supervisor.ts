@@ -15,7 +15,8 @@ import { ControlServer } from './control-server.js';
 import { nativeLibraries } from './libraries.js';
 import { decodeFromRecorder, type Message, PROTOCOL_VERSION } from './messages.js';
 import { TemplateBuilder } from './module-images.js';
-import { connectionOf, NATIVE_PARTS } from './native-parts.js';
+import { connectionOf, nativeParts } from './native-parts.js';
+import type { Parts } from './parts.js';
 import { type OperationContext, SupervisedProcess } from './process.js';
 import { RecorderLink } from './recorder-link.js';
 import { restore } from './restore.js';
@@ -65,6 +66,7 @@ class Supervisor {
     readonly options: RunOptions,
     readonly folder: string,
     readonly store: Store,
+    readonly parts: Parts,
   ) {
     this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), options.onNote);
   }
@@ -96,7 +98,7 @@ class Supervisor {
     const { options } = this;
     const refuse = (why: string) => {
       options.onNote(`a process that cannot be supervised: ${why}`);
-      for (const fd of fds) NATIVE_PARTS.closeFd(fd);
+      for (const fd of fds) this.parts.closeFd(fd);
       return undefined;
     };
     let hello: Message;
@@ -110,7 +112,7 @@ class Supervisor {
     let subject: SupervisedProcess;
     try {
       subject = new SupervisedProcess(hello.body, fds, {
-        parts: NATIVE_PARTS,
+        parts: this.parts,
         builder: this.#builder,
         ...(options.unknown && { unknown: options.unknown }),
         onEnd: () => this.#ended(subject),
@@ -129,7 +131,7 @@ class Supervisor {
         if (reason !== undefined) options.onNote(`process ${subject.pid} goes on unrecorded: ${reason}`);
         subject.ended();
       },
-      closeFd: NATIVE_PARTS.closeFd,
+      closeFd: this.parts.closeFd,
     });
     subject.attachLink(link);
     link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 });
@@ -217,11 +219,13 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
   const folder = runtimeFolder();
   ensureRuntimeFolder(folder);
   const store = await Store.open({ directory: options.store }, { create: true });
-  const supervisor = new Supervisor(options, folder, store);
   const socket = join(folder, `recorder-${process.pid}`);
   rmSync(socket, { force: true });
   const device =
     options.device === 'sim' ? await startSimulatedDevice(join(folder, `device-${process.pid}`)) : undefined;
+  // The supervisor uses the same driver as the application, as a client of its own.
+  if (device) process.env['GCR_SIM_SOCKET'] = device.socket;
+  const supervisor = new Supervisor(options, folder, store, nativeParts(libraries.driver?.file ?? 'libcuda.so.1'));
   const listener = listen(socket, (connection) => supervisor.connected(connection));
   try {
     const [program, ...args] = options.command;

@@ -303,7 +303,7 @@ export class FakeApplication {
       else if (size === 8) view.setBigUint64(offset, BigInt(value), true);
       else view.setUint32(offset, Number(value) >>> 0, true);
     }
-    const shape = { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [1, 1, 1] } as const;
+    const shape = { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [0, 0, 0] } as const;
     const body: Body<'launch'> = { function: number, ...shape, sharedMemory: 0, parameters };
     return { body, run: () => this.#run(program, body) };
   }

@@ -65,6 +65,7 @@ export class Bench {
 /** A sample program under `gcr-templates run`. */
 export class Program {
   readonly child: ChildProcess;
+  readonly #feeder: ChildProcess;
   readonly #lines: Interface;
   readonly #waiting: string[] = [];
   #wake: () => void = () => {};
@@ -79,7 +80,10 @@ export class Program {
     args: readonly string[],
   ) {
     const command = [CLI, 'run', '--device', 'sim', '--store', bench.store, '--', join(APPS, app), '--pace', ...args];
-    this.child = spawn(process.execPath, command, { env: bench.environment, stdio: ['pipe', 'pipe', 'pipe'] });
+    // Through another process, because what is given to a child ends with it, and the program may outlive its supervisor.
+    this.#feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
+    const stdio = [this.#feeder.stdout!, 'pipe', 'pipe'] as const;
+    this.child = spawn(process.execPath, command, { env: bench.environment, stdio: [...stdio] });
     this.#lines = createInterface({ input: this.child.stdout! });
     this.#lines.on('line', (line) => {
       this.#waiting.push(line);
@@ -88,7 +92,7 @@ export class Program {
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    this.child.stdin!.on('error', () => {});
+    this.#feeder.stdin!.on('error', () => {});
     this.child.on('exit', (code, signal) => {
       this.#ended = { code, signal };
       this.#wake();
@@ -119,7 +123,7 @@ export class Program {
 
   async step(count = 1): Promise<void> {
     for (let index = 0; index < count; index++) {
-      this.child.stdin!.write('\n');
+      this.#feeder.stdin!.write('\n');
       const line = await this.line();
       if (!line?.startsWith('step ')) throw new Error(`the program said ${line}: ${this.stderr}`);
     }
@@ -127,7 +131,7 @@ export class Program {
 
   /** Lets the program run to its end. @returns its digest, when it told one */
   async finish(): Promise<string | undefined> {
-    this.child.stdin!.write('\n'.repeat(1000));
+    this.#feeder.stdin!.write('\n'.repeat(1000));
     for (let line = await this.line(); line !== undefined; line = await this.line())
       if (line.startsWith('digest ')) return line.slice(7);
     return undefined;
@@ -139,8 +143,7 @@ export class Program {
   }
 
   kill(): void {
-    this.child.stdin!.destroy();
-    for (const pid of [this.pid, this.child.pid ?? 0]) {
+    for (const pid of [this.pid, this.child.pid ?? 0, this.#feeder.pid ?? 0]) {
       if (pid === 0) continue;
       try {
         process.kill(pid, 'SIGKILL');
