@@ -134,9 +134,9 @@ class Supervisor {
       closeFd: this.parts.closeFd,
     });
     subject.attachLink(link);
-    link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 });
     this.#processes.add(subject);
-    void this.#serve(subject);
+    // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
+    void this.#serve(subject).then(() => link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 }));
     return link;
   }
 
