@@ -86,6 +86,7 @@ class Session {
     CHECK(message.type == static_cast<std::uint16_t>(MessageType::hello) && message.descriptors.size() == 2);
     hello_ = *decode_message<HelloMessage>(message.body);
     CHECK(hello_.pid == static_cast<std::uint32_t>(peer.pid));
+    reader_.reset();
     const std::string wrong = memory_.open(message.descriptors[0].get());
     CHECK(wrong.empty());
     wake_ = std::move(message.descriptors[1]);
