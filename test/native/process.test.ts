@@ -2,7 +2,7 @@
 // that has chunks already; afterwards those must be readable and a new session must work.
 import { spawnSync } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -10,9 +10,9 @@ import { openBackend } from '../../src/native/index.js';
 
 const CHUNK = 65_536;
 const SESSION = `
-  import { openBackend } from './dist/native/index.js';
+  import { openBackend } from '${process.cwd()}/dist/native/index.js';
   import { randomFillSync } from 'node:crypto';
-  const backend = openBackend({ directory: process.argv[1] });
+  const backend = openBackend({ directory: process.argv.at(-1) });
   const lock = await backend.lock('shared', 1000);
   const writer = backend.writer({ threads: 1 });
   await writer.write(randomFillSync(new Uint8Array(70 * ${CHUNK} + 5)));
@@ -34,11 +34,11 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function session(environment: Record<string, string>, code = SESSION) {
+function session(environment: Record<string, string>, code = SESSION, ...extra: string[]) {
   const store = join(folder, 'store');
   rmSync(store, { recursive: true, force: true });
   cpSync(join(folder, 'original'), store, { recursive: true });
-  const child = spawnSync(process.execPath, ['--input-type=module', '-e', code, store], {
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', code, ...extra, store], {
     env: { ...process.env, ...environment },
     encoding: 'utf8',
     timeout: 60_000,
@@ -123,15 +123,20 @@ describe('a write session', () => {
   });
 
   test('works in a worker thread that is ended early', async () => {
+    const file = join(folder, 'worker.mjs');
+    writeFileSync(
+      file,
+      SESSION.replace('await writer.write', 'for (let i = 0; i < 20; i++) writer.write').replace(
+        'await writer.finish();',
+        "(await import('node:worker_threads')).parentPort.postMessage('writing'); await new Promise(() => {});",
+      ),
+    );
     const code = `
       import { Worker } from 'node:worker_threads';
-      const worker = new Worker(${JSON.stringify(SESSION)}.replace('process.argv[1]', JSON.stringify(process.argv[1]))
-        .replaceAll('./dist', process.cwd() + '/dist').replace(/import \\{(.*)\\} from '(.*)';/g, "const {$1} = await import('$2');")
-        .replace(/^/, '(async () => {') + '})().then(() => new Promise(() => setInterval(() => {}, 1000)))', { eval: true });
-      worker.on('error', (error) => { console.error(error); process.exit(1); });
-      setTimeout(() => worker.terminate().then(() => process.exit(5)), 60);
+      const worker = new Worker(process.argv[1], { argv: [process.argv.at(-1)], execArgv: [] });
+      worker.on('message', () => worker.terminate().then(() => process.exit(5)));
     `;
-    const { store, status, stderr } = session({}, code);
+    const { store, status, stderr } = session({}, code, file);
     expect([status, stderr]).toEqual([5, '']);
     await expectSound(store, 'worker');
   });
