@@ -139,6 +139,13 @@ describe.each(places)('a store in a %s', (_, place) => {
     });
     // It may have ended before the first report arrived.
     await running.catch((error: Error) => expect(error.message).toBe('later'));
+    const failing = backend.check({
+      readData: true,
+      onProgress: () => {
+        throw new Error('from the callback');
+      },
+    });
+    await expect(failing).rejects.toThrow('from the callback');
     const target = new Uint8Array(kept.length);
     await backend.reader().read(names, target);
     expect(Buffer.compare(target, kept)).toBe(0);
