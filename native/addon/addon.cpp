@@ -5,6 +5,7 @@
 
 #include "addon/arguments.h"
 #include "addon/channel_binding.h"
+#include "addon/device_binding.h"
 #include "addon/environment.h"
 #include "addon/native_backend.h"
 #include "addon/native_stream.h"
@@ -54,6 +55,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("chunkHash", Napi::Function::New<hash_chunk>(env));
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));
   define_channel(env, exports);
+  define_device(env, exports);
   define_ring(env, exports);
   return exports;
 }

@@ -80,7 +80,21 @@ export interface NativeRing {
   close(): void;
 }
 
+export interface NativeDeviceMemory {
+  read(offset: number, target: Uint8Array): Promise<void>;
+  write(offset: number, source: Uint8Array): Promise<void>;
+  close(): void;
+}
+
+export interface NativeDevice {
+  import(fd: number, size: number): NativeDeviceMemory;
+  close(): void;
+}
+
 export interface Addon {
+  readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
+  processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
+  processState(driver: string, pid: number): number;
   readonly NativeConnection: NativeConnectionClass;
   readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
   listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;
