@@ -1,22 +1,8 @@
-<<<<<<< HEAD
-// What the native tests share: a condition that must hold, with the place where it did not.
-=======
 // What the tests are written with: CHECK and a list of test functions. A failed check prints its place and the program ends with 1.
->>>>>>> 4828eff2c657360770abdf8c9aa82e81070f68a8
 #pragma once
 
 #include <cstdio>
 #include <cstdlib>
-<<<<<<< HEAD
-
-#define CHECK(condition)                                                               \
-  do {                                                                                 \
-    if (!(condition)) {                                                                \
-      std::fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                    \
-    }                                                                                  \
-  } while (false)
-=======
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -168,4 +154,3 @@ inline int run_all() {
 }
 
 }  // namespace gcr::test
->>>>>>> 4828eff2c657360770abdf8c9aa82e81070f68a8

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <string>
 
-#include "core/test/check.h"
+#include "core/test/plain_check.h"
 #include "driver/types.h"
 
 using namespace gcr;

@@ -21,7 +21,7 @@
 #include "core/channel.h"
 #include "core/events.h"
 #include "core/ring.h"
-#include "core/test/check.h"
+#include "core/test/plain_check.h"
 
 using namespace gcr;
 

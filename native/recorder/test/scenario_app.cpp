@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/test/check.h"
+#include "core/test/plain_check.h"
 #include "driver/types.h"
 
 using namespace gcr;
