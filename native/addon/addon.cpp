@@ -52,11 +52,11 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment.define("NativeReader", NativeReader::define(env));
   exports.Set("NativeBackend", NativeBackend::define(env));
   exports.Set("NativeCancellation", NativeCancellation::define(env));
-  exports.Set("NativeDevice", define_device(env));
   exports.Set("hashChunks", Napi::Function::New<hash_chunks>(env));
   exports.Set("chunkHash", Napi::Function::New<hash_chunk>(env));
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));
   define_channel(env, exports);
+  define_device(env, exports);
   define_ring(env, exports);
   define_lock(env, exports);
   return exports;

@@ -73,17 +73,15 @@ inline __attribute__((always_inline)) Result intercept(const Handler &handler, s
 namespace early {
 
 Result init(Result (*real)(unsigned), unsigned flags) {
+  const bool outermost = this_thread.depth == 0;
+  const InDriver inside(this_thread);
   const Result outcome = real(flags);
-  if (outcome != result::success || !Recorder::wanted() || Recorder::current() || this_thread.depth) return outcome;
+  if (outcome != result::success || !outermost || !Recorder::wanted() || Recorder::current()) return outcome;
   try {
-    this_thread.depth = 1;
-    this_thread.in_driver = true;
     Recorder::start(driver_functions());
   } catch (const std::exception &) {
     // No memory: not recording.
   }
-  this_thread.in_driver = false;
-  this_thread.depth = 0;
   return outcome;
 }
 constexpr auto get_proc_address_v1 = [](auto... arguments) { return get_proc_address(arguments...); };

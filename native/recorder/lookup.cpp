@@ -254,6 +254,7 @@ const Driver &driver_functions() { return lookups().driver; }
 bool find_driver() {
   Lookups &state = lookups();
   if (state.library.load(std::memory_order_acquire)) return true;
+  const InDriver searching(this_thread);  // it looks functions up itself, and is not to be answered by us
   const std::lock_guard lock(state.mutex);
   if (state.library.load() || state.tried) return state.library.load() != nullptr;
   const char *path = std::getenv("GCR_DRIVER");
@@ -262,6 +263,8 @@ bool find_driver() {
   if (!library) return false;
   const Lookup lookup = real_lookup();
   state.driver.find(library, lookup);
+  std::unordered_set<void *> exports;
+  for (const Hook &hook : hooks()) exports.insert(lookup(library, hook.symbol));
   for (const Hook &hook : hooks()) {
     void *exported = lookup(library, hook.symbol);
     // Some forms are given out by cuGetProcAddress alone, and some drivers give out others than they export; not what another form exports.
@@ -269,8 +272,7 @@ bool find_driver() {
     int status = 0;
     if (state.driver.cuGetProcAddress)
       state.driver.cuGetProcAddress(hook.base, &given, hook.version, hook.per_thread ? flag_per_thread : flag_legacy, &status);
-    if (given && std::any_of(hooks().begin(), hooks().end(), [&](const Hook &one) { return lookup(library, one.symbol) == given; }))
-      given = nullptr;
+    if (exports.contains(given)) given = nullptr;
     hook.real->store(exported ? exported : given);
     for (void *address : {exported, given})
       if (address) state.by_address.emplace(address, &hook);
@@ -302,7 +304,12 @@ void *wrapper_for(void *found, const char *name, bool per_thread, int version) {
 
 namespace {
 
-Result give_wrapper(Result outcome, const char *symbol, void **function, int version, std::uint64_t flags) {
+Result give_wrapper(auto real, const char *symbol, void **function, int version, std::uint64_t flags) {
+  Result outcome = result::success;
+  {
+    const InDriver inside(this_thread);
+    outcome = real();
+  }
   if (outcome != result::success || !function || !*function || !symbol || !Recorder::wanted() || this_thread.depth) return outcome;
   try {
     if (find_driver()) *function = wrapper_for(*function, symbol, flags & flag_per_thread, version);
@@ -316,12 +323,12 @@ Result give_wrapper(Result outcome, const char *symbol, void **function, int ver
 
 Result get_proc_address(Result (*real)(const char *, void **, int, std::uint64_t), const char *symbol, void **function, int version,
                         std::uint64_t flags) {
-  return give_wrapper(real(symbol, function, version, flags), symbol, function, version, flags);
+  return give_wrapper([&] { return real(symbol, function, version, flags); }, symbol, function, version, flags);
 }
 
 Result get_proc_address(Result (*real)(const char *, void **, int, std::uint64_t, int *), const char *symbol, void **function, int version,
                         std::uint64_t flags, int *status) {
-  return give_wrapper(real(symbol, function, version, flags, status), symbol, function, version, flags);
+  return give_wrapper([&] { return real(symbol, function, version, flags, status); }, symbol, function, version, flags);
 }
 
 }  // namespace gcr

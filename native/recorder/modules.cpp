@@ -218,7 +218,7 @@ const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
     for (auto &one : thread.functions) one = {};
     thread.function_epoch = epoch;
   }
-  if (cached.handle == handle) return *cached.record;
+  if (cached.handle == handle && cached.record) return *cached.record;
   const std::lock_guard lock(mutex_);
   const FunctionRecord &record = make_function(handle);
   cached = {handle, &record};

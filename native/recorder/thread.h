@@ -40,4 +40,22 @@ struct ThreadState {
 
 extern thread_local constinit ThreadState this_thread __attribute__((tls_model("initial-exec")));
 
+// While the driver runs for us: what it calls is its own business.
+class InDriver {
+ public:
+  explicit InDriver(ThreadState &thread) : thread_(thread), depth_(thread.depth), in_driver_(thread.in_driver) {
+    thread.depth = 1;
+    thread.in_driver = true;
+  }
+  ~InDriver() {
+    thread_.depth = depth_;
+    thread_.in_driver = in_driver_;
+  }
+
+ private:
+  ThreadState &thread_;
+  int depth_;
+  bool in_driver_;
+};
+
 }  // namespace gcr

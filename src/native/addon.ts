@@ -29,7 +29,7 @@ export interface NativeCancellation {
   cancel(): void;
 }
 
-type NativeProgress = ((done: number, total: number) => void) | undefined;
+export type NativeProgress = ((done: number, total: number) => void) | undefined;
 
 export interface NativeBackend {
   place(): string;
@@ -80,19 +80,22 @@ export interface NativeRing {
   close(): void;
 }
 
-export interface NativeMemory {
+export interface NativeDeviceMemory {
   read(offset: number, target: Uint8Array): Promise<void>;
-  write(offset: number, bytes: Uint8Array): Promise<void>;
+  write(offset: number, source: Uint8Array): Promise<void>;
   close(): void;
 }
 
 export interface NativeDevice {
-  importMemory(fd: number, bytes: number): NativeMemory;
-  createMemory(bytes: number): { readonly memory: NativeMemory; readonly fd: number };
+  import(fd: number, size: number): NativeDeviceMemory;
+  create(size: number): number;
+  close(): void;
 }
 
 export interface Addon {
   readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
+  processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
+  processState(driver: string, pid: number): number;
   readonly NativeConnection: NativeConnectionClass;
   readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
   listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;

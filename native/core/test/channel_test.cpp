@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "../events.h"
-#include "check.h"
+#include "plain_check.h"
 
 using namespace gcr;
 

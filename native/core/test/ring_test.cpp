@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "../events.h"
-#include "check.h"
+#include "plain_check.h"
 
 using namespace gcr;
 

@@ -1,0 +1,516 @@
+// The recorder against a supervisor made here: recorder_test RECORDER DRIVER SCENARIO COVERAGE. Each test starts an application under the
+// recorder, reads its ring, and plays the supervisor's part; some kill one side and look at the other.
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "core/channel.h"
+#include "core/events.h"
+#include "core/ring.h"
+#include "core/test/plain_check.h"
+
+using namespace gcr;
+
+namespace {
+
+std::string recorder, driver, scenario, coverage;
+
+struct Told {
+  EventType type;
+  std::uint16_t flags;
+  std::uint64_t stream;
+  std::vector<std::uint8_t> bytes;
+  template <class Event>
+  Event as() const {
+    const auto view = event_at(bytes);
+    const auto event = view ? decode_event<Event>(*view) : std::nullopt;
+    CHECK(event);
+    return *event;
+  }
+};
+
+// A supervisor and its application.
+class Session {
+ public:
+  explicit Session(const std::string &program, const char *what, std::vector<std::string> more = {}) {
+    char folder[] = "/tmp/gcr-recorder-XXXXXX";
+    CHECK(mkdtemp(folder));
+    folder_ = folder;
+    CHECK(listener_.listen(folder_ + "/socket") == 0);
+    int to[2], from[2];
+    CHECK(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
+    application_ = fork();
+    CHECK(application_ >= 0);
+    if (application_ == 0) {
+      dup2(to[0], 0);
+      dup2(from[1], 1);
+      const char *preload = std::getenv("GCR_TEST_PRELOAD");  // a sanitizer's runtime must come first
+      setenv("LD_PRELOAD", (preload ? std::string(preload) + ":" + recorder : recorder).c_str(), 1);
+      setenv("GCR_SOCKET", (folder_ + "/socket").c_str(), 1);
+      setenv("GCR_DRIVER", driver.c_str(), 1);
+      for (const std::string &one : more) putenv(const_cast<char *>(one.c_str()));
+      execl(program.c_str(), program.c_str(), what, nullptr);
+      _exit(127);
+    }
+    to_ = Descriptor(to[1]);
+    from_ = Descriptor(from[0]);
+    close(to[0]);
+    close(from[1]);
+  }
+  ~Session() {
+    if (application_ > 0) kill(application_, SIGKILL);
+    if (application_ > 0) waitpid(application_, nullptr, 0);
+    const std::string command = "rm -rf " + folder_;
+    CHECK(std::system(command.c_str()) == 0);
+  }
+
+  void meet() {
+    PeerCredentials peer;
+    CHECK(listener_.accept(channel_, peer, 20000));
+    Message message;
+    CHECK(channel_.receive(message, 20000));
+    CHECK(message.type == static_cast<std::uint16_t>(MessageType::hello) && message.descriptors.size() == 2);
+    hello_ = *decode_message<HelloMessage>(message.body);
+    CHECK(hello_.pid == static_cast<std::uint32_t>(peer.pid));
+    reader_.reset();
+    const std::string wrong = memory_.open(message.descriptors[0].get());
+    CHECK(wrong.empty());
+    wake_ = std::move(message.descriptors[1]);
+    reader_ = std::make_unique<RingReader>(memory_, wake_.get());
+    CHECK(channel_.send(static_cast<std::uint16_t>(MessageType::welcome), 0, encode_message(WelcomeMessage{})));
+  }
+
+  // Takes what is there; messages that are no replies are kept.
+  void pump() {
+    std::vector<std::uint8_t> buffer(1 << 20);
+    while (const std::size_t size = reader_->drain(buffer)) {
+      for (std::size_t at = 0; at < size;) {
+        const auto view = event_at(Bytes(buffer).subspan(at, size - at));
+        CHECK(view);
+        if (keep || view->type != EventType::launch)
+          told.push_back({view->type, view->flags, view->stream, {buffer.begin() + static_cast<long>(at), buffer.begin() + static_cast<long>(at + view->size)}});
+        ++seen;
+        at += view->size;
+      }
+    }
+    CHECK(reader_->broken().empty());
+    Message message;
+    while (channel_.receive(message, 0)) take(message);
+  }
+
+  // Pumps until the application has said where it is.
+  std::string said() {
+    for (;;) {
+      pump();
+      pollfd waiting{from_.get(), POLLIN, 0};
+      if (poll(&waiting, 1, 1) <= 0) continue;
+      char word[64] = {};
+      const ssize_t count = read(from_.get(), word, sizeof(word) - 1);
+      pump();
+      return std::string(word, count > 0 ? static_cast<std::size_t>(count) : 0);
+    }
+  }
+  void go_on() { CHECK(write(to_.get(), "x", 1) == 1); }
+  int ended(bool pumping = true) {
+    int status = 0;
+    while (waitpid(application_, &status, WNOHANG) == 0) {
+      if (pumping) pump();
+      usleep(200);
+    }
+    application_ = -1;
+    return status;
+  }
+
+  ReplyMessage ask(MessageType type, const std::vector<std::uint8_t> &body = {}, std::span<const int> descriptors = {}) {
+    CHECK(channel_.send(static_cast<std::uint16_t>(type), ++request_, body, descriptors));
+    replied_.reset();
+    while (!replied_) pump();
+    reply_ = std::move(*replied_);
+    Reader reader(reply_);
+    ReplyMessage reply;
+    reply.fields(reader);
+    CHECK(reader.good());
+    position = 0;
+    if (reader.left() == 8) reader(position);
+    return reply;
+  }
+
+  void ask_only(MessageType type, const std::vector<std::uint8_t> &body) {
+    CHECK(channel_.send(static_cast<std::uint16_t>(type), ++request_, body));
+  }
+  bool hung_up() const {
+    pollfd end{channel_.descriptor(), 0, 0};
+    return poll(&end, 1, 1) > 0 && (end.revents & POLLHUP);
+  }
+
+  std::vector<Told> of(EventType type) const {
+    std::vector<Told> found;
+    std::copy_if(told.begin(), told.end(), std::back_inserter(found), [&](const Told &one) { return one.type == type; });
+    return found;
+  }
+
+  void abandon() { channel_ = Channel(); }
+  RingReader &reader() { return *reader_; }
+  pid_t application() const { return application_; }
+  const HelloMessage &hello() const { return hello_; }
+
+  struct Sent {
+    HandleMessage handle;
+    Descriptor descriptor;
+  };
+  std::vector<Told> told;
+  std::map<std::uint64_t, Sent> handles;
+  std::map<std::uint64_t, std::string> images;
+  std::uint64_t position = 0;
+  long seen = 0;
+  bool keep = true;
+
+ private:
+  void take(Message &message) {
+    switch (static_cast<MessageType>(message.type)) {
+      case MessageType::reply:
+        CHECK(message.request == request_);
+        replied_ = std::move(message.body);
+        break;
+      case MessageType::handle: {
+        const auto handle = decode_message<HandleMessage>(message.body);
+        CHECK(handle && message.descriptors.size() == 1);
+        handles[handle->number] = {*handle, std::move(message.descriptors[0])};
+        break;
+      }
+      case MessageType::handle_gone:
+        CHECK(handles.erase(decode_message<HandleGoneMessage>(message.body)->number) == 1);
+        break;
+      case MessageType::image: {
+        const auto image = decode_message<ImageMessage>(message.body);
+        CHECK(image && message.descriptors.size() == 1);
+        std::string text(image->size, 0);
+        CHECK(pread(message.descriptors[0].get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+        images[image->module] = text;
+        break;
+      }
+      default:
+        CHECK(message.type == static_cast<std::uint16_t>(MessageType::stopped));
+    }
+  }
+
+  std::string folder_;
+  Listener listener_;
+  Channel channel_;
+  RingMemory memory_;
+  Descriptor wake_, to_, from_;
+  std::unique_ptr<RingReader> reader_;
+  HelloMessage hello_;
+  pid_t application_ = -1;
+  std::uint64_t request_ = 0;
+  std::optional<std::vector<std::uint8_t>> replied_;
+  std::vector<std::uint8_t> reply_;
+};
+
+void every_row_is_reached() {
+  Session session(coverage, "", {"FAKE_COUNT=1"});
+  session.meet();
+  CHECK(session.said().ends_with(" rows\n"));
+  CHECK(session.ended() == 0);
+  // The function that nobody knows was seen to be called.
+  const auto stopped = session.of(EventType::stopped);
+  CHECK(!stopped.empty());
+}
+
+void events_are_told() {
+  Session session(scenario, "events");
+  session.meet();
+  CHECK(session.hello().devices.size() == 2 && session.hello().devices[1].name == "Fake 1" && session.hello().driver_version == 13000);
+  CHECK(session.said() == "done");
+  const auto allocs = session.of(EventType::alloc);
+  // Two in one slab, one of its own, a pool's, a managed one, a variable, an array, and one in the freed one's place.
+  CHECK(allocs.size() == 8);
+  const auto alloc = [&](std::size_t i) { return allocs[i].as<AllocEvent>(); };
+  CHECK(alloc(0).size == 1000 && alloc(0).handle == 1 && alloc(0).handle_offset == 0 && alloc(0).saveable == 1);
+  CHECK(alloc(1).handle == 1 && alloc(1).handle_offset == 1024 && alloc(1).address == alloc(0).address + 1024);
+  CHECK(alloc(2).handle == 2 && alloc(2).size == 3 << 20);
+  CHECK(alloc(3).kind == 4 && alloc(3).handle == 0 && alloc(3).saveable == 1 && alloc(4).kind == 2);
+  CHECK(alloc(5).kind == 1 && alloc(6).kind == 6 && alloc(6).saveable == 0 && alloc(7).address == alloc(1).address);
+  CHECK(session.handles.size() == 1 && session.handles[1].handle.size == 2 << 20);
+  struct stat status {};
+  CHECK(fstat(session.handles[1].descriptor.get(), &status) == 0 && status.st_size == 2 << 20);
+  CHECK(session.images[1] == ".version 8.0\n.target sm_90\n" && session.images[2] == ".version 8.1\n");
+  const auto function = session.of(EventType::function);
+  CHECK(function.size() == 1 && function[0].as<FunctionEvent>().name == "fill" && function[0].as<FunctionEvent>().module == 1);
+  CHECK(function[0].as<FunctionEvent>().parameter_bytes == 12 && function[0].as<FunctionEvent>().parameters.size() == 2);
+  const auto launches = session.of(EventType::launch);
+  CHECK(launches.size() == 3);
+  const std::uint64_t stream = launches[0].stream, own = launches[1].stream;
+  CHECK(stream >= 2 && own >= 2 && stream != own && launches[2].stream == 0);
+  const auto first = launches[0].as<LaunchEvent>(), clustered = launches[1].as<LaunchEvent>(), extra = launches[2].as<LaunchEvent>();
+  CHECK(first.grid[0] == 3 && first.block[0] == 32 && first.parameters.size() == 12 && launches[0].flags == 0);
+  CHECK(std::memcmp(first.parameters.data(), &(const std::uint64_t &)alloc(0).address, 8) == 0 && first.parameters[8] == 100);
+  CHECK(clustered.cluster[0] == 2 && clustered.grid[0] == 4 && clustered.shared_memory == 128);
+  CHECK(extra.parameters.size() == 12 && std::memcmp(extra.parameters.data(), &(const std::uint64_t &)alloc(1).address, 8) == 0);
+  const auto in = session.of(EventType::copy_in);
+  CHECK(in.size() == 1 && in[0].as<CopyInEvent>().content.size() == 16 && in[0].as<CopyInEvent>().content[8] == 8);
+  const auto sets = session.of(EventType::memset);
+  CHECK(sets.size() == 3);  // and the value that a stream writes
+  CHECK(sets[1].as<MemsetEvent>().width == 20 && sets[1].as<MemsetEvent>().pitch == 64 && sets[1].as<MemsetEvent>().height == 3);
+  CHECK(sets[2].as<MemsetEvent>().value == 9 && sets[2].stream == stream);
+  const auto copies = session.of(EventType::copy);
+  CHECK(copies.size() == 2 && copies[0].as<CopyEvent>().source == alloc(0).address && copies[0].stream == stream);
+  CHECK(copies[1].as<CopyEvent>().target.address == alloc(2).address + 512 + 4 && copies[1].flags == copy_scattered);
+  const auto waits = session.of(EventType::wait);
+  CHECK(waits.size() == 2 && waits[0].as<WaitEvent>().other == stream && waits[1].as<WaitEvent>().other == waits[0].stream && waits[1].stream == 0);
+  const auto ordered = session.of(EventType::ordered);
+  CHECK(ordered.size() == 3 && ordered[0].stream == waits[0].stream && ordered[1].stream == stream && ordered[2].flags == 0);
+  const auto variable = session.of(EventType::variable);
+  CHECK(variable.size() == 1 && variable[0].as<VariableEvent>().name == "table" && variable[0].as<VariableEvent>().allocation == alloc(5).number);
+  const auto maps = session.of(EventType::tensor_map);
+  CHECK(maps.size() == 1 && maps[0].as<TensorMapEvent>().address == alloc(2).address && maps[0].as<TensorMapEvent>().map.size() == 128);
+  std::vector<std::uint64_t> freed;
+  for (const Told &one : session.of(EventType::free)) freed.push_back(one.as<FreeEvent>().number);
+  CHECK(freed == std::vector<std::uint64_t>({alloc(5).number, alloc(6).number, alloc(1).number, alloc(2).number, alloc(3).number, alloc(4).number}));
+  CHECK(session.of(EventType::module_gone).size() == 1 && session.of(EventType::stopped).empty());
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+void allocations_fall_back() {
+  Session session(scenario, "endless", {"FAKE_NO_EXPORT=1"});
+  session.meet();
+  CHECK(session.said() == "running");
+  const auto alloc = session.of(EventType::alloc)[0].as<AllocEvent>();
+  CHECK(alloc.handle == 0 && alloc.kind == 0 && alloc.saveable == 1 && session.handles.empty());
+  session.keep = false;
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+void graphs_are_told() {
+  Session session(scenario, "graphs");
+  session.meet();
+  CHECK(session.said() == "done");
+  // Captured is not launched.
+  CHECK(session.of(EventType::launch).empty() && session.of(EventType::memset).empty());
+  const auto graphs = session.of(EventType::graph);
+  CHECK(graphs.size() == 1 && graphs[0].as<GraphEvent>().count == 2);
+  const GraphEvent graph = graphs[0].as<GraphEvent>();
+  bool launch = false, set = false;
+  for (Bytes rest = graph.events; !rest.empty();) {
+    const auto view = event_at(rest);
+    CHECK(view);
+    rest = rest.subspan(view->size);
+    if (const auto one = decode_event<LaunchEvent>(*view)) launch = one->grid[0] == 1 && one->parameters.size() == 12 && one->parameters[8] == 5;
+    if (decode_event<MemsetEvent>(*view)) set = true;
+  }
+  CHECK(launch && set);
+  CHECK(session.of(EventType::graph_launch).size() == 1 && session.of(EventType::graph_gone).size() == 1);
+  CHECK(session.of(EventType::graph_launch)[0].as<GraphLaunchEvent>().number == graph.number);
+}
+
+// The memory goes to the supervisor and comes back, in part exchanged for a copy, while threads launch on.
+void memory_changes_hands() {
+  Session session(scenario, "custody");
+  session.meet();
+  session.keep = false;
+  CHECK(session.said() == "running");
+  CHECK(session.ask(MessageType::ping).status == 0);
+  for (int round = 0; round < 3; ++round) {
+    CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+    CHECK(session.position == session.reader().position());
+    const long before = session.seen;
+    usleep(20000);
+    session.pump();
+    CHECK(session.seen == before);  // nothing is submitted while held
+    CHECK(session.ask(MessageType::detach).status == 0);
+    std::vector<std::uint64_t> numbers;
+    for (auto &[number, sent] : session.handles) {
+      if (round == 1) {
+        // Another memory with the same content.
+        const int copy = memfd_create("copy", MFD_CLOEXEC);
+        std::vector<char> content(sent.handle.size);
+        CHECK(pread(sent.descriptor.get(), content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()));
+        CHECK(pwrite(copy, content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()));
+        sent.descriptor = Descriptor(copy);
+      }
+      numbers.push_back(number);
+    }
+    CHECK(numbers.size() == 3);
+    const int first[] = {session.handles[numbers[0]].descriptor.get()};
+    const int rest[] = {session.handles[numbers[1]].descriptor.get(), session.handles[numbers[2]].descriptor.get()};
+    CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{1, {numbers[0]}}), first).status == 0);
+    CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{0, {numbers[1]}}), {rest, 1}).status != 0);  // one is missing
+    CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{0, {numbers[2]}}), {rest + 1, 1}).status == 0);
+    CHECK(session.ask(MessageType::release).status == 0);
+  }
+  session.go_on();
+  CHECK(session.said() == "done");
+  session.go_on();
+  CHECK(session.ended() == 0);
+  CHECK(session.handles.size() <= 1);
+}
+
+// Memory without a handle goes through the agent.
+void memory_is_read_and_written() {
+  Session session(scenario, "events");
+  session.meet();
+  CHECK(session.said() == "done");
+  const auto variable = session.of(EventType::alloc)[0].as<AllocEvent>();
+  const Descriptor file(memfd_create("content", MFD_CLOEXEC));
+  CHECK(ftruncate(file.get(), 4096) == 0);
+  const int descriptor = file.get();
+  CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+  const auto transfer = [&](MessageType type, std::uint64_t address, std::uint64_t size) {
+    return session.ask(type, encode_message(TransferMessage{address, size}), {&descriptor, 1}).status;
+  };
+  CHECK(pwrite(descriptor, "written", 7, 0) == 7);
+  CHECK(transfer(MessageType::write, variable.address, 7) == 0);
+  CHECK(pwrite(descriptor, "xxxxxxx", 7, 0) == 7);
+  CHECK(transfer(MessageType::read, variable.address, 1000) == 0);
+  char back[8] = {};
+  CHECK(pread(descriptor, back, 7, 0) == 7 && std::string(back) == "written");
+  CHECK(transfer(MessageType::read, variable.address, 1001) != 0 && transfer(MessageType::read, 4096, 16) != 0);
+  CHECK(transfer(MessageType::read, variable.address, 0) != 0);
+  CHECK(session.ask(MessageType::release).status == 0);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+// The supervisor ends in each state in which the application has its memory; the application goes on.
+void supervisor_dies() {
+  for (int state = 0; state < 4; ++state) {
+    Session session(scenario, "endless");
+    session.meet();
+    session.keep = false;
+    CHECK(session.said() == "running");
+    if (state >= 1) CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+    if (state == 2) {
+      CHECK(session.ask(MessageType::detach).status == 0);
+      std::vector<std::uint64_t> numbers;
+      std::vector<int> files;
+      for (auto &[number, sent] : session.handles) {
+        numbers.push_back(number);
+        files.push_back(sent.descriptor.get());
+      }
+      CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{0, numbers}), files).status == 0);
+    }
+    if (state == 3) {
+      CHECK(session.ask(MessageType::detach).status == 0);
+      // A new supervisor comes, with the memory.
+      session.abandon();
+      session.meet();
+      std::vector<std::uint64_t> numbers;
+      std::vector<int> files;
+      for (auto &[number, sent] : session.handles) {
+        numbers.push_back(number);
+        files.push_back(sent.descriptor.get());
+      }
+      CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{0, numbers}), files).status == 0);
+      CHECK(session.ask(MessageType::release).status == 0);
+      session.pump();
+      CHECK(!session.of(EventType::stopped).empty() && session.of(EventType::stopped)[0].flags == stopped_all);
+    }
+    session.abandon();  // nothing is read any more, the ring fills
+    session.go_on();
+    CHECK(session.ended(false) == 0);
+  }
+}
+
+// A message that is not allowed ends the connection and nothing else.
+void bad_messages() {
+  const std::function<void(Session &)> mistakes[] = {
+      [](Session &s) { s.ask_only(MessageType::release, {}); },
+      [](Session &s) { s.ask_only(MessageType::detach, {}); },
+      [](Session &s) { s.ask_only(MessageType::hold, {1, 2}); },
+      [](Session &s) { s.ask_only(MessageType::hello, {}); },
+      [](Session &s) { s.ask_only(MessageType::attach, encode_message(AttachMessage{0, {1}})); },
+  };
+  for (const auto &mistake : mistakes) {
+    Session session(scenario, "endless");
+    session.meet();
+    session.keep = false;
+    CHECK(session.said() == "running");
+    mistake(session);
+    while (!session.hung_up()) session.pump();
+    session.go_on();
+    CHECK(session.ended(false) == 0);
+  }
+}
+
+// The application is killed in the middle of everything; what it had told can be read.
+void application_dies() {
+  for (int round = 0; round < 20; ++round) {
+    Session session(scenario, "endless");
+    session.meet();
+    session.keep = false;
+    CHECK(session.said() == "running");
+    for (int i = 0; i < round; ++i) session.pump();
+    if (round % 3 == 2) CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+    kill(session.application(), SIGKILL);
+    while (!session.hung_up()) session.pump();
+    session.pump();
+    CHECK(session.ended() == SIGKILL);
+  }
+}
+
+void forks_are_followed() {
+  Session session(scenario, "forks");
+  session.meet();  // the child
+  const std::uint32_t child = session.hello().pid;
+  while (!session.hung_up()) session.pump();
+  session.told.clear();
+  session.handles.clear();
+  session.meet();  // the parent, whose second child has no driver
+  CHECK(session.hello().pid != child);
+  CHECK(session.said() == "done");
+  CHECK(session.of(EventType::alloc).size() == 1 && session.of(EventType::alloc)[0].as<AllocEvent>().size == 8192);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+// Without a supervisor the application runs as if nothing were there.
+void no_supervisor() {
+  for (const char *socket : {"GCR_SOCKET=/nowhere/at/all", "GCR_SOCKET="}) {
+    Session session(scenario, "endless", {socket});
+    session.go_on();
+    CHECK(session.ended(false) == 0);
+  }
+}
+
+}  // namespace
+
+int main(int count, char **arguments) {
+  CHECK(count >= 5);
+  recorder = arguments[1];
+  driver = arguments[2];
+  scenario = arguments[3];
+  coverage = arguments[4];
+  const std::string only = count > 5 ? arguments[5] : "";
+#define TEST(name)                                 \
+  if (only.empty() || only == #name) {             \
+    std::fprintf(stderr, "%s\n", #name);           \
+    name();                                        \
+  }
+  TEST(every_row_is_reached)
+  TEST(events_are_told)
+  TEST(allocations_fall_back)
+  TEST(graphs_are_told)
+  TEST(memory_changes_hands)
+  TEST(memory_is_read_and_written)
+  TEST(supervisor_dies)
+  TEST(bad_messages)
+  TEST(application_dies)
+  TEST(forks_are_followed)
+  TEST(no_supervisor)
+}
