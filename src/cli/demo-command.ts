@@ -110,12 +110,12 @@ async function killed(folder: string, store: string, signal: AbortSignal): Promi
 async function digestOf(store: Store, id: string): Promise<string> {
   const plan = await store.restorePlan(id);
   try {
-    // As the program allocates: steps, gradients, input, output, then weights and momentum in turn.
-    const [steps, , , , ...layers] = plan.allocations.filter(({ kind }) => kind === 'device');
+    // As the program allocates: steps, gradients, input, output, embedding, tokens, then weights and momentum in turn.
+    const [steps, , , , embedding, , ...layers] = plan.allocations.filter(({ kind }) => kind === 'device');
     const even = layers.filter((_, index) => index % 2 === 0);
     const odd = layers.filter((_, index) => index % 2 === 1);
     const digest = new Digest();
-    for (const { id: allocation } of [...even, ...odd, steps!])
+    for (const { id: allocation } of [...even, ...odd, embedding!, steps!])
       for await (const { bytes } of plan.pieces(allocation)) digest.add(bytes);
     return digest.toString();
   } finally {
