@@ -45,7 +45,9 @@ async function overhead() {
     const args = ['--steps', '300', '--size', '16'];
     const runs = { without: [], with: [] };
     for (let run = 0; run < 5; run++) {
-      runs.without.push(await timeOf(spawn(join(APPS, app), args, { env: plain, stdio: ['ignore', 'pipe', 'inherit'] })));
+      runs.without.push(
+        await timeOf(spawn(join(APPS, app), args, { env: plain, stdio: ['ignore', 'pipe', 'inherit'] })),
+      );
       const command = [CLI, 'run', '--device', 'sim', '--store', join(folder, 'store'), '--', join(APPS, app), ...args];
       runs.with.push(
         await timeOf(spawn(process.execPath, command, { env: supervised, stdio: ['ignore', 'pipe', 'inherit'] })),
@@ -54,7 +56,9 @@ async function overhead() {
     const median = (values) => (1000 * values.sort((a, b) => a - b)[2]) / 300;
     const [without, under] = [median(runs.without), median(runs.with)];
     const more = ((100 * (under - without)) / without).toFixed(1);
-    console.log(`  ${app.padEnd(10)} ${without.toFixed(0).padStart(6)} without, ${under.toFixed(0).padStart(6)} under \`run\` (${more} %)`);
+    console.log(
+      `  ${app.padEnd(10)} ${without.toFixed(0).padStart(6)} without, ${under.toFixed(0).padStart(6)} under \`run\` (${more} %)`,
+    );
   }
   device.kill();
 }
@@ -62,7 +66,16 @@ async function overhead() {
 async function increments() {
   console.log('checkpoints of `training`, medians of 7 increments and of 3 full ones');
   for (const size of [64, 256, 1024, 4096]) {
-    const command = [CLI, 'run', '--device', 'sim', '--store', join(folder, `store-${size}`), '--', join(APPS, 'training')];
+    const command = [
+      CLI,
+      'run',
+      '--device',
+      'sim',
+      '--store',
+      join(folder, `store-${size}`),
+      '--',
+      join(APPS, 'training'),
+    ];
     const child = spawn(process.execPath, [...command, '--size', String(size), '--steps', '1000', '--pace'], {
       env: supervised,
       stdio: ['pipe', 'pipe', 'inherit'],

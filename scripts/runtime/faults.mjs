@@ -167,7 +167,9 @@ export async function playRound(library, place, seed, known) {
   } finally {
     store.close();
   }
-  return wrong.map((message) => `seed ${seed}: ${victim} killed ${delay} ms after ${operation} told ${step}: ${message}`);
+  return wrong.map(
+    (message) => `seed ${seed}: ${victim} killed ${delay} ms after ${operation} told ${step}: ${message}`,
+  );
 }
 
 /** The digest of a run that nothing disturbs. */

@@ -3,6 +3,8 @@
  * leads to the same result, and nothing that happens to supervisor or program loses a checkpoint.
  */
 
+import { spawnSync } from 'node:child_process';
+import { chmodSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -149,6 +151,28 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
     await program.step();
     expect((bench.json('status', '--pid', String(program.pid)) as { state: string }).state).toBe('running');
     expect(await program.finish()).toBeDefined();
+  });
+
+  // Needs root, to be another user.
+  it.skipIf(process.getuid!() !== 0)('does not answer another user, even where that can reach the socket', async () => {
+    const program = await bench.start('training', ['--steps', '3', '--size', '64']).ready();
+    const path = join(bench.folder, 'gcr-templates', `${program.pid}.sock`);
+    chmodSync(bench.folder, 0o711);
+    chmodSync(join(bench.folder, 'gcr-templates'), 0o711);
+    chmodSync(path, 0o666);
+    const ask = `const s = require('net').connect(${JSON.stringify(path)}, () => s.write('{"version":1,"number":1,"operation":"status"}\\n'));
+      s.on('data', (d) => { console.log('answer', String(d).length > 0); s.destroy(); });
+      s.on('error', (e) => console.log(e.code)); s.on('close', () => console.log('closed'));`;
+    const speak = (uid: number) =>
+      spawnSync(process.execPath, ['-e', ask], {
+        uid,
+        gid: uid,
+        cwd: '/',
+        encoding: 'utf8',
+        timeout: 20_000,
+      }).stdout.trim();
+    expect(speak(0)).toBe('answer true\nclosed');
+    expect(speak(65_534)).not.toContain('answer');
   });
 
   it('is told about when its supervisor hangs', async () => {
