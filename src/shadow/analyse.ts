@@ -18,7 +18,7 @@ import {
   worseVerdict,
 } from '../templates/index.js';
 import type { Environment } from './abstract/evaluator.js';
-import { type AbstractResult, type Effect, executeAbstractly, type SiteOutcome } from './abstract/execute.js';
+import { AbstractExecution, type AbstractResult, type Effect, type SiteOutcome } from './abstract/execute.js';
 import { Plan } from './abstract/plan.js';
 import { type Allocation, type AllocationMap, POINTER_BYTES } from './allocations.js';
 import { checkLaunch, executeConcretely } from './concrete.js';
@@ -82,13 +82,13 @@ function planOf(template: KernelTemplate): Plan {
 /** Analyses the launches of one kernel. */
 class KernelAnalyser {
   readonly #cache: KernelCache<Inner, Outer>;
-  readonly #plan: Plan;
+  readonly #execution: AbstractExecution;
   #concreteFailures = 0;
   #blindRuns = 0;
 
   constructor(readonly template: KernelTemplate) {
     this.#cache = new KernelCache(template.parameterBytes);
-    this.#plan = planOf(template);
+    this.#execution = new AbstractExecution(planOf(template));
     const bases = template.writes.flatMap((site) => site.bases);
     const pointers = bases.flatMap((base) =>
       'parameter' in base ? [base.parameter] : 'parameters' in base ? this.#pointerOffsets() : [],
@@ -150,13 +150,14 @@ class KernelAnalyser {
       hasKnownMemory: !blind && !memory.isEmpty,
     };
     // Generic addresses into shared memory count only when they might leave it.
-    const groups = environment.provenance ? this.#plan.countedGroups : this.#plan.allGroups;
-    const result = executeAbstractly(this.#plan, launch, world, groups);
+    const { plan } = this.#execution;
+    const groups = environment.provenance ? plan.countedGroups : plan.allGroups;
+    const result = this.#execution.run(launch, world, groups);
     const inner: Inner = { result, missed, blind };
     const pointers: number[] = [];
     for (const { effects } of result.outcomes)
       for (const { root } of effects) if (root?.kind === 'parameter') pointers.push(root.offset);
-    if (this.#cache.dependOn(result.consulted, pointers)) this.#cache.select(launch);
+    if (this.#cache.dependOn(this.#execution.consultedWords, pointers)) this.#cache.select(launch);
     this.#cache.storeInner(inner);
     return inner;
   }
@@ -255,7 +256,7 @@ class Placement {
   }
 
   place(): Placed {
-    for (const outcome of this.result.outcomes) if (outcome.runs) this.#site(outcome);
+    for (const outcome of this.result.outcomes) this.#site(outcome);
     const descriptors =
       this.#verdict === 'unknown' ? [] : [...this.#descriptors, ...[...this.#whole].map(rangeDescriptor)];
     return {
@@ -311,7 +312,7 @@ class Placement {
     const placed = effect.descriptors.map((descriptor) => ({
       start: BigInt.asUintN(64, base + effect.big + BigInt(descriptor.start)),
       width: descriptor.width,
-      dimensions: descriptor.strides.map((stride, index) => ({ stride, count: descriptor.counts[index]! })),
+      dimensions: descriptor.dimensions,
     }));
     if (effect.exact) {
       this.#descriptors.push(...placed);
@@ -358,7 +359,7 @@ class Placement {
     }
     return effect.descriptors.every((descriptor) => {
       let end = descriptor.start + descriptor.width;
-      for (const [i, stride] of descriptor.strides.entries()) end += stride * (descriptor.counts[i]! - 1);
+      for (const { stride, count } of descriptor.dimensions) end += stride * (count - 1);
       return descriptor.start >= 0 && end <= size;
     });
   }

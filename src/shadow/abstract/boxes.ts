@@ -7,6 +7,7 @@
  * box are independent, each takes all values between its bounds, and a replaced sum is dense (takes every value between its
  * bounds).
  */
+import type { Dimension } from '../descriptor.js';
 import type { Domain, Group } from './domain.js';
 import { coefficientOf, coversAll, type Form, leastSum, withConstant } from './form.js';
 
@@ -14,9 +15,8 @@ import { coefficientOf, coversAll, type Form, leastSum, withConstant } from './f
 export interface RelativeDescriptor {
   readonly start: number;
   readonly width: number;
-  /** Strides positive and ascending, counts above one. */
-  readonly strides: readonly number[];
-  readonly counts: readonly number[];
+  /** Strides positive, counts above one. */
+  readonly dimensions: readonly Dimension[];
 }
 
 export interface BoxResult {
@@ -53,6 +53,7 @@ const MAX_PARTIAL = 1024;
 /** The same where the answer is a superset anyway. */
 const MAX_VAGUE_PARTIAL = 2;
 const EXACT_LIMIT = 2 ** 53;
+const NO_DIMENSIONS: readonly Dimension[] = [];
 
 class Resolution {
   readonly descriptors: RelativeDescriptor[] = [];
@@ -216,33 +217,33 @@ class Resolution {
 
   #emit(box: Box): void {
     const start = leastSum(box.constant, box.coefs, undefined, box.lo, box.hi, 1);
-    const dimensions: [number, number][] = [];
+    const { coefs, lo, hi } = box;
     let reach = Math.abs(start) + this.width;
-    for (let i = 0; i < box.coefs.length; i++) {
-      const stride = Math.abs(box.coefs[i]!);
-      const count = box.hi[i]! - box.lo[i]! + 1;
+    const all: { stride: number; count: number }[] = [];
+    for (let i = 0; i < coefs.length; i++) {
+      const stride = Math.abs(coefs[i]!);
+      const count = hi[i]! - lo[i]! + 1;
       if (stride === 0 || count === 1) continue;
-      dimensions.push([stride, count]);
       reach += stride * count;
+      // In order of strides: there are few.
+      let place = all.length;
+      for (; place > 0 && all[place - 1]!.stride > stride; place--) all[place] = all[place - 1]!;
+      all[place] = { stride, count };
     }
     if (!(reach < EXACT_LIMIT)) {
       this.unbounded = true;
       return;
     }
-    dimensions.sort((a, b) => a[0] - b[0]);
     let width = this.width;
-    const strides: number[] = [];
-    const counts: number[] = [];
-    for (const [stride, count] of dimensions) {
-      const last = strides.length - 1;
-      if (last < 0 && stride <= width) width += stride * (count - 1);
-      else if (last >= 0 && stride === strides[last]! * counts[last]!) counts[last]! *= count;
-      else {
-        strides.push(stride);
-        counts.push(count);
-      }
+    let kept = 0;
+    for (const dimension of all) {
+      const last = kept > 0 ? all[kept - 1]! : undefined;
+      if (!last && dimension.stride <= width) width += dimension.stride * (dimension.count - 1);
+      else if (last && dimension.stride === last.stride * last.count) last.count *= dimension.count;
+      else all[kept++] = dimension;
     }
-    this.descriptors.push({ start, width, strides, counts });
+    all.length = kept;
+    this.descriptors.push({ start, width, dimensions: kept > 0 ? all : NO_DIMENSIONS });
   }
 }
 

@@ -153,6 +153,30 @@ export class Plan {
   }
 
   /**
+   * Values that follow from thread coordinates, launch sizes and parameter words alone, none of which varies, in an order in which
+   * operands come first.
+   *
+   * @param varying words of four bytes of the parameter block
+   */
+  valuesWithout(varying: Uint8Array): number[] {
+    const isFree = new Uint8Array(this.values.length);
+    const free: number[] = [];
+    for (let id = 0; id < this.values.length; id++) {
+      const [op, width, offset] = this.values[id]!;
+      if (op === 'constant' || op === 'special') isFree[id] = 1;
+      else if (op === 'parameter') {
+        const first = (offset as number) >> 2;
+        const last = ((offset as number) + width / 8 - 1) >> 2;
+        isFree[id] = varying.subarray(first, last + 1).includes(1) ? 0 : 1;
+      } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand])) {
+        isFree[id] = 1;
+        free.push(id);
+      }
+    }
+    return free;
+  }
+
+  /**
    * Successors on the way to `target`: back edges of loops that hold the target lead nowhere (to another round), those of other
    * loops lead to where the loop ends.
    */
