@@ -17,6 +17,7 @@ import {
   type Verdict,
   worseVerdict,
 } from '../templates/index.js';
+import type { RelativeDescriptor } from './abstract/boxes.js';
 import type { Environment } from './abstract/evaluator.js';
 import { AbstractExecution, type AbstractResult, type Effect, type SiteOutcome } from './abstract/execute.js';
 import { Plan } from './abstract/plan.js';
@@ -155,6 +156,7 @@ class KernelAnalyser {
     const result = this.#execution.run(launch, world, groups);
     const inner: Inner = { result, missed, blind };
     const pointers: number[] = [];
+    for (const { root } of result.places) if (root?.kind === 'parameter') pointers.push(root.offset);
     for (const { effects } of result.outcomes)
       for (const { root } of effects) if (root?.kind === 'parameter') pointers.push(root.offset);
     if (this.#cache.dependOn(this.#execution.consultedWords, pointers)) this.#cache.select(launch);
@@ -229,6 +231,10 @@ function overlapsReads(set: DirtySet, inner: Inner): boolean {
   });
 }
 
+function inMemory({ start, width, dimensions }: RelativeDescriptor, base: bigint): AccessDescriptor {
+  return { start: BigInt.asUintN(64, base + BigInt(start)), width, dimensions };
+}
+
 interface Placed {
   readonly set: DirtySet;
   readonly usesAllocations: boolean;
@@ -256,6 +262,10 @@ class Placement {
   }
 
   place(): Placed {
+    for (const { root, big, descriptors } of this.result.places) {
+      const base = (root ? this.#address(root)! : 0n) + big;
+      for (const descriptor of descriptors) this.#descriptors.push(inMemory(descriptor, base));
+    }
     for (const outcome of this.result.outcomes) this.#site(outcome);
     const descriptors =
       this.#verdict === 'unknown' ? [] : [...this.#descriptors, ...[...this.#whole].map(rangeDescriptor)];
@@ -309,11 +319,7 @@ class Placement {
       else this.#allocations(site, site.bases);
       return;
     }
-    const placed = effect.descriptors.map((descriptor) => ({
-      start: BigInt.asUintN(64, base + effect.big + BigInt(descriptor.start)),
-      width: descriptor.width,
-      dimensions: descriptor.dimensions,
-    }));
+    const placed = effect.descriptors.map((descriptor) => inMemory(descriptor, base + effect.big));
     if (effect.exact) {
       this.#descriptors.push(...placed);
       return;

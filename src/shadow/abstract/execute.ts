@@ -11,6 +11,7 @@ import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './box
 import { Control } from './control.js';
 import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
+import { type Place, Places } from './places.js';
 import type { SiteGroup } from './plan.js';
 import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
 
@@ -39,8 +40,10 @@ export interface SiteOutcome {
 
 /** Depends on geometry, on parameter words (`AbstractExecution.consultedWords`), and on what is named here. */
 export interface AbstractResult {
-  /** Of sites that may execute. */
+  /** Of sites that may execute; without what is in `places`. */
   readonly outcomes: readonly SiteOutcome[];
+  /** What is written exactly, from pointers whose number a launch tells. */
+  readonly places: readonly Place[];
   readonly knownReads: readonly { readonly address: bigint; readonly content: Uint8Array }[];
   /** Memory was loaded from while none was known: known content might tell more. */
   readonly unread: boolean;
@@ -65,6 +68,18 @@ class Outcome implements SiteOutcome {
   get verdict(): Verdict {
     return this.gaveUp || this.unbounded ? 'unknown' : this.exact ? 'exact' : 'bounded';
   }
+
+  /** Hands over its effects where nothing else is to be said of it. */
+  movesTo(places: Places): boolean {
+    if (this.gaveUp || this.effects.length === 0 || !this.effects.every(isPlain)) return false;
+    for (const { root, big, descriptors } of this.effects) places.add(root, big, descriptors);
+    return true;
+  }
+}
+
+/** Whether an effect is exact, and its place in memory follows from the launch alone. */
+function isPlain({ exact, unbounded, root }: Effect): boolean {
+  return exact && !unbounded && (root === undefined || root.kind === 'parameter' || root.kind === 'loaded');
 }
 
 /** Executes launches of one kernel, one after the other. */
@@ -86,12 +101,15 @@ export class AbstractExecution extends Control {
     this.begin(launch, environment);
     this.#budget.boxes = LAUNCH_BOXES;
     const outcomes: Outcome[] = [];
+    const places = new Places();
     for (const group of groups) {
       this.#group(group);
-      for (const outcome of this.#outcomes) if (outcome.runs) outcomes.push(outcome);
+      for (const outcome of this.#outcomes) {
+        if (outcome.runs && !outcome.movesTo(places)) outcomes.push(outcome);
+      }
     }
     const { knownReads, unread, symbols } = this;
-    return { outcomes, knownReads, unread, symbols };
+    return { outcomes, places: places.all, knownReads, unread, symbols };
   }
 
   #group(group: SiteGroup): void {
