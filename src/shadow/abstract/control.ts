@@ -595,11 +595,13 @@ export abstract class Control extends Evaluator {
     if (!loop.members.has(this.target)) state.setLoop(loop.header, { kind: 'affine', round, phase: 'leaving' });
     state.fork(
       () => {
-        this.state.domain.hi[round] = 0;
+        const { domain } = this.state;
+        domain.confine(round, domain.lo[round]!, 0);
         return true;
       },
       () => {
-        this.state.domain.lo[round] = 1;
+        const { domain } = this.state;
+        domain.confine(round, 1, domain.hi[round]!);
         return bounds.every((bound) => this.state.domain.assumeNonNegative(bound));
       },
     );

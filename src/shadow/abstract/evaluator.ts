@@ -422,6 +422,7 @@ export abstract class Evaluator {
       this.consulted = before;
     }
     for (let word = 0; word < before.length; word++) if (consulted[word] !== 0) before[word] = 1;
+    state.makeCanonical();
     const { domain, mark } = state;
     const start = { domain, mark, uniforms: this.#uniformIds.length, roots: this.roots.length };
     return new Ground(start, consulted, this.#parameters);

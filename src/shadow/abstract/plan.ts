@@ -82,6 +82,7 @@ export class Plan {
   readonly ends: Int32Array;
   readonly #must = new Map<number, Int8Array>();
   readonly #order: readonly number[];
+  readonly #isNeeded: Uint8Array;
 
   constructor(readonly template: KernelTemplate) {
     const { blocks, values } = template;
@@ -115,6 +116,20 @@ export class Plan {
     this.irreducible = irreducible;
     this.loops = this.#findLoops();
     this.uniform = this.#findUniform();
+    this.#isNeeded = this.#findNeeded();
+  }
+
+  /** Values that sites use, directly or through others. */
+  #findNeeded(): Uint8Array {
+    const needed = new Uint8Array(this.values.length);
+    const work = this.template.writes.flatMap(({ address, guard, length, rows }) => [address, guard, length, rows?.stride]);
+    while (work.length > 0) {
+      const id = work.pop();
+      if (id === undefined || needed[id]) continue;
+      needed[id] = 1;
+      work.push(...this.operands[id]!);
+    }
+    return needed;
   }
 
   #findLoops(): Map<number, Loop> {
@@ -153,8 +168,8 @@ export class Plan {
   }
 
   /**
-   * Values that follow from thread coordinates, launch sizes and parameter words alone, none of which varies, in an order in which
-   * operands come first.
+   * What sites need of values that follow from thread coordinates, launch sizes and parameter words alone, none of which varies;
+   * operands first. What only control needs would split thread coordinates finer than addresses do.
    *
    * @param varying words of four bytes of the parameter block
    */
@@ -170,7 +185,7 @@ export class Plan {
         isFree[id] = varying.subarray(first, last + 1).includes(1) ? 0 : 1;
       } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand])) {
         isFree[id] = 1;
-        free.push(id);
+        if (this.#isNeeded[id]) free.push(id);
       }
     }
     return free;

@@ -125,6 +125,20 @@ export class State {
     }
   }
 
+  /** Writes everything that is remembered over atoms that are not replaced, which holds as well and saves doing it at each use. */
+  makeCanonical(): void {
+    const { domain, memo } = this;
+    for (let at = 0; at < this.#top; at++) {
+      const id = this.#trailIds[at]!;
+      const value = memo[id];
+      if (value === undefined) continue;
+      if (isScaledFloor(value)) {
+        const operand = domain.canonical(value.operand);
+        if (operand) memo[id] = new ScaledFloor(operand, value.scale, value.shift);
+      } else memo[id] = domain.canonical(value) ?? value;
+    }
+  }
+
   /** Starts a launch: back to an early mark, over the given threads. */
   reset(domain: Domain, mark: number): void {
     this.rollBack(mark);
