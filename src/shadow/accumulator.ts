@@ -6,9 +6,9 @@
  * Memory is bounded: where the ranges of a stretch grow too many, small gaps are filled, which gives a superset. Nothing
  * but {@link DirtyAccumulator.remove} ever takes a byte out.
  */
-import { expandDescriptors } from './descriptor.js';
+import { type AccessDescriptor, expandDescriptors, hullOf } from './descriptor.js';
 import type { DirtySet } from './dirty-set.js';
-import { type AddressRange, fillGaps, insertRange, removeRange, unionRanges } from './ranges.js';
+import { type AddressRange, fillGaps, holdsRange, insertRange, removeRange, unionRanges } from './ranges.js';
 
 /** A moment: what is added later is since then. */
 export interface Mark {
@@ -112,9 +112,17 @@ export class DirtyAccumulator {
   #settle(): void {
     const open = this.#stretches[this.#stretches.length - 1];
     if (!open || this.#pending.length === 0) return;
-    const descriptors = this.#pending.flat();
+    const descriptors: AccessDescriptor[] = [];
+    for (const pending of this.#pending) {
+      for (const descriptor of pending) {
+        // What a long run writes was mostly written before.
+        const hull = hullOf(descriptor);
+        if (hull && !holdsRange(open.ranges, hull.from, hull.to)) descriptors.push(descriptor);
+      }
+    }
     this.#pending = [];
     this.#descriptors = 0;
+    if (descriptors.length === 0) return;
     this.#join(open, expandDescriptors(descriptors, Math.max(2 * this.limit, descriptors.length)).ranges);
   }
 

@@ -207,6 +207,7 @@ function isWide(descriptor: AccessDescriptor): boolean {
 
 /** Whether a result would be the same again, as far as memory and the places of variables go. */
 function isCurrent({ result, missed, blind }: Inner, { memory, symbols }: LaunchEnvironment): boolean {
+  if (result.symbols.length + missed.length + result.knownReads.length === 0 && !result.unread) return true;
   if (result.symbols.some(([name, address]) => symbols.get(name) !== address)) return false;
   if (blind) return true;
   if (result.unread && !memory.isEmpty) return false;
@@ -244,9 +245,9 @@ interface Placed {
 /** Puts a relative result into memory. */
 class Placement {
   readonly #descriptors: AccessDescriptor[] = [];
-  readonly #whole = new Set<Allocation>();
+  readonly #whole: Allocation[] = [];
   readonly #reasons: Reason[] = [];
-  readonly #symbols = new Map<string, bigint | undefined>();
+  readonly #symbols: (readonly [string, bigint | undefined])[] = [];
   readonly #parameters: DataView;
   #verdict: Verdict = 'exact';
   #usesAllocations = false;
@@ -267,12 +268,11 @@ class Placement {
       for (const descriptor of descriptors) this.#descriptors.push(inMemory(descriptor, base));
     }
     for (const outcome of this.result.outcomes) this.#site(outcome);
-    const descriptors =
-      this.#verdict === 'unknown' ? [] : [...this.#descriptors, ...[...this.#whole].map(rangeDescriptor)];
+    for (const allocation of this.#whole) this.#descriptors.push(rangeDescriptor(allocation));
     return {
-      set: new DirtySet(this.#verdict, this.#reasons, descriptors),
+      set: new DirtySet(this.#verdict, this.#reasons, this.#verdict === 'unknown' ? [] : this.#descriptors),
       usesAllocations: this.#usesAllocations,
-      symbols: [...this.#symbols],
+      symbols: this.#symbols,
     };
   }
 
@@ -379,7 +379,7 @@ class Placement {
 
   #symbol(name: string): bigint | undefined {
     const address = this.environment.symbols.get(name);
-    this.#symbols.set(name, address);
+    if (!this.#symbols.some(([known]) => known === name)) this.#symbols.push([name, address]);
     return address;
   }
 
@@ -394,7 +394,7 @@ class Placement {
       this.#worsen('unknown', site, this.#reason(site, 'GCR5016', why));
       return;
     }
-    this.#whole.add(found);
+    if (!this.#whole.includes(found)) this.#whole.push(found);
     this.#worsen('allocation', site);
   }
 

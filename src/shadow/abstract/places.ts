@@ -34,31 +34,58 @@ export class Places {
 }
 
 function insert(list: RelativeDescriptor[], added: RelativeDescriptor): void {
-  for (let at = list.length - 1; at >= 0 && at >= list.length - LOOK_BACK; at--) {
-    const joined = join(list[at]!, added);
-    if (joined === undefined) continue;
-    list[at] = joined;
-    return;
+  // Joining two leaves fewer pieces than there were, so this ends.
+  const work = [added];
+  for (let next = work.pop(); next !== undefined; next = work.pop()) {
+    const at = neighbourOf(list, next);
+    if (at < 0) list.push(next);
+    else join(list.splice(at, 1)[0]!, next, work);
   }
-  list.push(added);
 }
 
-/** One descriptor for two whose repetitions are the same and whose widths touch; undefined for others. */
-function join(a: RelativeDescriptor, b: RelativeDescriptor): RelativeDescriptor | undefined {
-  if (b.start > a.start + a.width || a.start > b.start + b.width) return undefined;
-  const { dimensions } = a;
-  if (dimensions.length !== b.dimensions.length) return undefined;
-  for (let i = 0; i < dimensions.length; i++) {
-    const one = dimensions[i]!;
-    const other = b.dimensions[i]!;
-    if (one.stride !== other.stride || one.count !== other.count) return undefined;
+function neighbourOf(list: readonly RelativeDescriptor[], added: RelativeDescriptor): number {
+  const first = Math.max(0, list.length - LOOK_BACK);
+  for (let at = list.length - 1; at >= first; at--) if (areNeighbours(list[at]!, added)) return at;
+  return -1;
+}
+
+/** Whether widths touch, and repetitions are the same but for the number of the outermost. */
+function areNeighbours(a: RelativeDescriptor, b: RelativeDescriptor): boolean {
+  if (b.start > a.start + a.width || a.start > b.start + b.width) return false;
+  const [short, long] = a.dimensions.length <= b.dimensions.length ? [a.dimensions, b.dimensions] : [b.dimensions, a.dimensions];
+  if (long.length - short.length > 1) return false;
+  for (let i = 0; i < short.length; i++) {
+    const one = short[i]!;
+    const other = long[i]!;
+    if (one.stride !== other.stride) return false;
+    if (one.count !== other.count && !(i === long.length - 1)) return false;
+  }
+  return true;
+}
+
+/** Replaces two neighbours by what they repeat together and what is left of the longer one. */
+function join(a: RelativeDescriptor, b: RelativeDescriptor, into: RelativeDescriptor[]): void {
+  const [few, many] = outerCount(a, b) <= outerCount(b, a) ? [a, b] : [b, a];
+  const least = outerCount(few, many);
+  const left = outerCount(many, few) - least;
+  if (left > 0) {
+    const { stride } = many.dimensions[many.dimensions.length - 1]!;
+    const inner = many.dimensions.slice(0, -1);
+    const dimensions = left > 1 ? [...inner, { stride, count: left }] : inner;
+    into.push({ start: many.start + stride * least, width: many.width, dimensions });
   }
   const start = Math.min(a.start, b.start);
   const width = Math.max(a.start + a.width, b.start + b.width) - start;
-  return withoutGaps(start, width, dimensions);
+  into.push(withoutGaps(start, width, few.dimensions));
 }
 
-/** Dimensions ascend; those whose repetitions touch become part of the width. */
+/** Repetitions in the outermost dimension that one of two neighbours has. */
+function outerCount(one: RelativeDescriptor, other: RelativeDescriptor): number {
+  const outermost = Math.max(one.dimensions.length, other.dimensions.length) - 1;
+  return outermost < 0 ? 1 : (one.dimensions[outermost]?.count ?? 1);
+}
+
+/** Dimensions whose repetitions touch become part of the width, from the innermost on. */
 function withoutGaps(start: number, width: number, dimensions: readonly Dimension[]): RelativeDescriptor {
   let total = width;
   let kept = 0;
