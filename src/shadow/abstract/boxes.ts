@@ -137,11 +137,22 @@ class Resolution {
   }
 
   #merge(box: Box, group: Group, places: readonly number[], ratio: number, lo: number, hi: number): void {
-    const keep = box.atoms.map((_, index) => !places.includes(index));
-    box.coefs = [...box.coefs.filter((_, index) => keep[index]), ratio];
-    box.lo = [...box.lo.filter((_, index) => keep[index]), lo];
-    box.hi = [...box.hi.filter((_, index) => keep[index]), hi];
-    box.atoms = [...box.atoms.filter((_, index) => keep[index]), -1];
+    let kept = 0;
+    for (let index = 0; index < box.atoms.length; index++) {
+      if (places.includes(index)) continue;
+      box.coefs[kept] = box.coefs[index]!;
+      box.lo[kept] = box.lo[index]!;
+      box.hi[kept] = box.hi[index]!;
+      box.atoms[kept++] = box.atoms[index]!;
+    }
+    box.coefs[kept] = ratio;
+    box.lo[kept] = lo;
+    box.hi[kept] = hi;
+    box.atoms[kept++] = -1;
+    box.coefs.length = kept;
+    box.lo.length = kept;
+    box.hi.length = kept;
+    box.atoms.length = kept;
     box.groups = box.groups.filter((other) => other !== group);
   }
 
@@ -261,7 +272,7 @@ export function resolveAddresses(domain: Domain, address: Form, width: number, b
   }
 }
 
-function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: Group[]): BoxResult {
+function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: readonly Group[]): BoxResult {
   const resolution = new Resolution(domain, width, budget);
   resolution.exact = !domain.inexact;
   const { connected, apart } = groups.length === 0 ? NO_GROUPS : connectedGroups(groups, address);
@@ -294,6 +305,10 @@ function usesBothSides(domain: Domain, address: Form, connected: readonly Group[
 
 /** The domain's constraints that share atoms with an address, directly or through others, and the rest. */
 function connectedGroups(groups: readonly Group[], address: Form): { connected: Group[]; apart: Group[] } {
+  if (groups.length === 1) {
+    const isPart = groups[0]!.form.atoms.some((atom) => address.atoms.includes(atom));
+    return isPart ? { connected: [groups[0]!], apart: [] } : { connected: [], apart: [groups[0]!] };
+  }
   let apart = [...groups];
   const connected: Group[] = [];
   const reached = new Set(address.atoms);
@@ -313,7 +328,8 @@ function connectedGroups(groups: readonly Group[], address: Form): { connected: 
 }
 
 /** The domain's constraints over atoms that are not replaced. */
-function canonicalGroups(domain: Domain): Group[] {
+function canonicalGroups(domain: Domain): readonly Group[] {
+  if (!domain.hasSubstitutes && domain.relations.length === 0) return domain.groups;
   return domain.groups.map((group) => {
     const canonical = domain.canonical(group.form);
     if (!canonical || canonical === group.form) return group;
