@@ -272,7 +272,13 @@ export function resolveAddresses(domain: Domain, address: Form, width: number, b
   }
 }
 
-function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: readonly Group[]): BoxResult {
+function resolveUnder(
+  domain: Domain,
+  address: Form,
+  width: number,
+  budget: BoxBudget,
+  groups: readonly Group[],
+): BoxResult {
   const resolution = new Resolution(domain, width, budget);
   resolution.exact = !domain.inexact;
   const { connected, apart } = groups.length === 0 ? NO_GROUPS : connectedGroups(groups, address);

@@ -20,8 +20,11 @@ export interface Place {
 const LOOK_BACK = 4;
 
 export class Places {
-  readonly all: { readonly root: Root | undefined; readonly big: bigint; readonly descriptors: RelativeDescriptor[] }[] =
-    [];
+  readonly all: {
+    readonly root: Root | undefined;
+    readonly big: bigint;
+    readonly descriptors: RelativeDescriptor[];
+  }[] = [];
 
   add(root: Root | undefined, big: bigint, descriptors: readonly RelativeDescriptor[]): void {
     let place = this.all.find((known) => known.root === root && known.big === big);
@@ -52,7 +55,8 @@ function neighbourOf(list: readonly RelativeDescriptor[], added: RelativeDescrip
 /** Whether widths touch, and repetitions are the same but for the number of the outermost. */
 function areNeighbours(a: RelativeDescriptor, b: RelativeDescriptor): boolean {
   if (b.start > a.start + a.width || a.start > b.start + b.width) return false;
-  const [short, long] = a.dimensions.length <= b.dimensions.length ? [a.dimensions, b.dimensions] : [b.dimensions, a.dimensions];
+  const [short, long] =
+    a.dimensions.length <= b.dimensions.length ? [a.dimensions, b.dimensions] : [b.dimensions, a.dimensions];
   if (long.length - short.length > 1) return false;
   for (let i = 0; i < short.length; i++) {
     const one = short[i]!;

@@ -122,7 +122,12 @@ export class Plan {
   /** Values that sites use, directly or through others. */
   #findNeeded(): Uint8Array {
     const needed = new Uint8Array(this.values.length);
-    const work = this.template.writes.flatMap(({ address, guard, length, rows }) => [address, guard, length, rows?.stride]);
+    const work = this.template.writes.flatMap(({ address, guard, length, rows }) => [
+      address,
+      guard,
+      length,
+      rows?.stride,
+    ]);
     while (work.length > 0) {
       const id = work.pop();
       if (id === undefined || needed[id]) continue;
