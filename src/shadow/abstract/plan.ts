@@ -86,7 +86,7 @@ export class Plan {
 
   constructor(readonly template: KernelTemplate) {
     const { blocks, values } = template;
-    this.values = values;
+    this.values = values.map((value) => [sharedName(value[0]), ...value.slice(1)] as unknown as SliceValue);
     this.operands = values.map(operandsOf);
     this.constants = values.map(([op, width, bits]) =>
       op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
@@ -250,6 +250,14 @@ export class Plan {
     this.#must.set(target, ways);
     return ways;
   }
+}
+
+/**
+ * The same name as a string that exists once. Names from a file are strings of their own, and comparing one with the names in the
+ * code would look at its characters.
+ */
+function sharedName(name: string): string {
+  return Object.keys({ [name]: 0 })[0]!;
 }
 
 /** Write sites by block, in order of blocks. */
