@@ -408,15 +408,16 @@ export abstract class Evaluator {
     const before = this.consulted;
     const consulted = new Uint8Array(before.length);
     this.consulted = consulted;
+    const isLeft = new Uint8Array(this.plan.values.length);
     state.begin();
     state.probing++;
     try {
       for (const id of this.plan.valuesWithout(this.#history.varying)) {
         const snapshot = state.snapshot();
-        if (!this.#isPlainlyEvaluated(id)) state.restore(snapshot);
+        if (!this.plan.operands[id]!.some((operand) => isLeft[operand]) && this.#isPlainlyEvaluated(id)) continue;
+        isLeft[id] = 1;
+        state.restore(snapshot);
       }
-    } catch (error) {
-      if (error !== EXHAUSTED) throw error;
     } finally {
       state.probing--;
       this.consulted = before;
@@ -433,7 +434,7 @@ export abstract class Evaluator {
     try {
       this.raw(id);
     } catch (error) {
-      if (error === PROBE_FAILED || error === INFEASIBLE) return false;
+      if (error === PROBE_FAILED || error === INFEASIBLE || error === EXHAUSTED) return false;
       throw error;
     }
     return this.state.domain.inexact === inexact && this.state.domain.relations.length === relations.length;
