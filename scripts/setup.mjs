@@ -1,4 +1,5 @@
-// Makes a fresh clone ready: installs the dependencies of package-lock.json when they are not there, and compiles.
+// Makes a fresh clone ready: installs the dependencies of package-lock.json when they are not there, and compiles. The native part is
+// built where it can be; without it the analysis works all the same.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -24,3 +25,4 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
   writeFileSync(stamp, lock);
 }
 run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b']);
+run(process.execPath, [join(root, 'scripts', 'build-native.mjs'), '--optional']);

@@ -84,6 +84,10 @@ export const CODES = {
   GCR6006: 'launch does not fit the kernel',
   GCR6007: 'kernel trapped',
 
+  // --- 7xxx: the store (src/native, src/checkpoint) ---
+  GCR7001: 'native part is not built',
+  GCR7002: 'native part cannot be loaded',
+
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',
   GCR9003: 'a worker failed',

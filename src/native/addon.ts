@@ -1,0 +1,101 @@
+/**
+ * Loads the addon. It is built apart from the rest (`npm run build:native`) because only the store and the runtime need it: the
+ * analysis must work where there is no compiler. So it is loaded at the first use, and its absence is a user's error with a
+ * remedy. The types here are what `native/addon` exports; `index.ts` is what everybody else uses.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InputError } from '../diagnostics/index.js';
+
+export interface NativeLock {
+  release(): void;
+}
+
+export interface NativeWriter {
+  write(bytes: Uint8Array): Promise<Uint8Array>;
+  finish(): Promise<{ chunks: number; storedChunks: number; storedBytes: number; packs: number }>;
+  abort(): Promise<void>;
+}
+
+export interface NativeReader {
+  read(names: Uint8Array, target: Uint8Array): Promise<void>;
+  has(names: Uint8Array, lastLength: number): Promise<Uint8Array>;
+  close(): void;
+}
+
+export interface NativeCancellation {
+  cancel(): void;
+}
+
+export type NativeProgress = ((done: number, total: number) => void) | undefined;
+
+export interface NativeBackend {
+  place(): string;
+  get(name: string, limit: number): Promise<Uint8Array>;
+  put(name: string, bytes: Uint8Array, mode: 'replace' | 'create'): Promise<void>;
+  list(folder: string): Promise<string[]>;
+  stat(name: string): Promise<{ bytes: number; modified: number } | undefined>;
+  remove(name: string): Promise<void>;
+  lock(mode: 'shared' | 'exclusive', timeoutMs: number): Promise<NativeLock>;
+  /** Zero threads or bytes take the default. */
+  writer(threads: number, packBytes: number): NativeWriter;
+  reader(threads: number): NativeReader;
+  compact(
+    live: Uint8Array,
+    minimumLiveShare: number,
+    dryRun: boolean,
+    progress: NativeProgress,
+    cancellation: NativeCancellation,
+  ): Promise<{
+    packsRemoved: number;
+    packsWritten: number;
+    bytesFreed: number;
+    bytesMoved: number;
+    chunksLive: number;
+  }>;
+  check(
+    readData: boolean,
+    progress: NativeProgress,
+    cancellation: NativeCancellation,
+  ): Promise<{ file: string; message: string; remedy: string; harmless: boolean }[]>;
+  rebuildIndex(): Promise<{ packs: number; chunks: number }>;
+  close(): void;
+}
+
+export interface Addon {
+  readonly NativeBackend: new (kind: 'directory' | 'mem', where: string, create: boolean) => NativeBackend;
+  readonly NativeCancellation: new () => NativeCancellation;
+  hashChunks(bytes: Uint8Array): Uint8Array;
+  chunkHash(bytes: Uint8Array): Uint8Array;
+  treeHash(bytes: Uint8Array): Uint8Array;
+}
+
+/** `build/native` of the package: two folders above `dist/native`. */
+const ADDON = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'build', 'native', 'gcr_native.node');
+let loaded: Addon | undefined;
+
+/** The addon. Throws {@link InputError} GCR7001 when it is not built, GCR7002 when it cannot be loaded. */
+export function addon(): Addon {
+  if (loaded) return loaded;
+  if (!existsSync(ADDON)) {
+    throw new InputError({
+      code: 'GCR7001',
+      severity: 'error',
+      message: 'the native part is not built',
+      hint: 'run `npm run build:native` in the package; it needs cmake 3.20, a C++20 compiler and the headers of Node',
+    });
+  }
+  try {
+    loaded = createRequire(import.meta.url)(ADDON) as Addon;
+  } catch (error) {
+    throw new InputError({
+      code: 'GCR7002',
+      severity: 'error',
+      message: `the native part cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
+      hint: 'build it on this machine with this Node: remove build/native and run `npm run build:native`',
+    });
+  }
+  return loaded;
+}
