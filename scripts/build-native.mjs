@@ -14,7 +14,9 @@ const optional = process.argv.includes('--optional');
 
 function give(reason) {
   if (optional) {
-    console.error(`native part not built (${reason}): analysis works, checkpoints do not; see \`npm run build:native\``);
+    console.error(
+      `native part not built (${reason}): analysis works, checkpoints do not; see \`npm run build:native\``,
+    );
     process.exit(0);
   }
   console.error(`the native part cannot be built: ${reason}`);
@@ -55,7 +57,8 @@ function cmake(...args) {
 
 if (!works('cmake')) give('cmake 3.20 or later is missing');
 if (!works(process.env['CXX'] ?? 'c++')) give('a C++20 compiler is missing');
-const headers = nodeHeaders() ?? give("Node's headers (node_api.h) are missing; install them or set npm_config_nodedir");
+const headers =
+  nodeHeaders() ?? give("Node's headers (node_api.h) are missing; install them or set npm_config_nodedir");
 const api = nodeAddonApi() ?? give('the package node-addon-api is missing; run `npm ci`');
 
 const configure = ['-S', 'native', '-B', build, '-DCMAKE_BUILD_TYPE=Release', '-DGCR_TESTS=OFF'];
