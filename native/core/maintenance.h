@@ -22,7 +22,7 @@ struct CompactOptions {
   /// A pack of whose contents less than this share is live is written anew.
   double minimum_live_share = 0.5;
   bool dry_run = false;
-  Progress progress;
+  Progress progress = {};
   const std::atomic<bool>* cancelled = nullptr;
 };
 
@@ -40,7 +40,7 @@ CompactStatistics compact(Backend& backend, std::span<const ChunkName> live, con
 struct CheckOptions {
   /// Also read every chunk and compare its hash.
   bool read_data = false;
-  Progress progress;
+  Progress progress = {};
   const std::atomic<bool>* cancelled = nullptr;
 };
 

@@ -10,8 +10,6 @@ namespace {
 
 /// What one worker hashes, looks up and writes at a time.
 constexpr size_t kUnitBytes = 64 * kChunkBytes;
-/// 2^21 claims take 128 MiB and stand for 128 GiB of full chunks.
-constexpr size_t kMostClaims = size_t{1} << 21;
 /// Beyond so many index files to be searched, small ones are merged.
 constexpr size_t kMostIndexFiles = 8;
 
@@ -141,12 +139,12 @@ void StoreWriter::store_unit(const uint8_t* bytes, size_t size, uint8_t* names) 
         statistics_.stored_bytes += chunk.length;
       }
       if (pack) free_packs_.push_back(std::move(pack));
-      many_claims = claims_.size() >= kMostClaims;
+      many_claims = claims_.size() >= options_.most_claims;
     }
   }
   if (many_claims) {
     const std::unique_lock alone(flush_);
-    if (claims_.size() >= kMostClaims) write_index_file();
+    if (claims_.size() >= options_.most_claims) write_index_file();
   }
 }
 

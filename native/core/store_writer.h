@@ -2,7 +2,7 @@
 // of docs/formats/store.md (packs, then an index file). The caller holds the store's lock shared from before the first write() until after the
 // commit of the manifest.
 //
-// Memory: the claims of at most kMostClaims chunks (then an index file is written in between) and one staging buffer an open pack.
+// Memory: the claims of at most most_claims chunks (then an index file is written in between) and one staging buffer an open pack.
 #pragma once
 
 #include <atomic>
@@ -23,6 +23,8 @@ namespace gcr {
 struct WriterOptions {
   unsigned threads = default_threads();
   uint64_t pack_bytes = kPackBytes;
+  /// 2^21 claims take 128 MiB and stand for 128 GiB of full chunks.
+  size_t most_claims = size_t{1} << 21;
 };
 
 struct WriterStatistics {

@@ -1,0 +1,3 @@
+#include "core/test/check.h"
+
+int main() { return gcr::test::run_all(); }
