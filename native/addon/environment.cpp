@@ -9,6 +9,15 @@ namespace {
 
 constexpr unsigned kShortThreads = 4;
 
+/// Calls into JavaScript fail when a worker thread is being ended: nobody is left to be told, and the exception has nowhere to go.
+template <class Call>
+void unless_ending(Call call) {
+  try {
+    call();
+  } catch (const Napi::Error&) {
+  }
+}
+
 std::exception_ptr outcome(const std::function<void()>& work) {
   try {
     work();
@@ -48,8 +57,10 @@ void Job::report(uint64_t done, uint64_t total) {
 void Job::tell_progress(Napi::Env env) {
   reported_ = false;
   const Napi::HandleScope scope(env);
-  progress_.Call({Napi::Number::New(env, static_cast<double>(done_.load())),
-                  Napi::Number::New(env, static_cast<double>(total_.load()))});
+  unless_ending([&] {
+    progress_.Call({Napi::Number::New(env, static_cast<double>(done_.load())),
+                    Napi::Number::New(env, static_cast<double>(total_.load()))});
+  });
 }
 
 void Job::finish(std::exception_ptr error) {
@@ -62,12 +73,14 @@ void Job::finish(std::exception_ptr error) {
 void Job::settle(Napi::Env env) {
   const std::unique_ptr<Job> self(this);
   const Napi::HandleScope scope(env);
-  environment_.settled(env);
-  if (error_) {
-    deferred_.Reject(to_js_error(env, error_));
-  } else {
-    deferred_.Resolve(result_ ? result_(env) : env.Undefined());
-  }
+  unless_ending([&] {
+    environment_.settled(env);
+    if (error_) {
+      deferred_.Reject(to_js_error(env, error_));
+    } else {
+      deferred_.Resolve(result_ ? result_(env) : env.Undefined());
+    }
+  });
 }
 
 Environment::Environment(Napi::Env env) {

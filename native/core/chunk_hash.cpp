@@ -13,6 +13,7 @@ namespace gcr {
 namespace {
 
 constexpr size_t kRowBytes = 1024;
+constexpr size_t kMostRows = kChunkBytes / kRowBytes;
 constexpr size_t kLanes = 64;
 constexpr size_t kPasses = 4;
 constexpr size_t kFirstKeyWords = 262;
@@ -87,6 +88,14 @@ struct Scalar {
 };
 
 #if defined(__x86_64__)
+/// Chunks are mostly hashed one behind the other, and the walk down a part of the columns is nothing that a processor foresees. So while
+/// a full chunk is computed the memory behind it is fetched, step by step; where nothing follows that does no harm.
+template <size_t kLines>
+inline void fetch_next_chunk(const uint8_t* chunk, size_t step) {
+  const uint8_t* const next = chunk + kChunkBytes + step * kLines * 64;
+  for (size_t line = 0; line < kLines; ++line) _mm_prefetch(next + 64 * line, _MM_HINT_T1);
+}
+
 #define GCR_AVX2 __attribute__((target("avx2")))
 #define GCR_AVX512 __attribute__((target("avx512f,avx512dq")))
 
@@ -101,6 +110,7 @@ struct Avx2 {
       for (size_t r = 0; r < rows; ++r) {
         const uint32_t* key = kKeys.first.data() + 4 * (row + r);
         const uint8_t* words = data + r * kRowBytes + column;
+        if (rows == kMostRows) fetch_next_chunk<1>(data, column + r);
         const __m256i word[2] = {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)),
                                  _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + 32))};
 #pragma GCC unroll 4
@@ -160,6 +170,7 @@ struct Avx512 {
       for (size_t r = 0; r < rows; ++r) {
         const uint32_t* key = kKeys.first.data() + 4 * (row + r);
         const uint8_t* words = data + r * kRowBytes + column;
+        if (rows == kMostRows) fetch_next_chunk<kVectors>(data, column / kVectors + r);
         __m512i k[kPasses];
 #pragma GCC unroll 4
         for (size_t pass = 0; pass < kPasses; ++pass) {

@@ -14,6 +14,7 @@ namespace gcr {
 namespace {
 
 constexpr size_t kUnitChunks = 64;
+constexpr size_t kCachedBatch = 4;
 constexpr size_t kMostOpenPacks = 128;
 
 ChunkName name_at(const uint8_t* names, size_t position) {
@@ -183,13 +184,17 @@ void StoreReader::read_unit(const Call& call, const std::vector<Item>& items) {
     read.bytes = staging.data() + used;
     used += padded(read.length);
   }
-  // One transfer for each run without a gap.
+  // From the page cache a little at a time, so that content is hashed while it is still in the processor's cache.
+  const size_t batch = file->wants_alignment() ? reads.size() : kCachedBatch;
+  auto copy = items.begin();
   std::vector<iovec> pieces;
   for (size_t first = 0; first < reads.size();) {
+    // One transfer for each run without a gap.
     pieces.clear();
-    uint64_t end = uint64_t{reads[first].item->block} * kBlockBytes;
+    const uint64_t start = uint64_t{reads[first].item->block} * kBlockBytes;
+    uint64_t end = start;
     size_t next = first;
-    for (; next < reads.size() && uint64_t{reads[next].item->block} * kBlockBytes == end; ++next) {
+    for (; next < std::min(reads.size(), first + batch) && uint64_t{reads[next].item->block} * kBlockBytes == end; ++next) {
       const size_t length = padded(reads[next].length);
       if (!pieces.empty() && static_cast<uint8_t*>(pieces.back().iov_base) + pieces.back().iov_len == reads[next].bytes) {
         pieces.back().iov_len += length;
@@ -198,19 +203,18 @@ void StoreReader::read_unit(const Call& call, const std::vector<Item>& items) {
       }
       end += length;
     }
-    file->read(uint64_t{reads[first].item->block} * kBlockBytes, pieces);
-    first = next;
-  }
-  auto copy = items.begin();
-  for (const Read& read : reads) {
-    const ChunkName name = name_at(call.names, read.item->position);
-    if (chunk_hash(read.bytes, read.length) != name) {
-      throw StoreError(ErrorKind::damaged, pack_name(read.item->pack),
-                       "the content of chunk " + name.hex() + " at byte " +
-                           std::to_string(uint64_t{read.item->block} * kBlockBytes) + " does not have its hash");
-    }
-    for (; copy != items.end() && copy->block == read.item->block; ++copy) {
-      if (target_of(*copy) != read.bytes) std::memcpy(target_of(*copy), read.bytes, read.length);
+    file->read(start, pieces);
+    for (; first < next; ++first) {
+      const Read& read = reads[first];
+      const ChunkName name = name_at(call.names, read.item->position);
+      if (chunk_hash(read.bytes, read.length) != name) {
+        throw StoreError(ErrorKind::damaged, pack_name(read.item->pack),
+                         "the content of chunk " + name.hex() + " at byte " +
+                             std::to_string(uint64_t{read.item->block} * kBlockBytes) + " does not have its hash");
+      }
+      for (; copy != items.end() && copy->block == read.item->block; ++copy) {
+        if (target_of(*copy) != read.bytes) std::memcpy(target_of(*copy), read.bytes, read.length);
+      }
     }
   }
 }

@@ -29,7 +29,7 @@ export interface NativeCancellation {
   cancel(): void;
 }
 
-type NativeProgress = ((done: number, total: number) => void) | undefined;
+export type NativeProgress = ((done: number, total: number) => void) | undefined;
 
 export interface NativeBackend {
   place(): string;

@@ -4,7 +4,7 @@
  *
  * Failures are a {@link StoreError} with a `code` to decide by and the file; an addon that is not built is an `InputError` (GCR7001).
  */
-import { addon, type NativeBackend, type NativeCancellation } from './addon.js';
+import { addon, type NativeBackend, type NativeCancellation, type NativeProgress } from './addon.js';
 
 /** A folder, or a store in this process's memory, which keeps its content until the process ends. */
 export type StorePlace = { readonly directory: string } | { readonly mem: string };
@@ -186,33 +186,43 @@ function wrap(native: NativeBackend): Backend {
       };
     },
     compact: async (live, { minimumLiveShare = 0.5, dryRun = false, onProgress, signal } = {}) =>
-      cancellable(signal, (cancellation) =>
-        native.compact(live, minimumLiveShare, dryRun, progress(onProgress), cancellation),
+      supervised(onProgress, signal, (progress, cancellation) =>
+        native.compact(live, minimumLiveShare, dryRun, progress, cancellation),
       ),
     check: async ({ readData = false, onProgress, signal } = {}) =>
-      cancellable(signal, (cancellation) => native.check(readData, progress(onProgress), cancellation)),
+      supervised(onProgress, signal, (progress, cancellation) => native.check(readData, progress, cancellation)),
     rebuildIndex: async () => native.rebuildIndex(),
     close: () => native.close(),
   };
 }
 
-function progress(onProgress: ByteProgress | undefined): ((done: number, total: number) => void) | undefined {
-  return onProgress && ((bytes, total) => onProgress({ bytes, total }));
-}
-
-async function cancellable<T>(
+/** Long work that reports and can be cancelled: by the signal, and by a callback that throws, whose error it then rejects with. */
+async function supervised<T>(
+  onProgress: ByteProgress | undefined,
   signal: AbortSignal | undefined,
-  start: (cancellation: NativeCancellation) => Promise<T>,
+  start: (progress: NativeProgress, cancellation: NativeCancellation) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
   const cancellation = new (addon().NativeCancellation)();
   const cancel = () => cancellation.cancel();
+  let failure: { readonly error: unknown } | undefined;
+  const progress = (bytes: number, total: number) => {
+    if (failure) return;
+    try {
+      onProgress?.({ bytes, total });
+    } catch (error) {
+      failure = { error };
+      cancel();
+    }
+  };
   signal?.addEventListener('abort', cancel, { once: true });
   try {
-    return await start(cancellation);
+    const result = await start(onProgress && progress, cancellation);
+    if (failure) throw failure.error;
+    return result;
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw failure ? failure.error : error;
   } finally {
     signal?.removeEventListener('abort', cancel);
   }
