@@ -3,12 +3,23 @@
 // incompressible and different in every chunk. Figures are in MB (1,000,000 bytes) a second, with data on disk (fsync) when writing.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { Store } from '../dist/checkpoint/index.js';
+import { encodeManifest } from '../dist/checkpoint/manifest.js';
 
 const MB = 1e6;
 const CHUNK = 65_536;
@@ -161,24 +172,32 @@ async function main() {
     fsyncSync(file);
     closeSync(file);
     const count = `count=${bytes / PIECE}`;
-    dropCaches(folder);
-    const ddRead = dd(`if=${source}`, 'of=/dev/null', 'iflag=direct', count);
-    const ddWrite = dd('if=/dev/zero', `of=${plain}`, 'oflag=direct', 'conv=fsync', count);
-    rmSync(plain);
+    // In turns, the better of two rounds each: a shared disk is not equally fast at all times.
+    const place = join(folder, 'store');
+    const best = {};
+    const keep = (name, value, peak) => {
+      if (!(best[name]?.value > value)) best[name] = { value, peak: Math.max(peak ?? 0, best[name]?.peak ?? 0) };
+    };
+    for (let round = 0; round < 2; round++) {
+      keep('write dd', dd('if=/dev/zero', `of=${plain}`, 'oflag=direct', 'conv=fsync', count));
+      rmSync(plain);
+      const written = alone('write', place, bytes);
+      keep('write', rate(written.seconds), written.peak);
+      dropCaches(folder);
+      keep('read dd', dd(`if=${source}`, 'of=/dev/null', 'iflag=direct', count));
+      const restored = alone('read', place, written.id);
+      keep('read', rate(restored.seconds), restored.peak);
+      rmSync(place, { recursive: true });
+    }
     dropCaches(folder);
     const cp = rate(await timed(() => execFileSync('sh', ['-c', `cp "${source}" "${plain}" && sync "${plain}"`])));
     rmSync(plain);
     rmSync(source);
-    row('dd, direct writes', ddWrite);
-    row('dd, direct reads', ddRead);
+    row('dd, direct writes', best['write dd'].value);
+    row('dd, direct reads', best['read dd'].value);
     row('cp and sync, reads and writes', cp);
-    const place = join(folder, 'store');
-    const written = alone('write', place, bytes);
-    row('store: write', rate(written.seconds), share(rate(written.seconds), ddWrite, 'dd'), written.peak);
-    dropCaches(folder);
-    const restored = alone('read', place, written.id);
-    row('store: read and check', rate(restored.seconds), share(rate(restored.seconds), ddRead, 'dd'), restored.peak);
-    rmSync(place, { recursive: true });
+    row('store: write', best.write.value, share(best.write.value, best['write dd'].value, 'dd'), best.write.peak);
+    row('store: read and check', best.read.value, share(best.read.value, best['read dd'].value, 'dd'), best.read.peak);
 
     const { bavail, bsize } = statfsSync(values.memory);
     const fits = Math.min(bytes, Math.floor((bavail * bsize) / 2.5 / PIECE) * PIECE);
@@ -186,16 +205,17 @@ async function main() {
     try {
       const copy = await memcpyRate();
       row('memcpy, two threads', copy);
-      const tmpfs = dd('if=/dev/zero', `of=${join(memory, 'plain')}`, `count=${Math.floor(fits / PIECE)}`);
-      row('dd into a new file on tmpfs', tmpfs);
-      rmSync(join(memory, 'plain'));
-      const there = alone('write', join(memory, 'store'), fits);
-      row(
-        `tmpfs, ${(fits / 1e9).toFixed(1)} GB: write`,
-        fits / there.seconds / MB,
-        share(fits / there.seconds / MB, copy, 'memcpy'),
-        there.peak,
+      const halves = [1, 2].map(
+        (i) =>
+          `dd if=/dev/zero of="${join(memory, `plain${i}`)}" bs=4M status=none ${`count=${Math.floor(fits / 2 / PIECE)}`}`,
       );
+      const tmpfs = fits / (await timed(() => execFileSync('sh', ['-c', `${halves.join(' & ')} & wait`]))) / MB;
+      row('two dd at once, new files on tmpfs', tmpfs);
+      for (const i of [1, 2]) rmSync(join(memory, `plain${i}`));
+      const there = alone('write', join(memory, 'store'), fits);
+      const written = fits / there.seconds / MB;
+      const beside = `${share(written, tmpfs, 'two dd')}, ${share(written, copy, 'memcpy')}`;
+      row(`tmpfs, ${(fits / 1e9).toFixed(1)} GB: write`, written, beside, there.peak);
       const back = alone('read', join(memory, 'store'), there.id);
       row(
         'tmpfs: read and check',
@@ -238,19 +258,13 @@ async function main() {
   }
 }
 
-/** A store of many small checkpoints, made by the store itself. */
+/** A store of many small checkpoints. A list reads manifests alone, so one checkpoint's stands for all. */
 async function manyCheckpoints(place, count) {
-  const store = await Store.open({ directory: place }, { create: true });
-  let parent = null;
-  for (let i = 0; i < count; i++) {
-    const session = await store.begin({ kind: parent ? 'increment' : 'full', parent, kernels: [] });
-    await session.add(
-      { id: 1n, address: 0n, size: 100, kind: 'device', label: 'x' },
-      { bytes: Buffer.alloc(100, i % 7) },
-    );
-    parent = (await session.commit()).id;
+  const manifest = await write(place, 100_000);
+  for (let i = 1; i < count; i++) {
+    const id = randomBytes(8).toString('hex');
+    writeFileSync(join(place, 'manifests', `${id}.json`), encodeManifest({ ...manifest, id, sequence: i + 1 }));
   }
-  store.close();
   return alone('list', place);
 }
 
