@@ -69,6 +69,37 @@ TEST(a_pack_is_as_documented) {
   });
 }
 
+TEST(a_pack_table_whose_hash_is_right_may_still_not_lie) {
+  on_every_backend([](const std::shared_ptr<Backend>& backend) {
+    Random random(9);
+    const Bytes one = random.bytes(8000);
+    const Bytes two = random.bytes(8000);
+    PackWriter writer(*backend);
+    const NewChunk chunks[] = {chunk_of(one), chunk_of(two)};
+    writer.append(chunks);
+    writer.close();
+    const std::string name = pack_name(writer.number());
+    const Bytes file = backend->get(name, 1 << 20);
+    const size_t table = 4096 + 2 * 8192;
+    const auto refused_with = [&](size_t entry, auto change) {
+      Bytes changed = file;
+      auto* const place = reinterpret_cast<PackEntry*>(changed.data() + table) + entry;
+      change(*place);
+      encode_pack_trailer(writer.number(), {2, table, tree_hash(changed.data() + table, 64)}, changed.data() + changed.size() - 4096);
+      backend->put(name, changed, PutMode::replace);
+      CHECK_FAILS(damaged, read_pack_table(*backend, writer.number()));
+    };
+    refused_with(1, [](PackEntry& entry) { entry.block = 2; });          // inside the one before
+    refused_with(0, [](PackEntry& entry) { entry.block = 0; });          // in the header
+    refused_with(1, [](PackEntry& entry) { entry.block = 5; });          // behind the contents
+    refused_with(1, [](PackEntry& entry) { entry.block = UINT32_MAX; });
+    refused_with(1, [](PackEntry& entry) { entry.length = 0; });
+    refused_with(1, [](PackEntry& entry) { entry.length = 65537; });
+    refused_with(1, [](PackEntry& entry) { entry.name = {}; });
+    refused_with(1, [](PackEntry& entry) { entry.zero = 1; });
+  });
+}
+
 struct Entries {
   std::vector<uint64_t> packs;
   std::vector<IndexEntry> sorted;
