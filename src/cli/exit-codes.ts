@@ -1,23 +1,50 @@
 /** The exit codes of every command: one table, printed by `--help` and in the README. The high ones follow sysexits(3). */
+import type { Diagnostic, DiagnosticCode } from '../diagnostics/index.js';
+
 export const EXIT = {
   ok: 0,
   /** Finished, and some kernel's or launch's write set is `unknown` (or it has no template). */
   unknown: 3,
   usage: 64,
   badInput: 65,
+  /** No such store, checkpoint or allocation. */
+  notFound: 66,
   /** A bug of ours, or a worker that ran out of memory. */
   internal: 70,
   cannotWrite: 73,
+  /** A store cannot be read or written: disk full, read-only, a failing device. */
+  ioError: 74,
+  /** A store is in use by another process. */
+  locked: 75,
   interrupted: 130,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
+/** Codes that end a command with something else than `badInput`. */
+const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
+  GCR7010: EXIT.notFound,
+  GCR7011: EXIT.notFound,
+  GCR7014: EXIT.locked,
+  GCR7015: EXIT.ioError,
+  GCR7018: EXIT.notFound,
+  GCR9002: EXIT.cannotWrite,
+  GCR9003: EXIT.internal,
+};
+
+/** The exit code for bad input with these diagnostics. */
+export function exitCodeOf(diagnostics: readonly Diagnostic[]): ExitCode {
+  return diagnostics.map(({ code }) => BY_CODE[code]).find((code) => code !== undefined) ?? EXIT.badInput;
+}
+
 export const EXIT_HELP = `Exit codes:
   0    done, every kernel's (launch's) write set is known at least by its allocation
   3    done, some kernel or launch ended 'unknown' or has no template
   64   wrong usage
-  65   bad input; what could be built was still written
+  65   bad input; what could be built was still written. A store, checkpoint or export that is damaged
+  66   no such store, checkpoint or allocation
   70   a bug in gcr-templates, or too little memory
   73   the output could not be written
-  130  interrupted; an output file of before is untouched`;
+  74   a store could not be read or written (disk full, read-only, I/O error)
+  75   a store is in use by another process; try again
+  130  interrupted; an output file or store of before is untouched`;

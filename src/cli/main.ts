@@ -7,10 +7,19 @@ import { Command, CommanderError } from 'commander';
 import { InputError } from '../diagnostics/index.js';
 import { addBuildCommand } from './build-command.js';
 import { addCoverageCommand } from './coverage-command.js';
-import { EXIT, EXIT_HELP, type ExitCode } from './exit-codes.js';
+import { addDiffCommand } from './diff-command.js';
+import { EXIT, EXIT_HELP, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { addExplainCommand } from './explain-command.js';
+import { addExportCommand } from './export-command.js';
+import { addExtractCommand } from './extract-command.js';
+import { addImportCommand } from './import-command.js';
+import { addListCommand } from './list-command.js';
 import { cannotWrite, printDiagnostics, ReaderGone } from './output.js';
+import { addPruneCommand } from './prune-command.js';
+import { addReportCommand } from './report-command.js';
 import { addShadowCommand } from './shadow-command.js';
+import { addShowCommand } from './show-command.js';
+import { addVerifyCommand } from './verify-command.js';
 
 /** What ends a command early, leaving nothing half-written. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -43,7 +52,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
     code = await command(abort.signal);
   };
   const program = new Command('gcr-templates')
-    .description('Which bytes of device memory may a GPU kernel launch have written?')
+    .description('Which bytes of device memory may a GPU kernel launch have written? And a store of checkpoints.')
     .version(version())
     .showHelpAfterError('(add --help for the options)')
     .addHelpText('after', `\n${EXIT_HELP}`)
@@ -52,6 +61,15 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   addExplainCommand(program, finish);
   addCoverageCommand(program, finish);
   addShadowCommand(program, finish);
+  addListCommand(program, finish);
+  addShowCommand(program, finish);
+  addDiffCommand(program, finish);
+  addVerifyCommand(program, finish);
+  addExtractCommand(program, finish);
+  addPruneCommand(program, finish);
+  addExportCommand(program, finish);
+  addImportCommand(program, finish);
+  addReportCommand(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {
     await program.parseAsync(argv);
@@ -65,8 +83,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof InputError) {
       printDiagnostics(error.diagnostics);
-      if (error.diagnostics.some((diagnostic) => diagnostic.code === 'GCR9002')) return EXIT.cannotWrite;
-      return error.diagnostics.some((diagnostic) => diagnostic.code === 'GCR9003') ? EXIT.internal : EXIT.badInput;
+      return exitCodeOf(error.diagnostics);
     }
     process.stderr.write(`gcr-templates: internal error: ${(error as Error).stack ?? error}\n`);
     process.stderr.write('please report this with the input that caused it\n');

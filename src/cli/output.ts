@@ -15,6 +15,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { formatBytes } from '../checkpoint/index.js';
 import { type Diagnostic, formatDiagnostic, InputError } from '../diagnostics/index.js';
 
 /** Diagnostics shown at most; the rest is counted. A folder of broken files must not scroll the summary away. */
@@ -36,13 +37,15 @@ export class ReaderGone extends Error {
 /** One line of progress on a terminal, redrawn at most ten times a second; nothing elsewhere. */
 export class Progress {
   readonly #active: boolean;
+  readonly #started = Date.now();
   #last = 0;
   #drawn = false;
 
-  /** @param wanted whether to draw at all */
+  /** @param wanted whether to draw at all; `unit`: bytes are shown with their rate */
   constructor(
     readonly label: string,
     wanted = true,
+    readonly unit: 'things' | 'bytes' = 'things',
   ) {
     this.#active = wanted && process.stderr.isTTY === true;
   }
@@ -53,7 +56,13 @@ export class Progress {
     if (now - this.#last < 100 && done < total) return;
     this.#last = now;
     this.#drawn = true;
-    process.stderr.write(`\r\x1b[K${this.label} ${done}/${total} (${Math.floor((100 * done) / total)} %)`);
+    const share = total === 0 ? 100 : Math.floor((100 * done) / total);
+    const seconds = (now - this.#started) / 1000;
+    const text =
+      this.unit === 'things'
+        ? `${done}/${total} (${share} %)`
+        : `${formatBytes(done)} of ${formatBytes(total)} (${share} %)${seconds > 0 ? `, ${formatBytes(done / seconds)}/s` : ''}`;
+    process.stderr.write(`\r\x1b[K${this.label} ${text}`);
   }
 
   clear(): void {
@@ -90,8 +99,8 @@ export class OutputFile {
     }
   }
 
-  write(text: string): void {
-    const bytes = Buffer.from(text, 'utf8');
+  write(content: string | Uint8Array): void {
+    const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
     for (let at = 0; at < bytes.length; ) {
       try {
         at += writeSync(this.#descriptor ?? 1, bytes, at);

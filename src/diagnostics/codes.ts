@@ -3,7 +3,7 @@
  * the reason why a site is not `exact`. Codes are never reused; new ones go at the end of their stage's block.
  *
  * Blocks: 1xxx sources, 2xxx PTX text, 3xxx kernel program, 4xxx templates, 5xxx shadow execution,
- * 6xxx execution (src/sim), 9xxx command line.
+ * 6xxx execution (src/sim), 7xxx checkpoints and their store (src/native, src/checkpoint), 9xxx command line.
  */
 export const CODES = {
   // --- 1xxx: finding PTX text (src/sources) ---
@@ -84,9 +84,18 @@ export const CODES = {
   GCR6006: 'launch does not fit the kernel',
   GCR6007: 'kernel trapped',
 
-  // --- 7xxx: the store (src/native, src/checkpoint) ---
+  // --- 7xxx: the store of checkpoints (src/native, src/checkpoint) ---
   GCR7001: 'native part is not built',
   GCR7002: 'native part cannot be loaded',
+  GCR7010: 'no such store',
+  GCR7011: 'no such checkpoint',
+  GCR7012: 'store is damaged',
+  GCR7013: 'store is of a kind or version that is not known',
+  GCR7014: 'store is locked by another process',
+  GCR7015: 'store cannot be read or written',
+  GCR7016: 'exported checkpoint is damaged',
+  GCR7017: 'checkpoint cannot be written as asked',
+  GCR7018: 'no such allocation',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

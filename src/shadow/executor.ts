@@ -10,7 +10,7 @@ import type { Diagnostic } from '../diagnostics/index.js';
 import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js';
 import { DirtyAccumulator, type Mark } from './accumulator.js';
 import { AllocationMap } from './allocations.js';
-import { LaunchAnalyser } from './analyse.js';
+import { LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
 import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KnownMemory } from './known-memory.js';
@@ -47,6 +47,8 @@ export class ShadowExecutor {
   readonly #onDiagnostic: (diagnostic: Diagnostic) => void;
   readonly #reported = new Set<string>();
   #module: LoadedModule;
+  /** What launches of the present module find. */
+  #environment: LaunchEnvironment;
   /** Variables whose place was told since the last `module` event. */
   readonly #placed = new Set<string>();
   /** All live allocations as descriptors, and the epoch they are of. */
@@ -54,8 +56,9 @@ export class ShadowExecutor {
 
   constructor(templates: TemplateFile, options: ShadowOptions = {}) {
     this.#modules = new ModuleTable(templates);
-    this.#module = this.#modules.everything;
     this.#provenance = options.provenance ?? true;
+    this.#module = this.#modules.everything;
+    this.#environment = this.#environmentOf(this.#module);
     this.#unknown = options.unknown ?? 'all';
     this.#onDiagnostic = options.onDiagnostic ?? (() => {});
   }
@@ -88,9 +91,15 @@ export class ShadowExecutor {
 
   /** Later launches and variables are of this module; see {@link ModuleTable.find}. */
   module(path: string, hash?: string): undefined {
-    this.#module = this.#modules.find(path, hash);
+    const module = this.#modules.find(path, hash);
+    if (module !== this.#module) this.#environment = this.#environmentOf(module);
+    this.#module = module;
     this.#placed.clear();
     this.#initial.enter(this.#module);
+  }
+
+  #environmentOf({ symbols }: LoadedModule): LaunchEnvironment {
+    return { symbols, memory: this.memory, allocations: this.allocations, provenance: this.#provenance };
   }
 
   /** Tells the place of a variable of the present module. Telling it again changes nothing. */
@@ -169,12 +178,7 @@ export class ShadowExecutor {
   }
 
   #analyse(template: KernelTemplate, launch: LaunchRecord): DirtySet {
-    const set = this.#analyser.analyse(template, launch, {
-      symbols: this.#module.symbols,
-      memory: this.memory,
-      allocations: this.allocations,
-      provenance: this.#provenance,
-    });
+    const set = this.#analyser.analyse(template, launch, this.#environment);
     return set.verdict === 'unknown' ? this.#unknownSet(launch, set.reasons) : set;
   }
 

@@ -57,6 +57,8 @@ const MATCHES: readonly ((source: string, path: string) => boolean)[] = [
 export class ModuleTable {
   /** By the smallest index of their modules. */
   readonly #loaded = new Map<number, LoadedModule>();
+  /** Paths that were asked for without a hash. */
+  readonly #byPath = new Map<string, LoadedModule>();
   /** What stands for "no module was named": every kernel there is. */
   readonly everything: LoadedModule;
 
@@ -81,6 +83,16 @@ export class ModuleTable {
         'build templates from that text',
       );
     }
+    let module = this.#byPath.get(path);
+    if (!module) {
+      module = this.#match(path);
+      this.#byPath.set(path, module);
+    }
+    return module;
+  }
+
+  #match(path: string): LoadedModule {
+    const { modules } = this.templates;
     for (const fits of MATCHES) {
       const found = [...modules.keys()].filter((index) => {
         const { source } = modules[index]!;
@@ -116,9 +128,10 @@ export class ModuleTable {
    * @throws InputError GCR5015 when several kernels that differ have that name
    */
   kernel(module: LoadedModule, name: string): KernelTemplate | undefined {
-    const [first, ...others] = module.kernels.get(name) ?? [];
-    if (first && others.some((other) => other.hash !== first.hash)) {
-      const sources = [first, ...others].map((kernel) => this.templates.modules[kernel.module]?.source ?? '?');
+    const kernels = module.kernels.get(name);
+    const first = kernels?.[0];
+    if (kernels && kernels.length > 1 && kernels.some((other) => other.hash !== first!.hash)) {
+      const sources = kernels.map((kernel) => this.templates.modules[kernel.module]?.source ?? '?');
       const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
       throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
     }
