@@ -321,7 +321,7 @@ std::optional<Event> decode_event(const EventView &view) {
 // number, name; below 16 sent by the recorder, else by the supervisor
 #define GCR_MESSAGE_TYPES(X)                                                                                              \
   X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(16, welcome) X(17, hold) X(18, release) \
-  X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write)
+  X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate) X(25, guard)
 
 enum class MessageType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -455,6 +455,25 @@ struct TransferMessage {
   void fields(auto &f) {
     f(address);
     f(size);
+  }
+};
+
+struct GuardMessage {
+  static constexpr MessageType type = MessageType::guard;
+  std::uint32_t on = 0;
+  void fields(auto &f) { f(on); }
+};
+
+struct LocateMessage {
+  static constexpr MessageType type = MessageType::locate;
+  std::uint64_t module = 0;
+  std::vector<std::string_view> names;
+  void fields(auto &f) {
+    auto count = static_cast<std::uint32_t>(names.size());
+    f(module);
+    f(count);
+    if constexpr (requires { f.left(); }) names.resize(count <= f.left() / 4 ? count : (f.take_view(SIZE_MAX), 0));
+    for (std::string_view &name : names) f(name);
   }
 };
 

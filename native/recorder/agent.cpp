@@ -58,6 +58,7 @@ void Agent::serve() {
     if (recorder_.emitter.channel().receive(message) && answer(message)) continue;
     recorder_.emitter.channel().shutdown();
     recorder_.emitter.supervisor_gone();
+    if (guarded_) end("gcr: the supervisor has gone while it restored this process's device memory, which is neither old nor new; ending it\n");
     if (!detached_) {
       release();
       return;
@@ -76,8 +77,14 @@ void Agent::reply(std::uint64_t request, std::uint32_t status, const std::string
 }
 
 bool Agent::answer(Message &message) {
-  if (message.request == 0) return false;
   const auto type = static_cast<MessageType>(message.type);
+  if (type == MessageType::locate) {
+    const auto wanted = decode_message<LocateMessage>(message.body);
+    if (!wanted || message.request != 0 || !message.descriptors.empty()) return false;
+    locate(*wanted);
+    return true;
+  }
+  if (message.request == 0) return false;
   const std::size_t descriptors = message.descriptors.size();
   std::uint32_t status = 0;
   std::string text;
@@ -95,7 +102,7 @@ bool Agent::answer(Message &message) {
       break;
     }
     case MessageType::release:
-      if (!message.body.empty() || descriptors || !held_ || detached_) return false;
+      if (!message.body.empty() || descriptors || !held_ || detached_ || guarded_) return false;
       release();
       break;
     case MessageType::detach:
@@ -117,6 +124,12 @@ bool Agent::answer(Message &message) {
       }
       break;
     }
+    case MessageType::guard: {
+      const auto wanted = decode_message<GuardMessage>(message.body);
+      if (!wanted || descriptors || !held_ || detached_) return false;
+      guarded_ = wanted->on != 0;
+      break;
+    }
     case MessageType::ping:
       if (!message.body.empty() || descriptors) return false;
       break;
@@ -132,6 +145,12 @@ bool Agent::answer(Message &message) {
   }
   reply(message.request, status, text);
   return true;
+}
+
+void Agent::locate(const LocateMessage &wanted) {
+  const std::vector<Context> contexts = recorder_.memory.contexts();
+  if (contexts.empty() || recorder_.driver.cuCtxSetCurrent(contexts.front()) != result::success) return;
+  for (std::string_view name : wanted.names) recorder_.modules.locate(wanted.module, std::string(name));
 }
 
 std::uint32_t Agent::hold(std::int64_t deadline_ns, std::string &text) {
@@ -217,8 +236,11 @@ void Agent::reconnect() {
     if (recorder_.emitter.reconnect(path, recorder_.hello()).empty()) return;
     ::usleep(200'000);
   }
-  static const char message[] = "gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n";
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message, sizeof(message) - 1);
+  end("gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n");
+}
+
+void Agent::end(std::string_view message) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message.data(), message.size());
   ::kill(::getpid(), SIGKILL);
 }
 

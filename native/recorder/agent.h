@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "recorder/emitter.h"
 #include "recorder/gate.h"
@@ -35,11 +36,15 @@ class Agent {
   std::uint32_t hold(std::int64_t deadline_ns, std::string &text);
   std::uint32_t drain(std::int64_t deadline_ns, std::string &text);
   std::uint32_t transfer(const TransferMessage &wanted, int descriptor, bool to_device, std::string &text);
+  void locate(const LocateMessage &wanted);
   void release();
   void reconnect();
+  // Ends the process, because its memory is not what it should be.
+  static void end(std::string_view message);
 
   Recorder &recorder_;
   bool held_ = false, detached_ = false;
+  bool guarded_ = false;  // memory is being written
 
   // The thread that waits for the queues; it may outlast the deadline, then the next hold waits for it first.
   std::mutex mutex_;

@@ -115,13 +115,19 @@ Result module_unload(auto &call, Module module) {
 Result library_load_data(auto &call, Library *library, const void *image, int *jit_options, void **jit_values, unsigned jit_count,
                          int *options, void **values, unsigned count) {
   const Result outcome = call(library, image, jit_options, jit_values, jit_count, options, values, count);
-  if (good(outcome)) call.recorder.modules.loaded(*library, image);
+  if (good(outcome)) {
+    call.recorder.modules.is_library(*library);
+    call.recorder.modules.loaded(*library, image);
+  }
   return outcome;
 }
 Result library_load_file(auto &call, Library *library, const char *path, int *jit_options, void **jit_values, unsigned jit_count,
                          int *options, void **values, unsigned count) {
   const Result outcome = call(library, path, jit_options, jit_values, jit_count, options, values, count);
-  if (good(outcome)) call.recorder.modules.loaded_file(*library, path);
+  if (good(outcome)) {
+    call.recorder.modules.is_library(*library);
+    call.recorder.modules.loaded_file(*library, path);
+  }
   return outcome;
 }
 Result library_unload(auto &call, Library library) {

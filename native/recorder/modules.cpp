@@ -104,6 +104,7 @@ void Modules::unloaded(void *handle) {
     const auto found = numbers_.find(handle);
     if (found == numbers_.end()) return;
     const std::uint64_t number = found->second;
+    std::erase_if(libraries_, [&](void *one) { return numbers_[one] == number; });
     std::erase_if(numbers_, [&](const auto &one) { return one.second == number; });
     std::erase_if(known_, [&](const auto &one) {
       if (one.second.module != number) return false;
@@ -153,7 +154,29 @@ void Modules::function_of_kernel(Function function, Kernel kernel) {
 void Modules::variable(void *handle, const char *name, DevicePointer address, std::size_t size) {
   if (!address || !size) return;
   const std::lock_guard lock(mutex_);
-  const std::uint64_t module = number_of(handle);
+  tell_variable(number_of(handle), name, address, size);
+}
+
+void Modules::is_library(Library library) {
+  const std::lock_guard lock(mutex_);
+  libraries_.insert(library);
+}
+
+void Modules::locate(std::uint64_t module, const std::string &name) {
+  // Under the lock: whoever unloads the module takes it first.
+  const std::lock_guard lock(mutex_);
+  for (const auto &[handle, number] : numbers_) {
+    if (number != module) continue;
+    DevicePointer address = 0;
+    std::size_t size = 0;
+    Result outcome = result::invalid_value;
+    if (!libraries_.contains(handle)) outcome = driver_.cuModuleGetGlobal(&address, &size, static_cast<Module>(handle), name.c_str());
+    else if (driver_.cuLibraryGetGlobal) outcome = driver_.cuLibraryGetGlobal(&address, &size, static_cast<Library>(handle), name.c_str());
+    if (outcome == result::success && address && size) tell_variable(module, name.c_str(), address, size);
+  }
+}
+
+void Modules::tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size) {
   auto &places = variables_[module];
   if (std::find(places.begin(), places.end(), address) != places.end()) return;
   places.push_back(address);

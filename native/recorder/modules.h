@@ -35,6 +35,9 @@ class Modules {
   void function_of(Function function, Module module, const char *name);
   void kernel_of(Kernel kernel, Library library, const char *name);
   void function_of_kernel(Function function, Kernel kernel);
+  void is_library(Library library);
+  // Tells a variable that the program need not have asked for; nothing when the module has none of that name.
+  void locate(std::uint64_t module, const std::string &name);
   void variable(void *handle, const char *name, DevicePointer address, std::size_t size);
 
   // What the linker was given and made: where one PTX text went in, it stands for what came out.
@@ -59,6 +62,7 @@ class Modules {
 
   void send_image(std::uint64_t number, std::span<const std::uint8_t> bytes, std::uint32_t kind);
   std::uint64_t number_of(void *handle);
+  void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
   const FunctionRecord &make_function(Function handle);
 
   const Driver &driver_;
@@ -67,6 +71,7 @@ class Modules {
   std::mutex mutex_;
   std::uint64_t next_module_ = 1, next_function_ = 1;
   std::unordered_map<void *, std::uint64_t> numbers_;             // by Module or Library
+  std::unordered_set<void *> libraries_;                          // which of them are libraries
   std::unordered_map<Function, Known> known_;                     // also kernels, as they are launched
   std::unordered_map<Function, std::unique_ptr<FunctionRecord>> functions_;
   std::vector<std::unique_ptr<FunctionRecord>> gone_;             // a thread may still be looking at them
