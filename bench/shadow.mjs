@@ -122,6 +122,7 @@ for (let position = 0; position < STEPS; position++) {
 line('decode loop, new lengths', [...timesNew.values()].flat());
 for (const [{ name }, times] of timesNew) line(`  ${name}`, times);
 line('decode loop, known lengths, other pointers', timesOther);
+line('decode loop, all new launches', [...[...timesNew.values()].flat(), ...timesOther]);
 
 const step = shapes
   .slice(0, 6)

@@ -10,6 +10,7 @@
 #include "addon/lock_binding.h"
 #include "addon/native_backend.h"
 #include "addon/native_stream.h"
+#include "addon/process_binding.h"
 #include "addon/ring_binding.h"
 #include "core/chunk_hash.h"
 
@@ -56,7 +57,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("chunkHash", Napi::Function::New<hash_chunk>(env));
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));
   define_channel(env, exports);
-  define_device(env, exports);
+  exports.Set("NativeDevice", define_device(env));
+  define_process(env, exports);
   define_ring(env, exports);
   define_lock(env, exports);
   return exports;

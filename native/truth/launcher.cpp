@@ -180,7 +180,12 @@ std::string Launcher::launch(const LaunchPlan &plan, Function function) {
   }
   std::size_t size = parameters_.size();
   void *extra[] = {reinterpret_cast<void *>(1), parameters_.data(), reinterpret_cast<void *>(2), &size, nullptr};
-  Result result = driver_.cuLaunchKernelEx(&configuration, function, nullptr, size ? extra : nullptr);
+  // A block must be laid out as the driver lays it out, which differs from PTX for parameters of large alignment.
+  std::vector<void *> one_by_one;
+  for (const BufferPlan &parameter : plan.layout) one_by_one.push_back(parameters_.data() + parameter.offset);
+  Result result = one_by_one.empty()
+                      ? driver_.cuLaunchKernelEx(&configuration, function, nullptr, size ? extra : nullptr)
+                      : driver_.cuLaunchKernelEx(&configuration, function, one_by_one.data(), nullptr);
   if (result != 0 && leaves_context_alive(result)) return "launch: " + driver_.error_name(result);
   driver_.check(result, "launch");
   driver_.check(driver_.cuCtxSynchronize(), "run");

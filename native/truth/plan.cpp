@@ -121,6 +121,11 @@ LaunchPlan launch_of(const Json &value, const ArenaPlan &arena) {
   launch.shared_memory = static_cast<std::uint32_t>(unsigned_of(value.at("sharedMemory")));
   if (const Json *timeout = value.find("timeout")) launch.timeout = static_cast<int>(unsigned_of(*timeout));
   launch.parameters = from_hex(value.at("parameters").string());
+  if (const Json *layout = value.find("layout"))
+    for (const Json &parameter : layout->items()) {
+      launch.layout.push_back({unsigned_of(parameter.at(0)), unsigned_of(parameter.at(1))});
+      check_inside(launch, {Target::Kind::parameters, 0}, launch.layout.back().offset, launch.layout.back().size);
+    }
   for (const Json &buffer : value.at("buffers").items()) {
     launch.buffers.push_back({unsigned_of(buffer.at(0)), unsigned_of(buffer.at(1))});
     check_buffer(arena, launch.buffers.back());

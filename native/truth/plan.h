@@ -27,7 +27,7 @@ struct ArenaPlan {
 };
 
 struct BufferPlan {
-  std::uint64_t offset;  // in the arena
+  std::uint64_t offset;  // in the arena (of a parameter: in the block)
   std::uint64_t size;
 };
 
@@ -80,6 +80,7 @@ struct LaunchPlan {
   std::uint32_t shared_memory = 0;
   int timeout = 0;  // seconds; 0: as the command line says
   Bytes parameters;
+  std::vector<BufferPlan> layout;  // of the parameters, to pass them one by one; empty: as one block
   std::vector<BufferPlan> buffers;
   std::vector<VariablePlan> variables;
   std::vector<Content> contents;

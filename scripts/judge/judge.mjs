@@ -14,6 +14,8 @@ export const GRANULE = 512n;
 const MAX_STEPS = 1_000_000;
 /** Launches of a session at most. */
 const LAUNCHES = 4;
+/** Launches at least where geometry stays the same. */
+const STEADY_LAUNCHES = 3;
 /** Ranges of an answer that are looked at one by one at most. */
 const MAX_RANGES = 1 << 18;
 
@@ -196,7 +198,7 @@ export function playSession(library, entry, session, options = {}) {
   const seedHere = seedOf(`${seed} ${entry.file} ${entry.name} ${session.index}`);
   const setting = makeSetting(entry, seedHere, { layout, chosen });
   const stage = new Stage(library, entry, setting, modes);
-  const count = chosen ? 1 : 1 + setting.random.below(LAUNCHES);
+  const count = chosen ? 1 : (setting.steady ? STEADY_LAUNCHES : 1) + setting.random.below(LAUNCHES);
   const launches = [];
   for (let number = 0; number < count; number++) {
     if (number > 0 && setting.random.chance(0.4)) stage.disturb();

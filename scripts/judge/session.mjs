@@ -156,6 +156,8 @@ export function makeSetting(entry, seed, { layout = 0, chosen } = {}) {
     tells,
     /** The trace names the module: initial content counts. */
     named: chosen !== undefined || random.chance(0.6),
+    // Launches of the same threads, as the steps of a run are: something is kept from one to the next.
+    steady: chosen === undefined && random.chance(0.3),
     pointers,
     scalars: scalarsOf(entry.template, pointers),
     grid: [...base.launch.grid],
@@ -248,7 +250,7 @@ export function nextLaunch(entry, setting, { maxThreads, varied = true }) {
   const view = new DataView(parameters.buffer);
   let shape = { grid: setting.grid, block: setting.block, cluster: setting.cluster };
   if (varied) {
-    if (random.chance(0.45)) shape = varyGeometry(random, shape, /sm_90|ideas/.test(entry.file));
+    if (!setting.steady && random.chance(0.45)) shape = varyGeometry(random, shape, /sm_90|ideas/.test(entry.file));
     if (setting.scalars.length > 0 && random.chance(0.5)) {
       for (let count = 1 + random.below(2); count > 0; count--) varyScalar(random, view, random.pick(setting.scalars));
     }

@@ -11,7 +11,10 @@ import { damaged, StoreError } from './errors.js';
 import { bySequence, manifestFile } from './manifest.js';
 import type { AllocationMap } from './map.js';
 import { missingError } from './restore.js';
-import { CHUNK_BYTES, chunksOf, lastLengthOf, type Manifest, type Problem } from './types.js';
+import { CHUNK_BYTES, chunksOf, lastLengthOf, type Manifest, NAME_BYTES, type Problem } from './types.js';
+
+/** Chunks that are read as one. */
+const BATCH = 64;
 
 export interface Inspected {
   readonly manifest: Manifest;
@@ -23,11 +26,15 @@ export interface Inspected {
 
 type Sizes = ReadonlyMap<bigint, number>;
 
-/** Expects `checkpoints` to hold the parents of increments, too; one that is not there is a problem. */
+/**
+ * Expects `checkpoints` to hold the parents of increments, too; one that is not there is a problem. With `readData` every chunk
+ * that a map lists is read, too.
+ */
 export async function* inspect(
   backend: Backend,
   reader: ChunkReader,
   checkpoints: readonly Manifest[],
+  readData = false,
 ): AsyncGenerator<Inspected, void, undefined> {
   const ordered = [...checkpoints].sort((a, b) => a.map.depth - b.map.depth || bySequence(a, b));
   const byId = new Map(ordered.map((manifest) => [manifest.id, manifest]));
@@ -54,6 +61,7 @@ export async function* inspect(
         else sound = false;
       }
       await demandListed(backend, reader, manifest, lists);
+      if (readData) await readListed(reader, lists);
       own = new Map(lists.lists.map(({ allocation }) => [allocation.id, allocation.size]));
     } catch (error) {
       if (!(error instanceof StoreError) || error.kind === 'io') throw error;
@@ -75,6 +83,20 @@ function compareSizes(place: string, id: string, map: AllocationMap, before: Siz
     if (complete || before.get(allocation.id) === allocation.size) continue;
     const message = `allocation ${allocation.id} is an increment, but its parent has none of this size`;
     throw damaged(place, manifestFile(id), message);
+  }
+}
+
+/** Reads every chunk that a map lists; a damaged one is an error that names its pack. */
+async function readListed(reader: ChunkReader, map: AllocationMap): Promise<void> {
+  const target = new Uint8Array(BATCH * CHUNK_BYTES);
+  for (const { allocation, chunks, names } of map.lists) {
+    const last = chunksOf(allocation.size) - 1;
+    for (let from = 0; from < chunks.length; from += BATCH) {
+      const to = Math.min(chunks.length, from + BATCH);
+      const short = chunks[to - 1] === last ? CHUNK_BYTES - lastLengthOf(allocation.size) : 0;
+      const bytes = target.subarray(0, (to - from) * CHUNK_BYTES - short);
+      await reader.read(names.subarray(NAME_BYTES * from, NAME_BYTES * to), bytes);
+    }
   }
 }
 

@@ -21,7 +21,7 @@ export interface PruneOptions {
   readonly rules: KeepRules;
   /** Only say what would be done. */
   readonly dryRun?: boolean;
-  /** Give up checkpoints that cannot be restored; without it they are an error. */
+  /** Read every chunk, and give up checkpoints that cannot be restored; without it they are an error. */
   readonly dropDamaged?: boolean;
   readonly lockTimeoutMs?: number;
   readonly onProgress?: OnProgress;
@@ -105,7 +105,7 @@ async function assess(
   const unsound = new Set<string>();
   const reader = backend.reader();
   try {
-    for await (const { manifest, problems, sound } of inspect(backend, reader, checkpoints)) {
+    for await (const { manifest, problems, sound } of inspect(backend, reader, checkpoints, dropDamaged)) {
       signal?.throwIfAborted();
       for (const { file, message } of problems) give(file, message);
       if (!sound) unsound.add(manifest.id);

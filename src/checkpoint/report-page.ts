@@ -7,6 +7,9 @@ import type { AllocationHistory, ReportData } from './report.js';
 import { CHUNK_BYTES, type Manifest, ORIGINS, type Origin } from './types.js';
 
 const LEVELS = 4;
+/** Checkpoints and allocations that are shown without being asked for. */
+const OPEN_CHECKPOINTS = 12;
+const OPEN_ALLOCATIONS = 8;
 
 const ORIGIN_NAMES: Readonly<Record<Origin, string>> = {
   none: 'new or not said',
@@ -59,12 +62,13 @@ ${ORIGINS.map((origin) => `.o-${origin}{fill:var(--${origin});background:var(--$
 ${[1, 2, 3, 4].map((level) => `.l${level}{stroke:var(--l${level});background:var(--l${level})}`).join('')}.absent{stroke:var(--absent);background:var(--absent)}
 @media (max-width:40rem){.wide thead{position:absolute;left:-99rem}.wide tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
 .wide td,.wide th{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.1rem 0;text-align:right}.wide td::before,.wide tbody th::before{content:attr(data-t);color:var(--dim);font-weight:400;text-align:left;flex:none}
-.why{display:block!important;width:100%!important;text-align:left!important}.why::before{display:none}.n{white-space:normal}td span,td code{overflow-wrap:anywhere}}
+.wide .why{display:block;width:100%;text-align:left}.wide .why::before{display:none}.n{white-space:normal}td span,td code{overflow-wrap:anywhere}}
+details{margin:.75rem 0}summary{cursor:pointer;color:var(--dim)}a{color:var(--bounded)}
 @media print{body{max-width:none}}`;
 
 /** A cell whose column's name is shown beside it where the page is narrow. */
 const cell = (name: string, content: string, kind = ''): string =>
-  `<td data-t="${name}"${kind && ` class="${kind}"`}>${content}</td>`;
+  `<td data-t="${name}"${kind && ` class="${kind}"`}><div>${content}</div></td>`;
 
 function facts(data: ReportData): string {
   const latest = data.checkpoints[0];
@@ -131,10 +135,17 @@ function chain(data: ReportData): string {
     'why changed chunks were looked at',
   ];
   const head = heads.map((name, i) => `<th scope="col"${i > 2 && i < 6 ? ' class="n"' : ''}>${name}</th>`).join('');
+  const tableOf = (some: readonly string[]) =>
+    `<table class="wide"><thead><tr>${head}</tr></thead><tbody>${some.join('')}</tbody></table>`;
+  const older = rows.slice(OPEN_CHECKPOINTS);
+  const more =
+    older.length > 0
+      ? `<details><summary>${plural(older.length, 'older checkpoint')}</summary>${tableOf(older)}</details>`
+      : '';
   const legend = ORIGINS.map((origin) => `<li><i class="o-${origin}"></i>${ORIGIN_NAMES[origin]}</li>`).join('');
   const cut = data.checkpoints.length < data.total ? ` The newest ${data.checkpoints.length} are listed.` : '';
   return `<h2>Chain</h2><p class="dim">The newest first.${cut} A chunk is ${CHUNK_BYTES / 1024} KiB; bars divide the chunks that changed by the verdict of the launch that dirtied them.</p>
-<ul class="key">${legend}</ul><table class="wide"><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+<ul class="key">${legend}</ul>${tableOf(rows.slice(0, OPEN_CHECKPOINTS))}${more}`;
 }
 
 /** One path a level: runs of equal buckets, a line each. */
@@ -160,7 +171,7 @@ function heat({ rows, buckets }: AllocationHistory): string {
 
 function allocationFigure(history: AllocationHistory, drawn: readonly Manifest[]): string {
   const { allocation, rows, buckets, changedBytes } = history;
-  const height = Math.round(Math.max(4, Math.min(16, 480 / rows.length)));
+  const height = Math.round(Math.max(4, Math.min(14, 280 / rows.length)));
   const touched = rows.filter((row) => row?.some((share) => share > 0)).length;
   const there = rows.filter((row) => row !== undefined).length;
   const sum = `changed in ${touched} of ${plural(there, 'checkpoint')}, ${formatBytes(changedBytes)} in all`;
@@ -182,8 +193,8 @@ function allocations(data: ReportData): string {
   const levels = ['some', 'over 25 %', 'over 50 %', 'over 75 %'];
   const key = levels.map((words, i) => `<li><i class="l${i + 1}"></i>${words}</li>`).join('');
   const figures = data.histories.map((history) => allocationFigure(history, data.drawn));
-  const open = figures.slice(0, 8).join('');
-  const rest = figures.slice(8);
+  const open = figures.slice(0, OPEN_ALLOCATIONS).join('');
+  const rest = figures.slice(OPEN_ALLOCATIONS);
   const more =
     rest.length > 0
       ? `<details><summary>${plural(rest.length, 'allocation')} in which less changed</summary>${rest.join('')}</details>`

@@ -74,7 +74,11 @@ function* batches(chunks: Iterable<Carried>): Generator<readonly Carried[]> {
 
 const nameOf = ({ names, chunk }: Carried): Uint8Array => names.subarray(NAME_BYTES * chunk, NAME_BYTES * (chunk + 1));
 
-const byteLength = (batch: readonly Carried[]): number => batch.reduce((sum, { length }) => sum + length, 0);
+function byteLength(chunks: Iterable<Carried>): number {
+  let sum = 0;
+  for (const { length } of chunks) sum += length;
+  return sum;
+}
 
 function namesOf(batch: readonly Carried[]): Uint8Array {
   const names = new Uint8Array(NAME_BYTES * batch.length);
@@ -119,7 +123,7 @@ export async function exportPlan(
     await write(manifest);
     await write(map);
     const source = [...plan.contents.values()];
-    const total = byteLength([...carried(source)]);
+    const total = byteLength(carried(source));
     let done = 0;
     let count = 0;
     const content = Buffer.alloc(BATCH * CHUNK_BYTES);
@@ -221,7 +225,7 @@ export async function importStream(
   stream: AsyncIterable<Uint8Array>,
   source: string,
   parts: ImportParts,
-  { onProgress, signal }: TransferOptions,
+  options: TransferOptions,
 ): Promise<Imported> {
   const input = new Input(stream, source);
   try {
@@ -244,11 +248,8 @@ export async function importStream(
       checkMap(manifest, decoded, source, '');
       return decoded;
     });
-    const added = await importChunks(backend, input, map.lists, {
-      ...(onProgress && { onProgress }),
-      ...(signal && { signal }),
-    });
-    signal?.throwIfAborted();
+    const added = await importChunks(backend, input, map.lists, options);
+    options.signal?.throwIfAborted();
     await backend.put(mapFile(manifest.map.hash), mapText, 'replace');
     const { parent } = manifest;
     const imported: Manifest = {
@@ -289,7 +290,7 @@ async function importChunks(
   const { source } = input;
   const writer = backend.writer();
   try {
-    const total = onProgress ? byteLength([...carried(lists)]) : 0;
+    const total = onProgress ? byteLength(carried(lists)) : 0;
     let done = 0;
     let count = 0n;
     for (const batch of batches(carried(lists))) {

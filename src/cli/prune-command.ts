@@ -55,7 +55,10 @@ export function addPruneCommand(program: Command, finish: Finish): void {
     .addOption(keepOption('hourly', 'keep the newest of each of the last N hours that have any (UTC)'))
     .addOption(keepOption('daily', 'keep the newest of each of the last N days that have any (UTC)'))
     .option('--dry-run', 'only say what would be done')
-    .option('--drop-damaged', 'give up checkpoints that cannot be restored; otherwise they are an error')
+    .option(
+      '--drop-damaged',
+      'read every chunk, and give up checkpoints that cannot be restored; otherwise they are an error',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -80,16 +80,15 @@ export interface NativeRing {
   close(): void;
 }
 
-export interface NativeDeviceMemory {
+export interface NativeMemory {
   read(offset: number, target: Uint8Array): Promise<void>;
-  write(offset: number, source: Uint8Array): Promise<void>;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
   close(): void;
 }
 
 export interface NativeDevice {
-  import(fd: number, size: number): NativeDeviceMemory;
-  create(size: number): number;
-  close(): void;
+  importMemory(fd: number, bytes: number): NativeMemory;
+  createMemory(bytes: number): { readonly memory: NativeMemory; readonly fd: number };
 }
 
 export interface Addon {

@@ -1,49 +1,24 @@
 /**
- * An application's device memory as the supervisor reaches it: memory imported from the descriptors that the recorder sent, and the driver's
- * own checkpoint of a process. Copies run off this thread. Errors of the driver are `Error`s that name its code.
+ * Device memory of other processes, through the driver: physical memory that came as a descriptor, and memory made here to be sent. Addresses
+ * play no part; who uses memory says where it is in its handle.
  */
-import { addon, type NativeDevice, type NativeDeviceMemory } from './addon.js';
+import { addon, type NativeMemory } from './addon.js';
 
-/** Where the driver is looked for unless told. */
-const DRIVER = 'libcuda.so.1';
+/** Physical memory, mapped in this process. Copies run off this thread; `close` takes effect when those under way have ended. */
+export type MappedMemory = NativeMemory;
 
-/** Memory of another process. `read` and `write` reject beyond its end; after `close` they throw, and what is under way is finished. */
-export type DeviceMemory = NativeDeviceMemory;
-
-/**
- * A device with a context of this process. `import` leaves the descriptor the caller's; `create` makes memory and answers with its descriptor,
- * the caller's, which alone keeps it; `close` leaves imported memory usable.
- */
-export type Device = NativeDevice;
-
-/** Opens the device with that uuid (16 bytes). Throws an `Error` when there is no driver or no such device. */
-export function openDevice(options: { readonly driver?: string; readonly uuid: Uint8Array }): Device {
-  return new (addon().NativeDevice)(options.driver ?? DRIVER, options.uuid);
+export interface OpenDevice {
+  /** The descriptor stays the caller's. Throws an `Error` with the driver's. */
+  importMemory(fd: number, bytes: number): MappedMemory;
+  /** New memory, and a descriptor of it, which is the caller's. */
+  createMemory(bytes: number): { readonly memory: MappedMemory; readonly fd: number };
 }
 
-/** In the order of the driver's own life of a checkpoint. */
-const ACTIONS = ['lock', 'checkpoint', 'restore', 'unlock'] as const;
-export type CheckpointAction = (typeof ACTIONS)[number];
-
-const STATES = ['running', 'locked', 'checkpointed', 'failed'] as const;
-export type ProcessState = (typeof STATES)[number];
-
 /**
- * One step of the driver's own checkpoint of a process (CUDA 12.8). Rejects with an `Error`.
+ * Opens a device by its UUID; the first call makes a context of this process's on it. Throws an `Error` when driver or device are not there.
  *
- * @param options.timeoutMs of `lock`: how long to wait for the process's work, 0 for ever
+ * @param driver path of the driver library, or its name for the usual search
  */
-export async function checkpointProcess(
-  pid: number,
-  action: CheckpointAction,
-  options: { readonly driver?: string; readonly timeoutMs?: number } = {},
-): Promise<void> {
-  await addon().processCheckpoint(options.driver ?? DRIVER, pid, ACTIONS.indexOf(action), options.timeoutMs ?? 0);
-}
-
-/** Throws an `Error`, also for a process without CUDA. */
-export function processState(pid: number, options: { readonly driver?: string } = {}): ProcessState {
-  const state = STATES[addon().processState(options.driver ?? DRIVER, pid)];
-  if (state === undefined) throw new Error(`the driver says that process ${pid} is in a state that is not known`);
-  return state;
+export function openDevice(driver: string, uuid: Uint8Array): OpenDevice {
+  return new (addon().NativeDevice)(driver, uuid);
 }

@@ -1,7 +1,14 @@
 /** The parts of the machine (parts.ts) as the native addon and the file system give them. */
 import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
-import { closeFd, mapFd, type Connection as NativeConnection, openDevice, openRing } from '../native/index.js';
-import type { Connection, ConnectionListener, Device, EventRing, Parts, SharedBuffer } from './parts.js';
+import {
+  closeFd,
+  mapFd,
+  type Connection as NativeConnection,
+  type OpenDevice,
+  openDevice,
+  openRing,
+} from '../native/index.js';
+import type { Connection, ConnectionListener, Device, DeviceMemory, EventRing, Parts, SharedBuffer } from './parts.js';
 
 /** Bytes of events taken at once: between two pieces other things get their turn. */
 const DRAIN_BYTES = 1 << 20;
@@ -73,27 +80,29 @@ function sharedBuffer(bytes: number): SharedBuffer {
 }
 
 /** Device memory through the driver. */
-function deviceOf(driver: string, uuid: Uint8Array): Device {
-  const device = openDevice({ driver, uuid });
-  return {
-    import: async (fd, bytes) => device.import(fd, bytes),
-    create: async (bytes) => {
-      const fd = device.create(bytes);
-      try {
-        return { memory: device.import(fd, bytes), fd };
-      } catch (error) {
-        closeFd(fd);
-        throw error;
-      }
-    },
-    close: () => device.close(),
-  };
+class DriverDevice implements Device {
+  readonly #device: OpenDevice;
+
+  constructor(driver: string, uuid: Uint8Array) {
+    this.#device = openDevice(driver, uuid);
+  }
+
+  async import(fd: number, bytes: number): Promise<DeviceMemory> {
+    return this.#device.importMemory(fd, bytes);
+  }
+
+  async create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
+    return this.#device.createMemory(bytes);
+  }
+
+  /** The context stays until this process ends. */
+  close(): void {}
 }
 
 /** @param driver path or name of the driver library */
 export const nativeParts = (driver: string): Parts => ({
   openRing: ringOf,
-  openDevice: async (uuid) => deviceOf(driver, uuid),
+  openDevice: async (uuid) => new DriverDevice(driver, uuid),
   createBuffer: sharedBuffer,
   readImage: (fd, bytes) => {
     const image = Buffer.alloc(bytes);

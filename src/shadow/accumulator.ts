@@ -6,9 +6,9 @@
  * Memory is bounded: where the ranges of a stretch grow too many, small gaps are filled, which gives a superset. Nothing
  * but {@link DirtyAccumulator.remove} ever takes a byte out.
  */
-import { expandDescriptors } from './descriptor.js';
+import { type AccessDescriptor, expandDescriptors, hullOf } from './descriptor.js';
 import type { DirtySet } from './dirty-set.js';
-import { type AddressRange, fillGaps, insertRange, removeRange, unionRanges } from './ranges.js';
+import { type AddressRange, fillGaps, holdsRange, insertRange, removeRange, unionRanges } from './ranges.js';
 
 /** A moment: what is added later is since then. */
 export interface Mark {
@@ -38,16 +38,23 @@ export class DirtyAccumulator {
   /** Noted since the last time ranges were made; all belong to the open stretch. */
   #pending: DirtySet['descriptors'][] = [];
   #descriptors = 0;
-  /** What is in the open stretch already, noted or as ranges. Weak: it keeps no set alive. */
-  #seen = new WeakSet<DirtySet['descriptors']>();
+  /** Sets that carry this are in the open stretch already, noted or as ranges. */
+  #token: object = {};
+  /** The same for sets that are made anew for each launch, by the descriptors that they share. */
+  #shared = new WeakSet<DirtySet['descriptors']>();
   #nextId = 0;
 
   /** @param limit ranges kept for each mark at most, once small gaps are filled */
   constructor(readonly limit = DEFAULT_LIMIT) {}
 
-  add({ descriptors }: DirtySet): void {
-    if (this.#stretches.length === 0 || this.#seen.has(descriptors)) return;
-    this.#seen.add(descriptors);
+  add(set: DirtySet): void {
+    if (set.addedTo === this.#token || this.#stretches.length === 0) return;
+    set.addedTo = this.#token;
+    const { descriptors } = set;
+    if (set.verdict === 'unknown') {
+      if (this.#shared.has(descriptors)) return;
+      this.#shared.add(descriptors);
+    }
     this.#pending.push(descriptors);
     this.#descriptors += descriptors.length;
     if (this.#pending.length >= MAX_PENDING || this.#descriptors >= MAX_DESCRIPTORS) this.#settle();
@@ -67,12 +74,18 @@ export class DirtyAccumulator {
     this.#settle();
     for (const { ranges } of this.#stretches) removeRange(ranges, from, to);
     // A set of before may be written again, to new memory at the same place.
-    this.#seen = new WeakSet();
+    this.#forgetSets();
+  }
+
+  /** From now on a set that was added before counts as new. */
+  #forgetSets(): void {
+    this.#token = {};
+    this.#shared = new WeakSet();
   }
 
   mark(): Mark {
     this.#settle();
-    this.#seen = new WeakSet();
+    this.#forgetSets();
     const mark = { id: this.#nextId++ };
     this.#stretches.push({ mark, ranges: [], granule: 0n });
     return mark;
@@ -99,7 +112,7 @@ export class DirtyAccumulator {
     const before = this.#stretches[index - 1];
     // The marks before still want it; without any, it is nobody's.
     if (before && gone) this.#join(before, gone.ranges);
-    if (this.#stretches.length === 0) this.#seen = new WeakSet();
+    if (this.#stretches.length === 0) this.#forgetSets();
   }
 
   #indexOf(mark: Mark): number {
@@ -112,9 +125,17 @@ export class DirtyAccumulator {
   #settle(): void {
     const open = this.#stretches[this.#stretches.length - 1];
     if (!open || this.#pending.length === 0) return;
-    const descriptors = this.#pending.flat();
+    const descriptors: AccessDescriptor[] = [];
+    for (const pending of this.#pending) {
+      for (const descriptor of pending) {
+        // What a long run writes was mostly written before.
+        const hull = hullOf(descriptor);
+        if (hull && !holdsRange(open.ranges, hull.from, hull.to)) descriptors.push(descriptor);
+      }
+    }
     this.#pending = [];
     this.#descriptors = 0;
+    if (descriptors.length === 0) return;
     this.#join(open, expandDescriptors(descriptors, Math.max(2 * this.limit, descriptors.length)).ranges);
   }
 

@@ -17,8 +17,9 @@ import {
   type Verdict,
   worseVerdict,
 } from '../templates/index.js';
+import type { RelativeDescriptor } from './abstract/boxes.js';
 import type { Environment } from './abstract/evaluator.js';
-import { type AbstractResult, type Effect, executeAbstractly, type SiteOutcome } from './abstract/execute.js';
+import { AbstractExecution, type AbstractResult, type Effect, type SiteOutcome } from './abstract/execute.js';
 import { Plan } from './abstract/plan.js';
 import { type Allocation, type AllocationMap, POINTER_BYTES } from './allocations.js';
 import { checkLaunch, executeConcretely } from './concrete.js';
@@ -82,13 +83,13 @@ function planOf(template: KernelTemplate): Plan {
 /** Analyses the launches of one kernel. */
 class KernelAnalyser {
   readonly #cache: KernelCache<Inner, Outer>;
-  readonly #plan: Plan;
+  readonly #execution: AbstractExecution;
   #concreteFailures = 0;
   #blindRuns = 0;
 
   constructor(readonly template: KernelTemplate) {
     this.#cache = new KernelCache(template.parameterBytes);
-    this.#plan = planOf(template);
+    this.#execution = new AbstractExecution(planOf(template));
     const bases = template.writes.flatMap((site) => site.bases);
     const pointers = bases.flatMap((base) =>
       'parameter' in base ? [base.parameter] : 'parameters' in base ? this.#pointerOffsets() : [],
@@ -150,13 +151,15 @@ class KernelAnalyser {
       hasKnownMemory: !blind && !memory.isEmpty,
     };
     // Generic addresses into shared memory count only when they might leave it.
-    const groups = environment.provenance ? this.#plan.countedGroups : this.#plan.allGroups;
-    const result = executeAbstractly(this.#plan, launch, world, groups);
+    const { plan } = this.#execution;
+    const groups = environment.provenance ? plan.countedGroups : plan.allGroups;
+    const result = this.#execution.run(launch, world, groups);
     const inner: Inner = { result, missed, blind };
     const pointers: number[] = [];
+    for (const { root } of result.places) if (root?.kind === 'parameter') pointers.push(root.offset);
     for (const { effects } of result.outcomes)
       for (const { root } of effects) if (root?.kind === 'parameter') pointers.push(root.offset);
-    if (this.#cache.dependOn(result.consulted, pointers)) this.#cache.select(launch);
+    if (this.#cache.dependOn(this.#execution.consultedWords, pointers)) this.#cache.select(launch);
     this.#cache.storeInner(inner);
     return inner;
   }
@@ -204,6 +207,7 @@ function isWide(descriptor: AccessDescriptor): boolean {
 
 /** Whether a result would be the same again, as far as memory and the places of variables go. */
 function isCurrent({ result, missed, blind }: Inner, { memory, symbols }: LaunchEnvironment): boolean {
+  if (result.symbols.length + missed.length + result.knownReads.length === 0 && !result.unread) return true;
   if (result.symbols.some(([name, address]) => symbols.get(name) !== address)) return false;
   if (blind) return true;
   if (result.unread && !memory.isEmpty) return false;
@@ -228,6 +232,10 @@ function overlapsReads(set: DirtySet, inner: Inner): boolean {
   });
 }
 
+function inMemory({ start, width, dimensions }: RelativeDescriptor, base: bigint): AccessDescriptor {
+  return { start: BigInt.asUintN(64, base + BigInt(start)), width, dimensions };
+}
+
 interface Placed {
   readonly set: DirtySet;
   readonly usesAllocations: boolean;
@@ -237,9 +245,9 @@ interface Placed {
 /** Puts a relative result into memory. */
 class Placement {
   readonly #descriptors: AccessDescriptor[] = [];
-  readonly #whole = new Set<Allocation>();
+  readonly #whole: Allocation[] = [];
   readonly #reasons: Reason[] = [];
-  readonly #symbols = new Map<string, bigint | undefined>();
+  readonly #symbols: (readonly [string, bigint | undefined])[] = [];
   readonly #parameters: DataView;
   #verdict: Verdict = 'exact';
   #usesAllocations = false;
@@ -255,13 +263,16 @@ class Placement {
   }
 
   place(): Placed {
-    for (const outcome of this.result.outcomes) if (outcome.runs) this.#site(outcome);
-    const descriptors =
-      this.#verdict === 'unknown' ? [] : [...this.#descriptors, ...[...this.#whole].map(rangeDescriptor)];
+    for (const { root, big, descriptors } of this.result.places) {
+      const base = (root ? this.#address(root)! : 0n) + big;
+      for (const descriptor of descriptors) this.#descriptors.push(inMemory(descriptor, base));
+    }
+    for (const outcome of this.result.outcomes) this.#site(outcome);
+    for (const allocation of this.#whole) this.#descriptors.push(rangeDescriptor(allocation));
     return {
-      set: new DirtySet(this.#verdict, this.#reasons, descriptors),
+      set: new DirtySet(this.#verdict, this.#reasons, this.#verdict === 'unknown' ? [] : this.#descriptors),
       usesAllocations: this.#usesAllocations,
-      symbols: [...this.#symbols],
+      symbols: this.#symbols,
     };
   }
 
@@ -308,11 +319,7 @@ class Placement {
       else this.#allocations(site, site.bases);
       return;
     }
-    const placed = effect.descriptors.map((descriptor) => ({
-      start: BigInt.asUintN(64, base + effect.big + BigInt(descriptor.start)),
-      width: descriptor.width,
-      dimensions: descriptor.strides.map((stride, index) => ({ stride, count: descriptor.counts[index]! })),
-    }));
+    const placed = effect.descriptors.map((descriptor) => inMemory(descriptor, base + effect.big));
     if (effect.exact) {
       this.#descriptors.push(...placed);
       return;
@@ -358,7 +365,7 @@ class Placement {
     }
     return effect.descriptors.every((descriptor) => {
       let end = descriptor.start + descriptor.width;
-      for (const [i, stride] of descriptor.strides.entries()) end += stride * (descriptor.counts[i]! - 1);
+      for (const { stride, count } of descriptor.dimensions) end += stride * (count - 1);
       return descriptor.start >= 0 && end <= size;
     });
   }
@@ -372,7 +379,7 @@ class Placement {
 
   #symbol(name: string): bigint | undefined {
     const address = this.environment.symbols.get(name);
-    this.#symbols.set(name, address);
+    if (!this.#symbols.some(([known]) => known === name)) this.#symbols.push([name, address]);
     return address;
   }
 
@@ -387,7 +394,7 @@ class Placement {
       this.#worsen('unknown', site, this.#reason(site, 'GCR5016', why));
       return;
     }
-    this.#whole.add(found);
+    if (!this.#whole.includes(found)) this.#whole.push(found);
     this.#worsen('allocation', site);
   }
 

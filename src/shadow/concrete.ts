@@ -257,9 +257,13 @@ export function checkLaunch(template: KernelTemplate, launch: LaunchRecord): voi
     const have = launch.parameters.length;
     throw new InputError(bad(`parameter block has ${have} bytes, the kernel needs ${template.parameterBytes}`));
   }
-  for (const size of [...launch.grid, ...launch.block, ...(launch.cluster ?? [])]) {
-    if (!Number.isInteger(size) || size < 1)
-      throw new InputError(bad(`launch size ${size} is not a positive whole number`));
+  const { grid, block, cluster } = launch;
+  for (const sizes of cluster ? [grid, block, cluster] : [grid, block]) {
+    for (let axis = 0; axis < sizes.length; axis++) {
+      const size = sizes[axis]!;
+      if (!Number.isInteger(size) || size < 1)
+        throw new InputError(bad(`launch size ${size} is not a positive whole number`));
+    }
   }
 }
 

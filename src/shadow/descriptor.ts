@@ -117,6 +117,20 @@ function extent({ width, dimensions }: Pick<AccessDescriptor, 'width' | 'dimensi
 
 /** The smallest range that holds all bytes, not wrapped: `to` may lie past 2^64. Undefined when there are none. */
 export function hullOf(descriptor: AccessDescriptor): AddressRange | undefined {
+  // Mostly numbers suffice, and no normal form is needed.
+  let below = 0;
+  let above = descriptor.width;
+  if (above <= 0) return undefined;
+  for (const { stride, count } of descriptor.dimensions) {
+    if (count <= 0) return undefined;
+    const reach = stride * (count - 1);
+    if (reach < 0) below -= reach;
+    else above += reach;
+  }
+  if (Number.isSafeInteger(below + above)) {
+    const from = below === 0 ? wrap(descriptor.start) : wrap(descriptor.start - BigInt(below));
+    return { from, to: from + BigInt(below + above) };
+  }
   const normal = normalizeDescriptor(descriptor);
   return normal && { from: normal.start, to: normal.start + extent(normal) };
 }

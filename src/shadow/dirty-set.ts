@@ -17,6 +17,8 @@ import { ADDRESS_SPACE, type AddressRange, countBytes, RangeCollector } from './
 export class DirtySet {
   #ranges: readonly AddressRange[] | undefined;
   #bytes: bigint | undefined;
+  /** @internal Left by the accumulator that it was added to last, which so knows it again. */
+  addedTo: object | undefined = undefined;
 
   /**
    * @param verdict how much is known of the set; `descriptors` hold every byte that may have been written

@@ -10,7 +10,7 @@ import type { Diagnostic } from '../diagnostics/index.js';
 import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js';
 import { DirtyAccumulator, type Mark } from './accumulator.js';
 import { AllocationMap } from './allocations.js';
-import { LaunchAnalyser } from './analyse.js';
+import { LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
 import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import type { LaunchRecord } from './launch.js';
@@ -47,6 +47,10 @@ export class ShadowExecutor {
   readonly #onDiagnostic: (diagnostic: Diagnostic) => void;
   readonly #reported = new Set<string>();
   #module: LoadedModule;
+  /** What launches of the present module find. */
+  #environment: LaunchEnvironment;
+  /** The same without content: what launches of a graph find is not known. */
+  #whenever: LaunchEnvironment;
   /** Variables whose place was told since the last `module` event. */
   readonly #placed = new Set<string>();
   /** All live allocations as descriptors, and the epoch they are of. */
@@ -54,8 +58,10 @@ export class ShadowExecutor {
 
   constructor(templates: TemplateFile, options: ShadowOptions = {}) {
     this.#modules = new ModuleTable(templates);
-    this.#module = this.#modules.everything;
     this.#provenance = options.provenance ?? true;
+    this.#module = this.#modules.everything;
+    this.#environment = this.#environmentOf(this.#module, this.memory);
+    this.#whenever = this.#environmentOf(this.#module, NO_CONTENT);
     this.#unknown = options.unknown ?? 'all';
     this.#onDiagnostic = options.onDiagnostic ?? (() => {});
   }
@@ -98,9 +104,17 @@ export class ShadowExecutor {
 
   /** Later launches and variables are of this module. */
   enter(module: LoadedModule): void {
+    if (module !== this.#module) {
+      this.#environment = this.#environmentOf(module, this.memory);
+      this.#whenever = this.#environmentOf(module, NO_CONTENT);
+    }
     this.#module = module;
     this.#placed.clear();
     this.#initial.enter(module);
+  }
+
+  #environmentOf({ symbols }: LoadedModule, memory: ContentView): LaunchEnvironment {
+    return { symbols, memory, allocations: this.allocations, provenance: this.#provenance };
   }
 
   /** Tells the place of a variable of the present module. Telling it again changes nothing. */
@@ -177,7 +191,7 @@ export class ShadowExecutor {
    * @throws InputError GCR5001 when it does not fit its template, GCR5015 when several kernels have its name
    */
   launch(launch: LaunchRecord): DirtySet {
-    const set = this.#answer(launch, this.memory);
+    const set = this.#answer(launch, this.#environment);
     this.wrote(set);
     return set;
   }
@@ -187,7 +201,7 @@ export class ShadowExecutor {
    * nothing; {@link wrote} says when it ran. Holds until {@link AllocationMap.epoch} changes. Errors as {@link launch}.
    */
   whenever(launch: LaunchRecord): DirtySet {
-    return this.#answer(launch, NO_CONTENT);
+    return this.#answer(launch, this.#whenever);
   }
 
   /** A launch that nothing is known of. */
@@ -203,18 +217,13 @@ export class ShadowExecutor {
     this.#accumulator.add(set);
   }
 
-  #answer(launch: LaunchRecord, memory: ContentView): DirtySet {
+  #answer(launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
     const template = templateOf(this.#module, launch.kernel);
-    return template ? this.#analyse(template, launch, memory) : this.#withoutTemplate(launch);
+    return template ? this.#analyse(template, launch, environment) : this.#withoutTemplate(launch);
   }
 
-  #analyse(template: KernelTemplate, launch: LaunchRecord, memory: ContentView): DirtySet {
-    const set = this.#analyser.analyse(template, launch, {
-      symbols: this.#module.symbols,
-      memory,
-      allocations: this.allocations,
-      provenance: this.#provenance,
-    });
+  #analyse(template: KernelTemplate, launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
+    const set = this.#analyser.analyse(template, launch, environment);
     return set.verdict === 'unknown' ? this.#unknownSet(launch, set.reasons) : set;
   }
 

@@ -12,7 +12,7 @@ import type { LaunchRecord } from './launch.js';
 const MAX_ENTRIES = 4096;
 
 interface Entry<T> {
-  readonly key: Int32Array;
+  readonly key: readonly number[];
   readonly value: T;
 }
 
@@ -21,7 +21,7 @@ class KeyTable<T> {
   readonly #byHash = new Map<number, Entry<T>[]>();
   #size = 0;
 
-  get(key: Int32Array, length: number, hash: number): T | undefined {
+  get(key: readonly number[], length: number, hash: number): T | undefined {
     const list = this.#byHash.get(hash);
     if (list === undefined) return undefined;
     for (const entry of list) {
@@ -33,7 +33,7 @@ class KeyTable<T> {
     return undefined;
   }
 
-  set(key: Int32Array, length: number, hash: number, value: T): void {
+  set(key: readonly number[], length: number, hash: number, value: T): void {
     if (this.#size >= MAX_ENTRIES) this.clear();
     const stored = key.slice(0, length);
     const list = this.#byHash.get(hash);
@@ -68,7 +68,7 @@ export class KernelCache<Inner, Outer> {
   readonly #isWord: Uint8Array;
   /** Offsets of pointers that results are relative to. */
   #pointers: number[] = [];
-  #buffer = new Int32Array(GEOMETRY_WORDS + 16);
+  readonly #buffer: number[] = [];
   #innerLength = 0;
   #innerHash = 0;
   #outerLength = 0;
@@ -135,7 +135,6 @@ export class KernelCache<Inner, Outer> {
     if (!grown) return false;
     this.#inner.clear();
     this.#outer.clear();
-    this.#buffer = new Int32Array(GEOMETRY_WORDS + this.#words.length + 2 * this.#pointers.length);
     return true;
   }
 

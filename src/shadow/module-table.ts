@@ -68,9 +68,10 @@ export function loadModule(templates: TemplateFile): LoadedModule {
  * @throws InputError GCR5015 when several kernels that differ have that name
  */
 export function templateOf({ kernels, templates }: LoadedModule, name: string): KernelTemplate | undefined {
-  const [first, ...others] = kernels.get(name) ?? [];
-  if (first && others.some((other) => other.hash !== first.hash)) {
-    const sources = [first, ...others].map((kernel) => templates.modules[kernel.module]?.source ?? '?');
+  const found = kernels.get(name);
+  const first = found?.[0];
+  if (found && found.length > 1 && found.some((other) => other.hash !== first!.hash)) {
+    const sources = found.map((kernel) => templates.modules[kernel.module]?.source ?? '?');
     const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
     throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
   }
@@ -80,6 +81,8 @@ export function templateOf({ kernels, templates }: LoadedModule, name: string): 
 export class ModuleTable {
   /** By the smallest index of their modules. */
   readonly #loaded = new Map<number, LoadedModule>();
+  /** Paths that were asked for without a hash. */
+  readonly #byPath = new Map<string, LoadedModule>();
   /** What stands for "no module was named": every kernel there is. */
   readonly everything: LoadedModule;
 
@@ -104,6 +107,16 @@ export class ModuleTable {
         'build templates from that text',
       );
     }
+    let module = this.#byPath.get(path);
+    if (!module) {
+      module = this.#match(path);
+      this.#byPath.set(path, module);
+    }
+    return module;
+  }
+
+  #match(path: string): LoadedModule {
+    const { modules } = this.templates;
     for (const fits of MATCHES) {
       const found = [...modules.keys()].filter((index) => {
         const { source } = modules[index]!;

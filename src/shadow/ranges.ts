@@ -81,6 +81,12 @@ function firstEndingAfter(ranges: readonly AddressRange[], address: bigint, orAt
   return low;
 }
 
+/** Whether one of sorted, disjoint ranges holds all of `[from, to)`. */
+export function holdsRange(ranges: readonly AddressRange[], from: bigint, to: bigint): boolean {
+  const range = ranges[firstEndingAfter(ranges, from, false)];
+  return range !== undefined && range.from <= from && to <= range.to;
+}
+
 /** Adds a range to sorted, disjoint ranges, in place. */
 export function insertRange(ranges: AddressRange[], from: bigint, to: bigint): void {
   const first = firstEndingAfter(ranges, from, true);

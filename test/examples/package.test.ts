@@ -45,6 +45,7 @@ describe('entry points', () => {
     ['gcr-templates/ptx', ['parse', 'parseBody', 'print', 'SourceText', 'INSTRUCTION_TABLE', 'resolveInstruction']],
     ['gcr-templates/templates', ['parseTemplateFile', 'encodeTemplateFile', 'FormulaPrinter', 'deriveTemplate']],
     ['gcr-templates/shadow', ['executeConcretely', 'RangeCollector']],
+    ['gcr-templates/checkpoint', ['Store', 'StoreError', 'verifyStore', 'reportPage']],
   ])('%s gives its functions', (specifier, names) => {
     expect(namesOf(specifier)).toEqual(expect.arrayContaining(names));
   });
@@ -77,7 +78,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   shadow: ['templates', 'diagnostics'],
   sim: ['ir', 'diagnostics'],
   pipeline: ['sources', 'ptx', 'ir', 'templates', 'diagnostics'],
-  cli: ['sources', 'templates', 'shadow', 'pipeline', 'diagnostics'],
+  native: ['diagnostics'],
+  checkpoint: ['native', 'diagnostics'],
+  cli: ['sources', 'templates', 'shadow', 'pipeline', 'checkpoint', 'diagnostics'],
 };
 
 /** Where a stage may be entered: its index, and the form of programs without the lowering (src/ir/form.ts). */

@@ -9,6 +9,8 @@ import { buffer } from '../../scripts/truth/recipes/builder.mjs';
 import { Domain } from '../../src/shadow/abstract/domain.js';
 import { Evaluator } from '../../src/shadow/abstract/evaluator.js';
 import { addNumber } from '../../src/shadow/abstract/form.js';
+import { Ground, History } from '../../src/shadow/abstract/ground.js';
+import { Places } from '../../src/shadow/abstract/places.js';
 import { Plan } from '../../src/shadow/abstract/plan.js';
 import { KernelCache } from '../../src/shadow/kernel-cache.js';
 import { KnownMemory } from '../../src/shadow/known-memory.js';
@@ -134,6 +136,31 @@ describe('the judge', () => {
 
   it('notices when the cache does not look at parameters', () => {
     vi.spyOn(KernelCache.prototype, 'dependOn').mockReturnValue(false);
+    expect(isCaught()).toBe(true);
+  }, 120_000);
+
+  it('notices when what is kept between launches does not look at parameters', () => {
+    vi.spyOn(Ground.prototype, 'holds').mockReturnValue(true);
+    // A number has to change late, after launches of the same threads.
+    expect(isCaught(undefined, 8 * ROUNDS)).toBe(true);
+  }, 120_000);
+
+  it('notices when what is kept between launches does not look at the threads', () => {
+    const original = History.prototype.follow;
+    const seen = new WeakSet<History>();
+    vi.spyOn(History.prototype, 'follow').mockImplementation(function (this: History, launch, consulted) {
+      const same = original.call(this, launch, consulted) || seen.has(this);
+      seen.add(this);
+      return same;
+    });
+    expect(isCaught()).toBe(true);
+  }, 120_000);
+
+  it('notices when sites that are taken together lose one', () => {
+    const original = Places.prototype.add;
+    vi.spyOn(Places.prototype, 'add').mockImplementation(function (this: Places, root, big, descriptors) {
+      original.call(this, root, big, this.all.length > 0 ? descriptors.slice(1) : descriptors);
+    });
     expect(isCaught()).toBe(true);
   }, 120_000);
 

@@ -308,11 +308,10 @@ describe('addresses', () => {
     const { descriptors, exact, unbounded } = resolveAddresses(domain, canonical, width, { boxes: 1e6 });
     expect(unbounded).toBe(false);
     const bytes = new Set<number>();
-    for (const { start, width: size, strides, counts } of descriptors) {
+    for (const { start, width: size, dimensions } of descriptors) {
       let starts = [start];
-      strides.forEach((stride, i) => {
-        starts = starts.flatMap((from) => Array.from({ length: counts[i]! }, (_, at) => from + at * stride));
-      });
+      for (const { stride, count } of dimensions)
+        starts = starts.flatMap((from) => Array.from({ length: count }, (_, at) => from + at * stride));
       for (const from of starts) for (let at = 0; at < size; at++) bytes.add(from + at);
     }
     return { bytes, exact };

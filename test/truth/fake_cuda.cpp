@@ -108,9 +108,14 @@ int cuTensorMapEncodeIm2col(void *map, int, std::uint32_t, void *address, const 
   return std::memcpy(map, &address, 8), 0;
 }
 
-int cuLaunchKernelEx(const Configuration *configuration, Function *function, void **, void **extra) {
+int cuLaunchKernelEx(const Configuration *configuration, Function *function, void **one_by_one, void **extra) {
   if (configuration->block[0] > 1024) return 1;
   const auto *parameters = extra ? static_cast<const std::uint8_t *>(extra[1]) : nullptr;
+  std::uint8_t gathered[16];
+  if (one_by_one) {
+    for (int i = 0; i < 2; ++i) std::memcpy(gathered + 8 * i, one_by_one[i], 8);
+    parameters = gathered;
+  }
   const std::string &name = function->name;
   if (name == "hang")
     for (;;) usleep(1000);

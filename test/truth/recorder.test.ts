@@ -140,6 +140,19 @@ describe.skipIf(!hasCompiler)('the recorder', () => {
     expect(launches[1].maps[0]).toMatchObject({ parameter: 8, address: hex(4096 + 16), dimensions: [16], box: [8] });
   });
 
+  it('passes parameters one by one where the plan gives their layout', () => {
+    const layout = [
+      [8, 8],
+      [0, 8],
+    ];
+    const relocations = [['p', 8, 'b0', 0]];
+    const { launches } = record([{ ...toBuffer, kernel: 'store', parameters: words(10, 0), relocations, layout }]);
+    expect(launches[0].written).toEqual([[hex(256), 10]]);
+    expect(record([{ ...toBuffer, kernel: 'store', parameters: words(10, 0), layout: [[12, 8]] }]).error).toMatch(
+      /line 2: content outside of its place/,
+    );
+  });
+
   it('compares module variables', () => {
     const variables = [
       ['counter', true],

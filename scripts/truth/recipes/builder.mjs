@@ -226,6 +226,10 @@ export function encode(kernel, recipe, below, known) {
     sharedMemory: recipe.shared ?? 0,
     ...(recipe.timeout && { timeout: recipe.timeout }),
     parameters: block.toString('hex'),
+    // A tensor map is aligned to 64 bytes: the driver's block differs from PTX's.
+    ...(maps.some(({ place }) => place === 'p') && {
+      layout: kernel.parameters.map(({ offset, size }) => [offset, size]),
+    }),
     buffers,
     variables,
     contents,

@@ -60,13 +60,20 @@ const bulk = {
     ],
     (_t, _n, grid) => [buffer(1024 * grid[0])],
   ),
+  k_bulk_reduce_global: over(
+    [
+      ['one block', one, [256, 1, 1]],
+      ['three blocks', [3, 1, 1], [256, 1, 1]],
+    ],
+    (_t, _n, grid) => [buffer(2048 * grid[0])],
+  ),
   k_cp_async: single(['one thread', buffer(64)]),
   k_async: () => [{ name: 'a cluster', grid: [2, 1, 1], block: one, cluster: [2, 1, 1], args: [] }],
   k_mbarrier: () => [{ name: 'one thread', grid: one, block: one, args: [] }],
   k_tensor_load: single(['a tile', tensorMap(floats(1024), { dimensions: [32, 32], box: [16, 8] })]),
   k_tensor_reduce: single([
-    'maps of two dimensions alone',
-    tensorMap(floats(1024), { dimensions: [32, 32], box: [16, 8] }),
+    'numbers of 32 bits',
+    tensorMap(floats(1024), { type: 'i32', dimensions: [32, 32], box: [16, 8] }),
   ]),
   k_tensor_1d: () =>
     [
@@ -87,7 +94,7 @@ const bulk = {
     },
     {
       name: 'clipped',
-      grid: [30, 15, 1],
+      grid: [3, 15, 1],
       block: one,
       args: [tensorMap(floats(800), { dimensions: [37, 18], box: [16, 8], strides: [160] })],
     },

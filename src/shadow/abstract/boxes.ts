@@ -7,6 +7,7 @@
  * box are independent, each takes all values between its bounds, and a replaced sum is dense (takes every value between its
  * bounds).
  */
+import type { Dimension } from '../descriptor.js';
 import type { Domain, Group } from './domain.js';
 import { coefficientOf, coversAll, type Form, leastSum, withConstant } from './form.js';
 
@@ -14,9 +15,8 @@ import { coefficientOf, coversAll, type Form, leastSum, withConstant } from './f
 export interface RelativeDescriptor {
   readonly start: number;
   readonly width: number;
-  /** Strides positive and ascending, counts above one. */
-  readonly strides: readonly number[];
-  readonly counts: readonly number[];
+  /** Strides positive, counts above one. */
+  readonly dimensions: readonly Dimension[];
 }
 
 export interface BoxResult {
@@ -53,6 +53,7 @@ const MAX_PARTIAL = 1024;
 /** The same where the answer is a superset anyway. */
 const MAX_VAGUE_PARTIAL = 2;
 const EXACT_LIMIT = 2 ** 53;
+const NO_DIMENSIONS: readonly Dimension[] = [];
 
 class Resolution {
   readonly descriptors: RelativeDescriptor[] = [];
@@ -136,11 +137,22 @@ class Resolution {
   }
 
   #merge(box: Box, group: Group, places: readonly number[], ratio: number, lo: number, hi: number): void {
-    const keep = box.atoms.map((_, index) => !places.includes(index));
-    box.coefs = [...box.coefs.filter((_, index) => keep[index]), ratio];
-    box.lo = [...box.lo.filter((_, index) => keep[index]), lo];
-    box.hi = [...box.hi.filter((_, index) => keep[index]), hi];
-    box.atoms = [...box.atoms.filter((_, index) => keep[index]), -1];
+    let kept = 0;
+    for (let index = 0; index < box.atoms.length; index++) {
+      if (places.includes(index)) continue;
+      box.coefs[kept] = box.coefs[index]!;
+      box.lo[kept] = box.lo[index]!;
+      box.hi[kept] = box.hi[index]!;
+      box.atoms[kept++] = box.atoms[index]!;
+    }
+    box.coefs[kept] = ratio;
+    box.lo[kept] = lo;
+    box.hi[kept] = hi;
+    box.atoms[kept++] = -1;
+    box.coefs.length = kept;
+    box.lo.length = kept;
+    box.hi.length = kept;
+    box.atoms.length = kept;
     box.groups = box.groups.filter((other) => other !== group);
   }
 
@@ -216,33 +228,33 @@ class Resolution {
 
   #emit(box: Box): void {
     const start = leastSum(box.constant, box.coefs, undefined, box.lo, box.hi, 1);
-    const dimensions: [number, number][] = [];
+    const { coefs, lo, hi } = box;
     let reach = Math.abs(start) + this.width;
-    for (let i = 0; i < box.coefs.length; i++) {
-      const stride = Math.abs(box.coefs[i]!);
-      const count = box.hi[i]! - box.lo[i]! + 1;
+    const all: { stride: number; count: number }[] = [];
+    for (let i = 0; i < coefs.length; i++) {
+      const stride = Math.abs(coefs[i]!);
+      const count = hi[i]! - lo[i]! + 1;
       if (stride === 0 || count === 1) continue;
-      dimensions.push([stride, count]);
       reach += stride * count;
+      // In order of strides: there are few.
+      let place = all.length;
+      for (; place > 0 && all[place - 1]!.stride > stride; place--) all[place] = all[place - 1]!;
+      all[place] = { stride, count };
     }
     if (!(reach < EXACT_LIMIT)) {
       this.unbounded = true;
       return;
     }
-    dimensions.sort((a, b) => a[0] - b[0]);
     let width = this.width;
-    const strides: number[] = [];
-    const counts: number[] = [];
-    for (const [stride, count] of dimensions) {
-      const last = strides.length - 1;
-      if (last < 0 && stride <= width) width += stride * (count - 1);
-      else if (last >= 0 && stride === strides[last]! * counts[last]!) counts[last]! *= count;
-      else {
-        strides.push(stride);
-        counts.push(count);
-      }
+    let kept = 0;
+    for (const dimension of all) {
+      const last = kept > 0 ? all[kept - 1]! : undefined;
+      if (!last && dimension.stride <= width) width += dimension.stride * (dimension.count - 1);
+      else if (last && dimension.stride === last.stride * last.count) last.count *= dimension.count;
+      else all[kept++] = dimension;
     }
-    this.descriptors.push({ start, width, strides, counts });
+    all.length = kept;
+    this.descriptors.push({ start, width, dimensions: kept > 0 ? all : NO_DIMENSIONS });
   }
 }
 
@@ -260,7 +272,13 @@ export function resolveAddresses(domain: Domain, address: Form, width: number, b
   }
 }
 
-function resolveUnder(domain: Domain, address: Form, width: number, budget: BoxBudget, groups: Group[]): BoxResult {
+function resolveUnder(
+  domain: Domain,
+  address: Form,
+  width: number,
+  budget: BoxBudget,
+  groups: readonly Group[],
+): BoxResult {
   const resolution = new Resolution(domain, width, budget);
   resolution.exact = !domain.inexact;
   const { connected, apart } = groups.length === 0 ? NO_GROUPS : connectedGroups(groups, address);
@@ -293,6 +311,10 @@ function usesBothSides(domain: Domain, address: Form, connected: readonly Group[
 
 /** The domain's constraints that share atoms with an address, directly or through others, and the rest. */
 function connectedGroups(groups: readonly Group[], address: Form): { connected: Group[]; apart: Group[] } {
+  if (groups.length === 1) {
+    const isPart = groups[0]!.form.atoms.some((atom) => address.atoms.includes(atom));
+    return isPart ? { connected: [groups[0]!], apart: [] } : { connected: [], apart: [groups[0]!] };
+  }
   let apart = [...groups];
   const connected: Group[] = [];
   const reached = new Set(address.atoms);
@@ -312,7 +334,8 @@ function connectedGroups(groups: readonly Group[], address: Form): { connected: 
 }
 
 /** The domain's constraints over atoms that are not replaced. */
-function canonicalGroups(domain: Domain): Group[] {
+function canonicalGroups(domain: Domain): readonly Group[] {
+  if (!domain.hasSubstitutes && domain.relations.length === 0) return domain.groups;
   return domain.groups.map((group) => {
     const canonical = domain.canonical(group.form);
     if (!canonical || canonical === group.form) return group;

@@ -99,7 +99,7 @@ export abstract class Control extends Evaluator {
       const zero = this.#isZero(this.#difference(args));
       return zero < 0 ? -1 : op === 'equal' ? zero : 1 - zero;
     }
-    return this.#range(this.#order(op, args));
+    return this.#range(this.#order(id));
   }
 
   #orderBits(op: string, left: number, right: number): boolean {
@@ -125,9 +125,12 @@ export abstract class Control extends Evaluator {
   }
 
   /** Of an order comparison: the form that is not negative when it holds. */
-  #order(op: string, args: readonly number[]): Form | undefined {
+  #order(id: number): Form | undefined {
+    const op = this.plan.values[id]![0];
+    const args = this.plan.operands[id]!;
     const width = this.plan.values[args[0]!]![1];
-    const signed = op.endsWith('Signed');
+    const signed = op === 'lessSigned' || op === 'lessEqualSigned';
+    const orEqual = op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
     const a = this.window(this.evaluate(args[0]!), width, signed);
     const b = this.window(this.evaluate(args[1]!), width, signed);
     if (a.big !== b.big) {
@@ -144,7 +147,7 @@ export abstract class Control extends Evaluator {
       return most < 0n ? constantForm(-1) : undefined;
     }
     const difference = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
-    return difference && (op.startsWith('lessEqual') ? difference : addNumber(difference, -1));
+    return difference && (orEqual ? difference : addNumber(difference, -1));
   }
 
   /** `a − b`, which is zero exactly when both are equal. */
@@ -191,8 +194,8 @@ export abstract class Control extends Evaluator {
     // What all parts must hold for, and orders, are narrowed by at once.
     if (op === 'not') return this.assume(args[0]!, !want);
     if (op === (want ? 'and' : 'or')) return this.assume(args[0]!, want) && this.assume(args[1]!, want);
-    if (op.startsWith('less') && this.plan.values[args[0]!]![1] > 1) {
-      const form = this.#order(op, args);
+    if (isOrder(op) && this.plan.values[args[0]!]![1] > 1) {
+      const form = this.#order(id);
       if (form) {
         const range = this.#range(form);
         if (range >= 0) return range === (want ? 1 : 0);
@@ -595,11 +598,13 @@ export abstract class Control extends Evaluator {
     if (!loop.members.has(this.target)) state.setLoop(loop.header, { kind: 'affine', round, phase: 'leaving' });
     state.fork(
       () => {
-        this.state.domain.hi[round] = 0;
+        const { domain } = this.state;
+        domain.confine(round, domain.lo[round]!, 0);
         return true;
       },
       () => {
-        this.state.domain.lo[round] = 1;
+        const { domain } = this.state;
+        domain.confine(round, 1, domain.hi[round]!);
         return bounds.every((bound) => this.state.domain.assumeNonNegative(bound));
       },
     );
@@ -638,7 +643,7 @@ export abstract class Control extends Evaluator {
       if ((op === 'notEqual') !== stayWhen) return undefined;
       form = this.#approach(args, round);
     } else {
-      const order = this.#order(op, args);
+      const order = this.#order(condition);
       const opposite = order && scaleForm(order, -1, 64);
       form = stayWhen ? order : opposite && addNumber(opposite, -1);
     }
@@ -789,6 +794,10 @@ export abstract class Control extends Evaluator {
     const known = state.loops.get(loop.header)!;
     if (known.kind !== 'widened') state.setLoop(loop.header, { ...known, phase: 'left' });
   }
+}
+
+function isOrder(op: string): boolean {
+  return op === 'lessSigned' || op === 'lessUnsigned' || op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
 }
 
 function isFiniteForm(domain: Domain, form: Form): boolean {

@@ -38,26 +38,30 @@ export interface Relation {
 
 export class Domain {
   /** Bounds of each atom, both included. */
-  readonly lo: number[];
-  readonly hi: number[];
+  lo: number[];
+  hi: number[];
   /** Atoms that stand for something the launch does not determine: a superset of what occurs. */
   isData: boolean[];
   /** Atoms replaced by others. */
   substitutes: (Form | undefined)[];
-  readonly groups: Group[];
+  groups: Group[];
   relations: Relation[];
   /** Atoms in the terms of a relation: narrowing one says something of its replacement that is not expressed. */
   isRelated: boolean[];
-  /** What changes rarely is shared with copies until it does. */
+  /** Lists are shared with copies until one of both changes: bounds and groups, and what changes rarely. */
+  #ownsBounds: boolean;
   #owned: boolean;
+  /** The form that was last asked about, and what {@link canonical} answered. */
+  #asked: Form | undefined = undefined;
+  #answered: Form | undefined = undefined;
   hasSubstitutes: boolean;
   /** Something was left out: results are supersets. */
   inexact: boolean;
 
   constructor(from?: Domain) {
-    this.lo = from ? from.lo.slice() : emptyDoubles();
-    this.hi = from ? from.hi.slice() : emptyDoubles();
-    this.groups = from ? from.groups.slice() : [];
+    this.lo = from ? from.lo : emptyDoubles();
+    this.hi = from ? from.hi : emptyDoubles();
+    this.groups = from ? from.groups : [];
     this.isData = from ? from.isData : [];
     this.substitutes = from ? from.substitutes : [];
     this.relations = from ? from.relations : [];
@@ -65,7 +69,18 @@ export class Domain {
     this.hasSubstitutes = from ? from.hasSubstitutes : false;
     this.inexact = from ? from.inexact : false;
     this.#owned = from === undefined;
-    if (from) from.#owned = false;
+    this.#ownsBounds = from === undefined;
+    if (!from) return;
+    from.#owned = false;
+    from.#ownsBounds = false;
+  }
+
+  #ownBounds(): void {
+    if (this.#ownsBounds) return;
+    this.lo = this.lo.slice();
+    this.hi = this.hi.slice();
+    this.groups = this.groups.slice();
+    this.#ownsBounds = true;
   }
 
   #own(): void {
@@ -80,6 +95,7 @@ export class Domain {
   /** A new atom with `lo ≤ atom ≤ hi`. */
   atom(lo: number, hi: number, isData = false): number {
     this.#own();
+    this.#ownBounds();
     this.lo.push(lo);
     this.hi.push(hi);
     this.isData.push(isData);
@@ -89,6 +105,8 @@ export class Domain {
 
   substitute(atom: number, form: Form): void {
     this.#own();
+    this.#ownBounds();
+    this.#asked = undefined;
     this.substitutes[atom] = form;
     this.hasSubstitutes = true;
     for (let index = this.groups.length - 1; index >= 0; index--) {
@@ -109,6 +127,7 @@ export class Domain {
   /** States that `terms` equals `replacement`; the caller has made sure that the terms are dense and free of other constraints. */
   relate(terms: Form, replacement: Form): void {
     this.#own();
+    this.#asked = undefined;
     this.relations.push({ terms, replacement });
     for (const atom of terms.atoms) this.isRelated[atom] = true;
   }
@@ -116,6 +135,14 @@ export class Domain {
   /** The form over atoms that are not replaced; undefined when numbers grow too large. */
   canonical(form: Form): Form | undefined {
     if (!this.hasSubstitutes && this.relations.length === 0) return form;
+    if (form !== this.#asked) {
+      this.#answered = this.#canonical(form);
+      this.#asked = form;
+    }
+    return this.#answered;
+  }
+
+  #canonical(form: Form): Form | undefined {
     let result: Form | undefined = form;
     for (let again = true, rounds = 0; again && rounds < 64; rounds++) {
       again = false;
@@ -164,6 +191,7 @@ export class Domain {
     if (!current) return Number.NEGATIVE_INFINITY;
     if (this.groups.length === 0 || current.atoms.length < 2) return this.#boxExtreme(current, sign);
     // Sums that are bounded as a whole give better bounds than their atoms; which ones to use is a matter of choice.
+    if (this.groups.length === 1) return this.#groupExtreme(current, sign, 1);
     return Math.max(this.#groupExtreme(current, sign, -1), this.#groupExtreme(current, sign, 1));
   }
 
@@ -254,6 +282,7 @@ export class Domain {
       hi: flip < 0 ? Math.min(known.hi, -least) : known.hi,
     };
     if (group.lo > group.hi) return false;
+    this.#ownBounds();
     if (index >= 0) this.groups[index] = group;
     else if (this.groups.length < MAX_GROUPS) this.groups.push(group);
     else this.inexact = true;
@@ -280,6 +309,7 @@ export class Domain {
 
   #raise(atom: number, least: number): boolean {
     if (least > this.lo[atom]!) {
+      this.#ownBounds();
       this.lo[atom] = least;
       if (this.isRelated[atom]) this.inexact = true;
     }
@@ -288,10 +318,18 @@ export class Domain {
 
   #lower(atom: number, most: number): boolean {
     if (most < this.hi[atom]!) {
+      this.#ownBounds();
       this.hi[atom] = most;
       if (this.isRelated[atom]) this.inexact = true;
     }
     return this.lo[atom]! <= this.hi[atom]!;
+  }
+
+  /** Narrows one atom, which nothing else is known of, to `[least, most]`. */
+  confine(atom: number, least: number, most: number): void {
+    this.#ownBounds();
+    this.lo[atom] = least;
+    this.hi[atom] = most;
   }
 }
 

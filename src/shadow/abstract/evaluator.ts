@@ -42,8 +42,9 @@ import {
   withoutRoot,
   withTerms,
 } from './form.js';
+import { Ground, History, type Start } from './ground.js';
 import type { Plan } from './plan.js';
-import { INFEASIBLE, isScaledFloor, PROBE_FAILED, ScaledFloor, State } from './state.js';
+import { EXHAUSTED, INFEASIBLE, isScaledFloor, PROBE_FAILED, ScaledFloor, State } from './state.js';
 
 /** Something symbolic an address can start from. */
 export type Root =
@@ -77,39 +78,46 @@ const MAX_TABLE = 1 << 16;
 /** Windows of 2^width that a value is cut along at most. */
 const MAX_WINDOWS = 8;
 
+/** Where a launch starts that shares nothing with the one before. */
+const NOTHING: Start = { domain: new Domain(), mark: 0, uniforms: 0, roots: 0 };
+
 const COMPARISONS: ReadonlySet<string> = new Set(COMPARISON_OPERATIONS);
 
 export abstract class Evaluator {
   readonly state: State;
+  protected launch!: LaunchRecord;
+  protected environment!: Environment;
   readonly roots: Root[] = [];
-  readonly #rootIndex = new Map<string, number>();
-  readonly #parameters: DataView;
+  /** Roots that were loaded, by their value. */
+  readonly #loadedRoots = new Map<bigint, number>();
+  #parameters!: DataView;
   readonly #specials = new Map<string, Form>();
-  /** Bytes of the parameter block, in words of four, whose value the result depends on. */
-  readonly consulted: Uint8Array;
+  /** Words of four bytes of the parameter block whose value some result so far depends on. */
+  protected consulted: Uint8Array;
   /** Ranges of device memory whose known content the result depends on. */
-  readonly knownReads: { readonly address: bigint; readonly content: Uint8Array }[] = [];
+  protected knownReads: { readonly address: bigint; readonly content: Uint8Array }[] = [];
   /** Variables whose place was looked at. */
-  readonly symbols = new Map<string, bigint | undefined>();
+  protected symbols: (readonly [name: string, address: bigint | undefined])[] = [];
   /** Memory was loaded from while none was known. */
   unread = false;
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
   bounding: { readonly atom: number; readonly promises: { form: Form; low: number; high: number }[] } | undefined;
   readonly #uniformMemo: (Form | undefined)[];
+  /** Values that are in `#uniformMemo` without being constants of the template. */
+  readonly #uniformIds: number[] = [];
   /** All threads of the launch. */
-  #base = new Domain();
+  #threads = new Domain();
   /** Bounds of values over all threads, by value. */
   readonly #everywhere = new Map<number, Range>();
+  readonly #history: History;
+  /** What evaluations start from; undefined while the threads are others than those of the launch before. */
+  #ground: Ground | undefined;
 
-  constructor(
-    readonly plan: Plan,
-    readonly launch: LaunchRecord,
-    readonly environment: Environment,
-  ) {
+  constructor(readonly plan: Plan) {
     this.state = new State(plan);
-    const { buffer, byteOffset, byteLength } = launch.parameters;
-    this.#parameters = new DataView(buffer, byteOffset, byteLength);
-    this.consulted = new Uint8Array((plan.template.parameterBytes + 3) >> 2);
+    const words = (plan.template.parameterBytes + 3) >> 2;
+    this.consulted = new Uint8Array(words);
+    this.#history = new History(words);
     this.#uniformMemo = plan.constants.slice();
   }
 
@@ -137,8 +145,10 @@ export abstract class Evaluator {
     this.state.spend(1);
     const value = this.plan.values[id]!;
     const result = value[1] === 1 ? this.#bit(id) : this.#operation(id, value);
-    if (this.plan.uniform[id] && !isScaledFloor(result) && result.atoms.length === 0) this.#uniformMemo[id] = result;
-    else this.state.remember(id, result);
+    if (this.plan.uniform[id] && !isScaledFloor(result) && result.atoms.length === 0) {
+      this.#uniformMemo[id] = result;
+      this.#uniformIds.push(id);
+    } else this.state.remember(id, result);
     return result;
   }
 
@@ -240,7 +250,7 @@ export abstract class Evaluator {
     const { state, bounding } = this;
     const { mark, domain, loops, steps } = state;
     for (let known = 0; known < state.memo.length; known++) state.forget(known);
-    state.domain = new Domain(this.#base);
+    state.domain = new Domain(this.#threads);
     state.loops = new Map();
     state.steps = new Map();
     this.bounding = undefined;
@@ -265,21 +275,16 @@ export abstract class Evaluator {
   // --- leaves ---
 
   #root(root: Root): number {
-    const key =
-      root.kind === 'parameter'
-        ? `p${root.offset}`
-        : root.kind === 'object'
-          ? `o${root.index}`
-          : root.kind === 'loaded'
-            ? `l${root.value}`
-            : `w${root.space}${root.index}`;
-    let index = this.#rootIndex.get(key);
-    if (index === undefined) {
-      index = this.roots.length;
-      this.roots.push(root);
-      this.#rootIndex.set(key, index);
+    const { roots } = this;
+    if (root.kind === 'loaded') {
+      const known = this.#loadedRoots.get(root.value);
+      if (known !== undefined) return known;
+      this.#loadedRoots.set(root.value, roots.length);
+    } else {
+      // There are as many of them as pointers and variables: few.
+      for (let index = 0; index < roots.length; index++) if (isSameRoot(roots[index]!, root)) return index;
     }
-    return index;
+    return roots.push(root) - 1;
   }
 
   /** Where a root is in memory; undefined when nothing says. */
@@ -290,7 +295,7 @@ export abstract class Evaluator {
     if (root.kind === 'window') return undefined;
     const { name } = this.plan.template.objects[root.index]!;
     const address = this.environment.symbol(name);
-    this.symbols.set(name, address);
+    if (!this.symbols.some(([known]) => known === name)) this.symbols.push([name, address]);
     return address;
   }
 
@@ -350,12 +355,89 @@ export abstract class Evaluator {
     return form;
   }
 
+  /** Takes up a launch. Whatever an earlier one left is gone, but for what holds for this one too. */
+  protected begin(launch: LaunchRecord, environment: Environment): void {
+    this.launch = launch;
+    this.environment = environment;
+    const { buffer, byteOffset, byteLength } = launch.parameters;
+    this.#parameters = new DataView(buffer, byteOffset, byteLength);
+    if (this.knownReads.length > 0) this.knownReads = [];
+    if (this.symbols.length > 0) this.symbols = [];
+    this.unread = false;
+    this.bounding = undefined;
+    this.#everywhere.clear();
+    const sameThreads = this.#history.follow(launch, this.consulted);
+    if (!sameThreads) {
+      this.#ground = undefined;
+      this.#rewind(NOTHING);
+      this.#specials.clear();
+      this.#prepare();
+      this.#threads = this.state.domain;
+      this.state.domain = new Domain(this.#threads);
+      return;
+    }
+    if (!this.#ground?.holds(this.#parameters)) {
+      this.#rewind({ ...NOTHING, domain: this.#threads });
+      this.#ground = this.#layGround();
+    }
+    this.#rewind(this.#ground);
+  }
+
+  /** Back to where evaluations start. */
+  #rewind({ domain, mark, uniforms, roots }: Start): void {
+    const { state } = this;
+    state.reset(new Domain(domain), mark);
+    while (this.#uniformIds.length > uniforms) this.#uniformMemo[this.#uniformIds.pop()!] = undefined;
+    this.#loadedRoots.clear();
+    this.roots.length = roots;
+  }
+
   /** Makes the atoms of all thread coordinates that the slice names, before anything forks. */
-  protected prepare(): void {
+  #prepare(): void {
     this.state.probing++;
     for (const name of this.plan.specials) this.special(name);
     this.state.probing--;
-    this.#base = new Domain(this.state.domain);
+  }
+
+  /**
+   * Evaluates, for all threads, what should be the same in launches to come. What needs a fork, would lose precision or relates
+   * atoms to others (which would say less once a guard narrows them) is left to those who ask for it.
+   */
+  #layGround(): Ground {
+    const { state } = this;
+    const before = this.consulted;
+    const consulted = new Uint8Array(before.length);
+    this.consulted = consulted;
+    const isLeft = new Uint8Array(this.plan.values.length);
+    state.begin();
+    state.probing++;
+    try {
+      for (const id of this.plan.valuesWithout(this.#history.varying)) {
+        const snapshot = state.snapshot();
+        if (!this.plan.operands[id]!.some((operand) => isLeft[operand]) && this.#isPlainlyEvaluated(id)) continue;
+        isLeft[id] = 1;
+        state.restore(snapshot);
+      }
+    } finally {
+      state.probing--;
+      this.consulted = before;
+    }
+    for (let word = 0; word < before.length; word++) if (consulted[word] !== 0) before[word] = 1;
+    state.makeCanonical();
+    const { domain, mark } = state;
+    const start = { domain, mark, uniforms: this.#uniformIds.length, roots: this.roots.length };
+    return new Ground(start, consulted, this.#parameters);
+  }
+
+  #isPlainlyEvaluated(id: number): boolean {
+    const { inexact, relations } = this.state.domain;
+    try {
+      this.raw(id);
+    } catch (error) {
+      if (error === PROBE_FAILED || error === INFEASIBLE || error === EXHAUSTED) return false;
+      throw error;
+    }
+    return this.state.domain.inexact === inexact && this.state.domain.relations.length === relations.length;
   }
 
   #makeSpecial(name: string): Form {
@@ -1170,6 +1252,12 @@ export abstract class Evaluator {
   protected infeasible(): never {
     throw INFEASIBLE;
   }
+}
+
+function isSameRoot(a: Root, b: Root): boolean {
+  if (a.kind === 'parameter') return b.kind === 'parameter' && a.offset === b.offset;
+  if (a.kind === 'object') return b.kind === 'object' && a.index === b.index;
+  return a.kind === 'window' && b.kind === 'window' && a.space === b.space && a.index === b.index;
 }
 
 /** A negative number as the large unsigned one that it is congruent to. */

@@ -1,16 +1,18 @@
 /**
  * One launch, executed abstractly: for each write site where it goes, relative to the pointers it starts from. Depends on the
- * launch's geometry and on the parameter bytes that were looked at (`consulted`), on nothing else but known memory
+ * launch's geometry and on the parameter bytes that were looked at (`consultedWords`), on nothing else but known memory
  * (`knownReads`); so the result serves every launch that agrees in those.
  */
 import type { Site, Verdict } from '../../templates/index.js';
 import { ROW_ALIGNMENT } from '../concrete.js';
+import type { Dimension } from '../descriptor.js';
 import type { LaunchRecord } from '../launch.js';
 import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
 import { Control } from './control.js';
 import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
-import type { Plan, SiteGroup } from './plan.js';
+import { type Place, Places } from './places.js';
+import type { SiteGroup } from './plan.js';
 import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
 
 /** Where a site goes, from one pointer. */
@@ -26,10 +28,9 @@ export interface Effect {
   readonly unbounded: boolean;
 }
 
+/** What became of a site that some thread may come to. */
 export interface SiteOutcome {
   readonly site: Site;
-  /** Whether any thread may come to it. */
-  readonly runs: boolean;
   /** Among the paths looked at; `unknown` with `gaveUp`. */
   readonly verdict: Verdict;
   readonly effects: readonly Effect[];
@@ -37,10 +38,12 @@ export interface SiteOutcome {
   readonly gaveUp: boolean;
 }
 
+/** Depends on geometry, on parameter words (`AbstractExecution.consultedWords`), and on what is named here. */
 export interface AbstractResult {
+  /** Of sites that may execute; without what is in `places`. */
   readonly outcomes: readonly SiteOutcome[];
-  /** Words of four bytes of the parameter block that the result depends on. */
-  readonly consulted: Uint8Array;
+  /** What is written exactly, from pointers whose number a launch tells. */
+  readonly places: readonly Place[];
   readonly knownReads: readonly { readonly address: bigint; readonly content: Uint8Array }[];
   /** Memory was loaded from while none was known: known content might tell more. */
   readonly unread: boolean;
@@ -53,7 +56,7 @@ const LAUNCH_BOXES = 1 << 16;
 /** Forks up to this depth are taken by all sites of a block together, which shares work. */
 const SHARED_DEPTH = 3;
 
-class Outcome {
+class Outcome implements SiteOutcome {
   runs = false;
   gaveUp = false;
   exact = true;
@@ -61,32 +64,52 @@ class Outcome {
   readonly effects: Effect[] = [];
 
   constructor(readonly site: Site) {}
+
+  get verdict(): Verdict {
+    return this.gaveUp || this.unbounded ? 'unknown' : this.exact ? 'exact' : 'bounded';
+  }
+
+  /** Hands over its effects where nothing else is to be said of it. */
+  movesTo(places: Places): boolean {
+    if (this.gaveUp || this.effects.length === 0 || !this.effects.every(isPlain)) return false;
+    for (const { root, big, descriptors } of this.effects) places.add(root, big, descriptors);
+    return true;
+  }
 }
 
-class AbstractExecution extends Control {
-  readonly #outcomes = new Map<number, Outcome>();
+/** Whether an effect is exact, and its place in memory follows from the launch alone. */
+function isPlain({ exact, unbounded, root }: Effect): boolean {
+  return exact && !unbounded && (root === undefined || root.kind === 'parameter' || root.kind === 'loaded');
+}
+
+/** Executes launches of one kernel, one after the other. */
+export class AbstractExecution extends Control {
+  /** Of the sites of the group that is looked at, in its order. */
+  #outcomes: Outcome[] = [];
   readonly #budget: BoxBudget = { boxes: LAUNCH_BOXES };
 
-  run(groups: readonly SiteGroup[]): AbstractResult {
-    const { template } = this.plan;
-    this.prepare();
+  /**
+   * By word of four bytes of the parameter block, whether some result so far depends on it. Results are found again under all of
+   * them, so that it does no harm when one depends on fewer.
+   */
+  get consultedWords(): Uint8Array {
+    return this.consulted;
+  }
+
+  /** @param groups the sites to look at: `plan.countedGroups` or `plan.allGroups` */
+  run(launch: LaunchRecord, environment: Environment, groups: readonly SiteGroup[]): AbstractResult {
+    this.begin(launch, environment);
+    this.#budget.boxes = LAUNCH_BOXES;
+    const outcomes: Outcome[] = [];
+    const places = new Places();
     for (const group of groups) {
-      for (const index of group.sites) this.#outcomes.set(index, new Outcome(template.writes[index]!));
       this.#group(group);
+      for (const outcome of this.#outcomes) {
+        if (outcome.runs && !outcome.movesTo(places)) outcomes.push(outcome);
+      }
     }
-    return {
-      outcomes: [...this.#outcomes.values()].map(({ site, runs, gaveUp, exact, unbounded, effects }) => ({
-        site,
-        runs,
-        gaveUp,
-        effects,
-        verdict: gaveUp || unbounded ? 'unknown' : exact ? 'exact' : 'bounded',
-      })),
-      consulted: this.consulted,
-      knownReads: this.knownReads,
-      unread: this.unread,
-      symbols: [...this.symbols],
-    };
+    const { knownReads, unread, symbols } = this;
+    return { outcomes, places: places.all, knownReads, unread, symbols };
   }
 
   #group(group: SiteGroup): void {
@@ -94,14 +117,14 @@ class AbstractExecution extends Control {
     const snapshot = state.snapshot();
     state.begin();
     this.target = group.block;
+    this.#outcomes = group.sites.map((index) => new Outcome(this.plan.template.writes[index]!));
     try {
       if (this.plan.irreducible) throw EXHAUSTED;
       this.#explore(group, 0, group.sites.length, 0);
     } catch (error) {
       // Deep recursion in a huge kernel ends like too many forks: without an answer.
       if (error !== EXHAUSTED && !(error instanceof RangeError)) throw error;
-      for (const index of group.sites) {
-        const outcome = this.#outcomes.get(index)!;
+      for (const outcome of this.#outcomes) {
         outcome.runs = true;
         outcome.gaveUp = true;
       }
@@ -116,7 +139,7 @@ class AbstractExecution extends Control {
     try {
       this.finishLoops();
       if (!this.reach(group.block)) return;
-      for (; progress < to; progress++) this.#visit(group.sites[progress]!);
+      for (; progress < to; progress++) this.#visit(this.#outcomes[progress]!);
     } catch (error) {
       if (error === INFEASIBLE) return;
       if (error !== FORK) throw error;
@@ -150,8 +173,7 @@ class AbstractExecution extends Control {
     }
   }
 
-  #visit(index: number): void {
-    const outcome = this.#outcomes.get(index)!;
+  #visit(outcome: Outcome): void {
     const { guard } = outcome.site;
     if (guard === undefined) {
       this.#emit(outcome);
@@ -228,12 +250,12 @@ class AbstractExecution extends Control {
       if (site.length === undefined) this.#unbounded(outcome, address);
       return;
     }
-    let rows: { count: number; stride: number } | undefined;
+    let rows: Dimension | undefined;
     if (site.rows) {
       const stride = this.plain(this.evaluate(site.rows.stride));
       const number = isNumber(stride) ? stride : this.settled(stride);
       if (!number || number.constant < 0 || number.constant > LIMIT) return this.#unbounded(outcome, address);
-      if (number.constant % ROW_ALIGNMENT === 0) rows = { count: site.rows.count, stride: number.constant };
+      if (number.constant % ROW_ALIGNMENT === 0) rows = { stride: number.constant, count: site.rows.count };
       else {
         // Hardware rounds such strides down: the hull holds whatever it makes of it.
         width += (site.rows.count - 1) * number.constant;
@@ -267,25 +289,8 @@ class AbstractExecution extends Control {
   }
 }
 
-function withRows(descriptor: RelativeDescriptor, rows: { count: number; stride: number }): RelativeDescriptor {
+function withRows(descriptor: RelativeDescriptor, rows: Dimension): RelativeDescriptor {
   if (rows.count === 1 || rows.stride === 0) return descriptor;
-  return {
-    ...descriptor,
-    strides: [...descriptor.strides, rows.stride],
-    counts: [...descriptor.counts, rows.count],
-  };
-}
-
-/**
- * Executes a launch over a template's plan.
- *
- * @param groups the sites to look at: `plan.countedGroups` or `plan.allGroups`
- */
-export function executeAbstractly(
-  plan: Plan,
-  launch: LaunchRecord,
-  environment: Environment,
-  groups: readonly SiteGroup[],
-): AbstractResult {
-  return new AbstractExecution(plan, launch, environment).run(groups);
+  const { start, width, dimensions } = descriptor;
+  return { start, width, dimensions: [...dimensions, rows] };
 }

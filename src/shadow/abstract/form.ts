@@ -28,6 +28,10 @@ export interface Form {
 
 const NONE: readonly number[] = [];
 
+/** Where terms are put together: a copy of what is used has the right size, a list that grows does not. Fractions fix the layout. */
+const ATOMS: number[] = [0];
+const COEFS: number[] = [0.5];
+
 /** Forms are made here alone, so that they all have one shape. */
 class FormValue implements Form {
   constructor(
@@ -129,8 +133,7 @@ export function addForms(a: Form, b: Form, factor: number, width: number): Form 
     if (a.atoms.length === 0 && root === NO_ROOT && big === 0n && !blurred) return constantForm(constant);
     return make(constant, a.atoms, a.coefs, root, big, blurred);
   }
-  const atoms: number[] = [];
-  const coefs: number[] = [];
+  let count = 0;
   let i = 0;
   let j = 0;
   while (i < a.atoms.length || j < b.atoms.length) {
@@ -142,10 +145,10 @@ export function addForms(a: Form, b: Form, factor: number, width: number): Form 
     else coefficient = reduce(a.coefs[i++]! + times(b.coefs[j++]!, factor, width), width);
     if (!fits(coefficient)) return undefined;
     if (coefficient === 0) continue;
-    atoms.push(left < right ? left : right);
-    coefs.push(coefficient);
+    ATOMS[count] = left < right ? left : right;
+    COEFS[count++] = coefficient;
   }
-  return make(constant, atoms, coefs, root, big, blurred);
+  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), root, big, blurred);
 }
 
 /** {@link addForms} with large constants, which may have become small. */
@@ -167,16 +170,15 @@ export function scaleForm(a: Form, factor: number, width: number): Form | undefi
   if (a.atoms.length === 0) {
     return big === 0n && !a.blurred ? constantForm(constant) : make(constant, NONE, NONE, NO_ROOT, big, a.blurred);
   }
-  const atoms: number[] = [];
-  const coefs: number[] = [];
+  let count = 0;
   for (let i = 0; i < a.atoms.length; i++) {
     const coefficient = times(a.coefs[i]!, factor, width);
     if (!fits(coefficient)) return undefined;
     if (coefficient === 0) continue;
-    atoms.push(a.atoms[i]!);
-    coefs.push(coefficient);
+    ATOMS[count] = a.atoms[i]!;
+    COEFS[count++] = coefficient;
   }
-  return make(constant, atoms, coefs, NO_ROOT, big, a.blurred);
+  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), NO_ROOT, big, a.blurred);
 }
 
 /** `form + value`; undefined when it leaves {@link LIMIT}. */
@@ -289,14 +291,21 @@ export function exactOrLess(value: number): number {
 
 /** Whether a sum takes every whole number between its bounds: each coefficient is at most one more than what smaller ones cover. */
 export function coversAll(coefs: readonly number[], lo: readonly number[], hi: readonly number[]): boolean {
-  const order = coefs.map((_, index) => index).sort((a, b) => Math.abs(coefs[a]!) - Math.abs(coefs[b]!));
   let covered = 0;
-  for (const index of order) {
-    const span = hi[index]! - lo[index]!;
-    if (span === 0) continue;
-    const c = Math.abs(coefs[index]!);
-    if (c > covered + 1) return false;
-    covered += c * span;
+  // By size, those of one size together: there are few.
+  for (let above = 0; ; ) {
+    let least = Number.POSITIVE_INFINITY;
+    let span = 0;
+    for (let index = 0; index < coefs.length; index++) {
+      const c = Math.abs(coefs[index]!);
+      const own = hi[index]! - lo[index]!;
+      if (own === 0 || c <= above || c > least) continue;
+      span = c === least ? span + own : own;
+      least = c;
+    }
+    if (least === Number.POSITIVE_INFINITY) return Number.isSafeInteger(covered);
+    if (least > covered + 1) return false;
+    covered += least * span;
+    above = least;
   }
-  return Number.isSafeInteger(covered);
 }

@@ -82,10 +82,11 @@ export class Plan {
   readonly ends: Int32Array;
   readonly #must = new Map<number, Int8Array>();
   readonly #order: readonly number[];
+  readonly #isNeeded: Uint8Array;
 
   constructor(readonly template: KernelTemplate) {
     const { blocks, values } = template;
-    this.values = values;
+    this.values = values.map((value) => [sharedName(value[0]), ...value.slice(1)] as unknown as SliceValue);
     this.operands = values.map(operandsOf);
     this.constants = values.map(([op, width, bits]) =>
       op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
@@ -115,6 +116,25 @@ export class Plan {
     this.irreducible = irreducible;
     this.loops = this.#findLoops();
     this.uniform = this.#findUniform();
+    this.#isNeeded = this.#findNeeded();
+  }
+
+  /** Values that sites use, directly or through others. */
+  #findNeeded(): Uint8Array {
+    const needed = new Uint8Array(this.values.length);
+    const work = this.template.writes.flatMap(({ address, guard, length, rows }) => [
+      address,
+      guard,
+      length,
+      rows?.stride,
+    ]);
+    while (work.length > 0) {
+      const id = work.pop();
+      if (id === undefined || needed[id]) continue;
+      needed[id] = 1;
+      work.push(...this.operands[id]!);
+    }
+    return needed;
   }
 
   #findLoops(): Map<number, Loop> {
@@ -150,6 +170,30 @@ export class Plan {
       else if (this.isInteger[id]) uniform[id] = this.operands[id]!.every((operand) => uniform[operand]) ? 1 : 0;
     }
     return uniform;
+  }
+
+  /**
+   * What sites need of values that follow from thread coordinates, launch sizes and parameter words alone, none of which varies;
+   * operands first. What only control needs would split thread coordinates finer than addresses do.
+   *
+   * @param varying words of four bytes of the parameter block
+   */
+  valuesWithout(varying: Uint8Array): number[] {
+    const isFree = new Uint8Array(this.values.length);
+    const free: number[] = [];
+    for (let id = 0; id < this.values.length; id++) {
+      const [op, width, offset] = this.values[id]!;
+      if (op === 'constant' || op === 'special') isFree[id] = 1;
+      else if (op === 'parameter') {
+        const first = (offset as number) >> 2;
+        const last = ((offset as number) + width / 8 - 1) >> 2;
+        isFree[id] = varying.subarray(first, last + 1).includes(1) ? 0 : 1;
+      } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand])) {
+        isFree[id] = 1;
+        if (this.#isNeeded[id]) free.push(id);
+      }
+    }
+    return free;
   }
 
   /**
@@ -206,6 +250,14 @@ export class Plan {
     this.#must.set(target, ways);
     return ways;
   }
+}
+
+/**
+ * The same name as a string that exists once. Names from a file are strings of their own, and comparing one with the names in the
+ * code would look at its characters.
+ */
+function sharedName(name: string): string {
+  return Object.keys({ [name]: 0 })[0]!;
 }
 
 /** Write sites by block, in order of blocks. */

@@ -72,12 +72,15 @@ export interface Snapshot {
   readonly trail: number;
 }
 
+const NO_LOOPS: ReadonlyMap<number, LoopState> = new Map();
+const NO_STEPS: ReadonlyMap<number, number | undefined> = new Map();
+
 export class State {
   domain = new Domain();
   /** Loops entered, by header, in the order they were. Maps are replaced, not changed: snapshots share them. */
-  loops: ReadonlyMap<number, LoopState> = new Map();
+  loops: ReadonlyMap<number, LoopState> = NO_LOOPS;
   /** Steps of loop variables by phi: the number each round adds, or that there is none. On other paths it may be another. */
-  steps: ReadonlyMap<number, number | undefined> = new Map();
+  steps: ReadonlyMap<number, number | undefined> = NO_STEPS;
   options: readonly Option[] = [];
   readonly memo: (Form | ScaledFloor | undefined)[];
   readonly #trailIds: number[] = [];
@@ -120,6 +123,31 @@ export class State {
       this.#top--;
       this.memo[this.#trailIds[this.#top]!] = this.#trailValues[this.#top];
     }
+  }
+
+  /** Writes everything that is remembered over atoms that are not replaced, which holds as well and saves doing it at each use. */
+  makeCanonical(): void {
+    const { domain, memo } = this;
+    for (let at = 0; at < this.#top; at++) {
+      const id = this.#trailIds[at]!;
+      const value = memo[id];
+      if (value === undefined) continue;
+      if (isScaledFloor(value)) {
+        const operand = domain.canonical(value.operand);
+        if (operand) memo[id] = new ScaledFloor(operand, value.scale, value.shift);
+      } else memo[id] = domain.canonical(value) ?? value;
+    }
+  }
+
+  /** Starts a launch: back to an early mark, over the given threads. */
+  reset(domain: Domain, mark: number): void {
+    this.rollBack(mark);
+    this.domain = domain;
+    this.loops = NO_LOOPS;
+    this.steps = NO_STEPS;
+    this.probing = 0;
+    this.#work = 0;
+    this.#limit = MAX_LAUNCH_WORK;
   }
 
   /** Starts with the sites of a block, which may not cost more than they should. */

@@ -1,0 +1,102 @@
+/**
+ * What all sites of a launch write exactly, together: a kernel writes a tile by many stores side by side, which are one descriptor
+ * as soon as nobody asks any more which of them wrote what.
+ *
+ * The bytes are the union of what was added, no more and no less.
+ */
+import type { Dimension } from '../descriptor.js';
+import type { RelativeDescriptor } from './boxes.js';
+import type { Root } from './evaluator.js';
+
+/** Exact places from one pointer. */
+export interface Place {
+  /** Undefined: addresses are absolute. */
+  readonly root: Root | undefined;
+  readonly big: bigint;
+  readonly descriptors: readonly RelativeDescriptor[];
+}
+
+/** Neighbours of a descriptor are looked for among this many of those before it: stores of a tile come in order. */
+const LOOK_BACK = 4;
+
+export class Places {
+  readonly all: {
+    readonly root: Root | undefined;
+    readonly big: bigint;
+    readonly descriptors: RelativeDescriptor[];
+  }[] = [];
+
+  add(root: Root | undefined, big: bigint, descriptors: readonly RelativeDescriptor[]): void {
+    let place = this.all.find((known) => known.root === root && known.big === big);
+    if (place === undefined) {
+      place = { root, big, descriptors: [] };
+      this.all.push(place);
+    }
+    for (const descriptor of descriptors) insert(place.descriptors, descriptor);
+  }
+}
+
+function insert(list: RelativeDescriptor[], added: RelativeDescriptor): void {
+  // Joining two leaves fewer pieces than there were, so this ends.
+  const work = [added];
+  for (let next = work.pop(); next !== undefined; next = work.pop()) {
+    const at = neighbourOf(list, next);
+    if (at < 0) list.push(next);
+    else join(list.splice(at, 1)[0]!, next, work);
+  }
+}
+
+function neighbourOf(list: readonly RelativeDescriptor[], added: RelativeDescriptor): number {
+  const first = Math.max(0, list.length - LOOK_BACK);
+  for (let at = list.length - 1; at >= first; at--) if (areNeighbours(list[at]!, added)) return at;
+  return -1;
+}
+
+/** Whether widths touch, and repetitions are the same but for the number of the outermost. */
+function areNeighbours(a: RelativeDescriptor, b: RelativeDescriptor): boolean {
+  if (b.start > a.start + a.width || a.start > b.start + b.width) return false;
+  const [short, long] =
+    a.dimensions.length <= b.dimensions.length ? [a.dimensions, b.dimensions] : [b.dimensions, a.dimensions];
+  if (long.length - short.length > 1) return false;
+  for (let i = 0; i < short.length; i++) {
+    const one = short[i]!;
+    const other = long[i]!;
+    if (one.stride !== other.stride) return false;
+    if (one.count !== other.count && !(i === long.length - 1)) return false;
+  }
+  return true;
+}
+
+/** Replaces two neighbours by what they repeat together and what is left of the longer one. */
+function join(a: RelativeDescriptor, b: RelativeDescriptor, into: RelativeDescriptor[]): void {
+  const [few, many] = outerCount(a, b) <= outerCount(b, a) ? [a, b] : [b, a];
+  const least = outerCount(few, many);
+  const left = outerCount(many, few) - least;
+  if (left > 0) {
+    const { stride } = many.dimensions[many.dimensions.length - 1]!;
+    const inner = many.dimensions.slice(0, -1);
+    const dimensions = left > 1 ? [...inner, { stride, count: left }] : inner;
+    into.push({ start: many.start + stride * least, width: many.width, dimensions });
+  }
+  const start = Math.min(a.start, b.start);
+  const width = Math.max(a.start + a.width, b.start + b.width) - start;
+  into.push(withoutGaps(start, width, few.dimensions));
+}
+
+/** Repetitions in the outermost dimension that one of two neighbours has. */
+function outerCount(one: RelativeDescriptor, other: RelativeDescriptor): number {
+  const outermost = Math.max(one.dimensions.length, other.dimensions.length) - 1;
+  return outermost < 0 ? 1 : (one.dimensions[outermost]?.count ?? 1);
+}
+
+/** Dimensions whose repetitions touch become part of the width, from the innermost on. */
+function withoutGaps(start: number, width: number, dimensions: readonly Dimension[]): RelativeDescriptor {
+  let total = width;
+  let kept = 0;
+  while (kept < dimensions.length && dimensions[kept]!.stride <= total) {
+    const { stride, count } = dimensions[kept]!;
+    total += stride * (count - 1);
+    kept++;
+  }
+  return { start, width: total, dimensions: kept === 0 ? dimensions : dimensions.slice(kept) };
+}
