@@ -1,7 +1,6 @@
 // The device addresses of this process: reserved ranges, and what is mapped where. Addresses are reserved in the process's own
-// address space and stay inaccessible to the host, so a device pointer means nothing else and host code that follows one crashes.
-// Whoever copies holds the space meanwhile, so that
-// nothing is unmapped under it.
+// address space and stay inaccessible to the host, so a device pointer means nothing else and host code that follows one
+// crashes. Whoever copies holds the space meanwhile, so that nothing is unmapped under it.
 #pragma once
 
 #include <map>

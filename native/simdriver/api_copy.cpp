@@ -161,7 +161,8 @@ GCR_SIM_API cuMemsetD16_v2(DevicePointer to, unsigned short value, std::size_t c
 GCR_SIM_API cuMemsetD32_v2(DevicePointer to, unsigned value, std::size_t count) {
   return call([&](Driver &d) { set(d, {to, 0, value, 4, count, 1}, nullptr, Wait::yes); });
 }
-GCR_SIM_API cuMemsetD2D8_v2(DevicePointer to, std::size_t pitch, unsigned char value, std::size_t width, std::size_t height) {
+GCR_SIM_API cuMemsetD2D8_v2(DevicePointer to, std::size_t pitch, unsigned char value, std::size_t width,
+                            std::size_t height) {
   return call([&](Driver &d) { set(d, {to, pitch, value, 1, width, height}, nullptr, Wait::yes); });
 }
 GCR_SIM_API cuMemsetD2D16_v2(DevicePointer to, std::size_t pitch, unsigned short value, std::size_t width,

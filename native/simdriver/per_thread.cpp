@@ -1,4 +1,5 @@
-// The entry points of programs that are compiled for per-thread default streams: the same functions, with another meaning of stream 0.
+// The entry points of programs that are compiled for per-thread default streams: the same functions, with another meaning of
+// stream 0.
 #include "driver.h"
 
 namespace gcr::sim {
@@ -33,11 +34,13 @@ GCR_PER_THREAD(cuGraphInstantiateWithParams, _ptsz,
 GCR_PER_THREAD(cuGraphLaunch, _ptsz, (void *exec, void *handle), (exec, handle))
 GCR_PER_THREAD(cuGraphUpload, _ptsz, (void *exec, void *stream), (exec, stream))
 GCR_PER_THREAD(cuLaunchCooperativeKernel, _ptsz,
-               (Function *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared, void *stream, void **parameters),
+               (Function *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                unsigned block_y, unsigned block_z, unsigned shared, void *stream, void **parameters),
                (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, parameters))
 GCR_PER_THREAD(cuLaunchHostFunc, _ptsz, (void *stream, HostFunction function, void *data), (stream, function, data))
 GCR_PER_THREAD(cuLaunchKernel, _ptsz,
-               (Function *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared, void *stream, void **parameters, void **extra),
+               (Function *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                unsigned block_y, unsigned block_z, unsigned shared, void *stream, void **parameters, void **extra),
                (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, parameters, extra))
 GCR_PER_THREAD(cuLaunchKernelEx, _ptsz,
                (const LaunchConfiguration *configuration, Function *function, void **parameters, void **extra),
@@ -83,19 +86,22 @@ GCR_PER_THREAD(cuMemsetD16Async, _ptsz,
                (to, value, count, stream))
 GCR_PER_THREAD(cuMemsetD16_v2, _ptds, (DevicePointer to, unsigned short value, std::size_t count), (to, value, count))
 GCR_PER_THREAD(cuMemsetD2D16Async, _ptsz,
-               (DevicePointer to, std::size_t pitch, unsigned short value, std::size_t width, std::size_t height, void *stream),
+               (DevicePointer to, std::size_t pitch, unsigned short value, std::size_t width, std::size_t height,
+                void *stream),
                (to, pitch, value, width, height, stream))
 GCR_PER_THREAD(cuMemsetD2D16_v2, _ptds,
                (DevicePointer to, std::size_t pitch, unsigned short value, std::size_t width, std::size_t height),
                (to, pitch, value, width, height))
 GCR_PER_THREAD(cuMemsetD2D32Async, _ptsz,
-               (DevicePointer to, std::size_t pitch, unsigned value, std::size_t width, std::size_t height, void *stream),
+               (DevicePointer to, std::size_t pitch, unsigned value, std::size_t width, std::size_t height,
+                void *stream),
                (to, pitch, value, width, height, stream))
 GCR_PER_THREAD(cuMemsetD2D32_v2, _ptds,
                (DevicePointer to, std::size_t pitch, unsigned value, std::size_t width, std::size_t height),
                (to, pitch, value, width, height))
 GCR_PER_THREAD(cuMemsetD2D8Async, _ptsz,
-               (DevicePointer to, std::size_t pitch, unsigned char value, std::size_t width, std::size_t height, void *stream),
+               (DevicePointer to, std::size_t pitch, unsigned char value, std::size_t width, std::size_t height,
+                void *stream),
                (to, pitch, value, width, height, stream))
 GCR_PER_THREAD(cuMemsetD2D8_v2, _ptds,
                (DevicePointer to, std::size_t pitch, unsigned char value, std::size_t width, std::size_t height),
@@ -114,7 +120,8 @@ GCR_PER_THREAD(cuStreamAddCallback, _ptsz,
 GCR_PER_THREAD(cuStreamBeginCapture_v2, _ptsz, (void *handle, int mode), (handle, mode))
 GCR_PER_THREAD(cuStreamEndCapture, _ptsz, (void *handle, void **graph), (handle, graph))
 GCR_PER_THREAD(cuStreamGetCaptureInfo_v3, _ptsz,
-               (void *handle, int *status, unsigned long long *number, void **graph, void ***after, EdgeData **edges, std::size_t *count),
+               (void *handle, int *status, unsigned long long *number, void **graph, void ***after, EdgeData **edges,
+                std::size_t *count),
                (handle, status, number, graph, after, edges, count))
 GCR_PER_THREAD(cuStreamGetCtx, _ptsz, (void *stream, void **context), (stream, context))
 GCR_PER_THREAD(cuStreamGetDevice, _ptsz, (void *stream, Device *device), (stream, device))

@@ -121,7 +121,8 @@ constexpr Entry results[] = {
 };
 
 const Entry *entry(int result) {
-  const auto found = std::find_if(std::begin(results), std::end(results), [&](const Entry &e) { return e.result == result; });
+  const auto found =
+      std::find_if(std::begin(results), std::end(results), [&](const Entry &e) { return e.result == result; });
   return found == std::end(results) ? nullptr : found;
 }
 
