@@ -12,6 +12,8 @@ import type { Connection, ConnectionListener, Device, DeviceMemory, EventRing, P
 
 /** Bytes of events taken at once: between two pieces other things get their turn. */
 const DRAIN_BYTES = 1 << 20;
+/** Between being woken and wanting to be woken again: an application that is asked to wake somebody pays for it. */
+const PAUSE_MS = 2;
 /** Not in Node's constants: a file without a name. */
 const O_TMPFILE = 0o20200000;
 /** Memory of files without a name is here. */
@@ -39,12 +41,14 @@ export function connectionOf(native: NativeConnection): Connection & { receive(l
 function ringOf(ringFd: number, wakeFd: number, onReady: () => void): EventRing {
   const ring = openRing(ringFd, wakeFd);
   let open = true;
-  const wait = () =>
-    ring.wait(() => {
-      if (!open) return;
-      onReady();
-      if (open) wait();
-    });
+  const wait = () => {
+    if (open)
+      ring.wait(() => {
+        if (!open) return;
+        onReady();
+        setTimeout(wait, PAUSE_MS);
+      });
+  };
   wait();
   return {
     drain: () => ring.drain(DRAIN_BYTES),
