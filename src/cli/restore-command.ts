@@ -21,7 +21,7 @@ async function restore(id: string, options: ProcessOptions, signal: AbortSignal)
 export function addRestoreCommand(program: Command, finish: Finish): void {
   program
     .command('restore')
-    .description('put a checkpoint back into the process that it was taken from')
+    .description('put a checkpoint back into the running process whose memory it is')
     .argument('<checkpoint>', CHECKPOINT_HELP)
     .addOption(pidOption())
     .addOption(jsonOption())

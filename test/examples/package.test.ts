@@ -80,7 +80,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   pipeline: ['sources', 'ptx', 'ir', 'templates', 'diagnostics'],
   native: ['diagnostics'],
   checkpoint: ['native', 'diagnostics'],
-  cli: ['sources', 'templates', 'shadow', 'pipeline', 'checkpoint', 'diagnostics'],
+  simdevice: ['ptx', 'ir', 'sim', 'native', 'diagnostics'],
+  runtime: ['templates', 'shadow', 'pipeline', 'native', 'checkpoint', 'diagnostics'],
+  cli: ['sources', 'templates', 'shadow', 'pipeline', 'checkpoint', 'runtime', 'diagnostics'],
 };
 
 /** Where a stage may be entered: its index, and the form of programs without the lowering (src/ir/form.ts). */
