@@ -205,7 +205,7 @@ class Verifier {
       allocation: live.label === '' ? String(live.number) : `${live.number} (${live.label})`,
       address: `0x${(live.address + BigInt(chunk * CHUNK_BYTES)).toString(16)}`,
       chunk,
-      kernels: this.statistics.candidates({ from: live.address }).slice(0, MAX_MISSED),
+      kernels: this.statistics.candidates(live.address).slice(0, MAX_MISSED),
     });
   }
 }

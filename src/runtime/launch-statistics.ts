@@ -3,7 +3,7 @@
  * to ask when a chunk changed that was called clean. Memory is bounded: beyond a number of kernels only the verdicts are counted.
  */
 import type { KernelInfo, LaunchVerdict } from '../checkpoint/index.js';
-import type { Allocation, AllocationMap, DirtySet, LaunchRecord } from '../shadow/index.js';
+import type { AllocationMap, DirtySet, LaunchRecord } from '../shadow/index.js';
 import { worseVerdict } from '../templates/index.js';
 
 const MAX_KERNELS = 10_000;
@@ -60,10 +60,10 @@ export class LaunchStatistics {
     }));
   }
 
-  /** Kernels that were given a pointer into an allocation; all when none was. */
-  candidates(allocation: Pick<Allocation, 'from'>): readonly string[] {
+  /** Kernels that were given a pointer into the allocation that begins at `address`; all when none was. */
+  candidates(address: bigint): readonly string[] {
     const all = [...this.#kernels.values()];
-    const pointed = all.filter((kernel) => kernel.pointed.has(allocation.from));
+    const pointed = all.filter((kernel) => kernel.pointed.has(address));
     return (pointed.length > 0 ? pointed : all).map(({ name }) => name);
   }
 
