@@ -2,7 +2,7 @@
  * The folder in which supervisors put their sockets: private to the user, so that who can open a socket is decided before anybody
  * speaks. A socket is named by the number of the process that it is for; one that nobody listens on is a left-over and is removed.
  */
-import { lstatSync, mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { isAbsolute, join } from 'node:path';
 import { RuntimeError } from './errors.js';
@@ -47,6 +47,22 @@ export function listedProcesses(folder: string): number[] {
     return [];
   }
   return names.flatMap((name) => Number(SOCKET.exec(name)?.[1] ?? []) || []).sort((a, b) => a - b);
+}
+
+/** Where a supervisor listens for recorders. */
+export const recorderSocket = (folder: string, supervisor: number): string => join(folder, `recorder-${supervisor}`);
+
+/** Removes what supervisors that were killed left here. */
+export function removeLeftOvers(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const supervisor = Number(/^recorder-([1-9]\d{0,9})$/.exec(name)?.[1]);
+    if (!supervisor) continue;
+    try {
+      process.kill(supervisor, 0);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') rmSync(join(folder, name), { force: true });
+    }
+  }
 }
 
 /** Removes a socket that nobody listens on. @returns whether somebody listens */

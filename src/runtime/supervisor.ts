@@ -20,7 +20,14 @@ import type { Parts } from './parts.js';
 import { type OperationContext, SupervisedProcess } from './process.js';
 import { RecorderLink } from './recorder-link.js';
 import { restore } from './restore.js';
-import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder } from './runtime-folder.js';
+import {
+  controlSocket,
+  ensureRuntimeFolder,
+  recorderSocket,
+  removeIfStale,
+  removeLeftOvers,
+  runtimeFolder,
+} from './runtime-folder.js';
 import { startSimulatedDevice } from './simulated-device.js';
 import { type ProcessStatus, statusOf } from './status.js';
 import { resume, suspend } from './suspend.js';
@@ -219,7 +226,8 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
   const folder = runtimeFolder();
   ensureRuntimeFolder(folder);
   const store = await Store.open({ directory: options.store }, { create: true });
-  const socket = join(folder, `recorder-${process.pid}`);
+  removeLeftOvers(folder);
+  const socket = recorderSocket(folder, process.pid);
   rmSync(socket, { force: true });
   const device =
     options.device === 'sim' ? await startSimulatedDevice(join(folder, `device-${process.pid}`)) : undefined;
