@@ -144,6 +144,9 @@ void *stub_for(void *, const char *) { return nullptr; }
 
 // ---- dlsym
 
+// These two run while a sanitizer's runtime begins, which looks functions up before it can be called.
+#define GCR_PLAIN __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+
 extern "C" {
 __attribute__((visibility("hidden"))) void *gcr_real_dlsym = nullptr;
 __attribute__((visibility("hidden"), used)) void *gcr_find_dlsym();
@@ -158,22 +161,23 @@ Lookup real_lookup() { return reinterpret_cast<Lookup>(gcr_find_dlsym()); }
 }  // namespace
 }  // namespace gcr
 
-extern "C" void *gcr_find_dlsym() {
+extern "C" GCR_PLAIN void *gcr_find_dlsym() {
   if (!gcr_real_dlsym) {
-    // The version that the C library of each machine had first is there in every later one.
-    for (const char *version : {"GLIBC_2.2.5", "GLIBC_2.17", "GLIBC_2.34"})
-      if (void *found = dlvsym(RTLD_NEXT, "dlsym", version)) {
-        gcr_real_dlsym = found;
-        break;
-      }
+    // The version that the C library had first on this machine is there in every later one.
+#if defined(__x86_64__)
+    gcr_real_dlsym = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5");
+#else
+    gcr_real_dlsym = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.17");
+#endif
   }
   return gcr_real_dlsym;
 }
 
-// What the program gets instead of the driver's function, null to go on to the real dlsym.
-extern "C" void *gcr_choose(void *library, const char *name) {
-  using namespace gcr;
-  if (!name || name[0] != 'c' || name[1] != 'u' || !Recorder::wanted() || this_thread.depth) return nullptr;
+namespace gcr {
+namespace {
+
+void *choose(void *library, const char *name) {
+  if (!Recorder::wanted() || this_thread.depth) return nullptr;
   // The default search finds our exports by itself. The next one behind the caller is a matter of who calls, which is lost here: what is ours
   // is what the caller would have found first.
   if (library == RTLD_DEFAULT) return nullptr;
@@ -193,6 +197,14 @@ extern "C" void *gcr_choose(void *library, const char *name) {
   } catch (const std::exception &) {
     return nullptr;
   }
+}
+
+}  // namespace
+}  // namespace gcr
+
+// What the program gets instead of the driver's function, null to go on to the real dlsym.
+extern "C" GCR_PLAIN void *gcr_choose(void *library, const char *name) {
+  return name && name[0] == 'c' && name[1] == 'u' ? gcr::choose(library, name) : nullptr;
 }
 
 #if defined(__x86_64__)

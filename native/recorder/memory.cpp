@@ -208,12 +208,13 @@ bool Memory::release(DevicePointer address, Result *outcome) {
   // As cuMemFree does: what was submitted before is done before the memory is anybody else's. Without the lock, because it takes long.
   bool idle = false;
   *outcome = result::success;
-  {
+  // While a capture is under way waiting is not allowed and would spoil it: the memory is put aside until it can be known to be idle.
+  if (captures_.load() == 0) {
     const Current current(driver_, context);
     if (current) {
       const Result synchronized = driver_.cuCtxSynchronize();
       idle = is_legal(synchronized);
-      // A capture is under way somewhere: the memory waits until it can be known to be idle. Other errors are the context's end.
+      // A capture that began meanwhile refuses, too. Other errors are the context's end.
       if (!idle && synchronized != 900 && synchronized != 901 && synchronized != 906) *outcome = synchronized;
     }
   }

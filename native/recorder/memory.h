@@ -20,7 +20,9 @@ namespace gcr {
 
 class Memory {
  public:
-  Memory(const Driver &driver, Emitter &emitter) : driver_(driver), emitter_(emitter) {}
+  // `captures`: how many streams are being captured.
+  Memory(const Driver &driver, Emitter &emitter, const std::atomic<int> &captures)
+      : driver_(driver), emitter_(emitter), captures_(captures) {}
 
   // cuMemAlloc. False when the driver must be asked itself.
   bool allocate(DevicePointer *address, std::size_t size);
@@ -154,6 +156,7 @@ class Memory {
 
   const Driver &driver_;
   Emitter &emitter_;
+  const std::atomic<int> &captures_;
   mutable std::mutex mutex_;
   std::uint64_t next_allocation_ = 1, next_handle_ = 1;
   std::map<DevicePointer, Allocation> allocations_;

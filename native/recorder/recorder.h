@@ -32,7 +32,7 @@ class PinnedRanges {
 
 struct Recorder {
   explicit Recorder(const Driver &found)
-      : driver(found), memory(driver, emitter), modules(driver, emitter, memory), graphs(driver, emitter, modules), agent(*this) {}
+      : driver(found), memory(driver, emitter, captures), modules(driver, emitter, memory), graphs(driver, emitter, modules), agent(*this) {}
 
   static Recorder *current() { return current_.load(std::memory_order_acquire); }
 

@@ -40,9 +40,9 @@ describe.skipIf(!hasCompiler)('the recorder', () => {
 
   beforeAll(() => {
     const sources = readdirSync(join(ROOT, 'native/truth')).filter((name) => name.endsWith('.cpp'));
-    const files = sources.map((name) => join(ROOT, 'native/truth', name));
+    const files = [...sources.map((name) => join(ROOT, 'native/truth', name)), join(ROOT, 'native/driver/driver.cpp')];
     const flags = ['-std=c++20', '-O1', '-Wall', '-Wextra', '-Werror'];
-    execFileSync('g++', [...flags, ...files, '-ldl', '-o', binary]);
+    execFileSync('g++', [...flags, '-I', join(ROOT, 'native'), ...files, '-ldl', '-o', binary]);
     const fake = join(import.meta.dirname, 'fake_cuda.cpp');
     execFileSync('g++', [...flags, '-shared', '-fPIC', fake, '-o', driver]);
     writeFileSync(join(folder, 'all.ptx'), 'store stride chase fault hang die bump print same absent-variable');

@@ -209,7 +209,9 @@ Result launch(Function function, const unsigned *grid, const unsigned *block, un
   }
   if (reinterpret_cast<FakeFunction *>(function)->name == "fill") {
     auto *to = *static_cast<std::uint8_t **>(parameters[0]);
-    std::memset(to, static_cast<int>(grid[0]), *static_cast<std::uint32_t *>(parameters[1]));
+    // Threads of a device may write one place at once, and so may launches.
+    for (std::uint32_t i = 0, count = *static_cast<std::uint32_t *>(parameters[1]); i < count; ++i)
+      __atomic_store_n(to + i, static_cast<std::uint8_t>(grid[0]), __ATOMIC_RELAXED);
   }
   return 0;
 }

@@ -22,6 +22,7 @@ using namespace gcr;
 #define GCR_EARLY_HOOK GCR_HOOK
 #include "recorder/hooks.def"
 extern "C" Result cuCtxSetCurrent(Context);
+extern "C" Result cuMemAddressReserve(DevicePointer *, std::size_t, std::size_t, DevicePointer, unsigned long long);
 
 namespace {
 
@@ -142,7 +143,7 @@ void custody() {
   AllocationProperties properties{allocation_pinned, 0, {location_device, 0}, nullptr, {}};
   Handle handle = 0;
   CHECK(cuMemCreate(&handle, 2 << 20, &properties, 0) == 0);
-  mapped = (large + (5 << 20) + (64 << 20)) / (2 << 20) * (2 << 20);
+  CHECK(cuMemAddressReserve(&mapped, 2 << 20, 0, 0, 0) == 0);
   AccessDescriptor access{{location_device, 0}, access_read_write};
   CHECK(cuMemMap(mapped, 2 << 20, 0, handle, 0) == 0 && cuMemSetAccess(mapped, 2 << 20, &access, 1) == 0);
   fill(function, small, 100, 11);
