@@ -41,12 +41,11 @@ export abstract class Control extends Evaluator {
   protected truth(id: number): number {
     const known = this.state.memo[id];
     if (known !== undefined && 'constant' in known && isNumber(known)) return known.constant === 0 ? 0 : 1;
-    const value = this.plan.values[id]!;
-    const [op] = value;
+    const op = this.plan.names[id]!;
     const args = this.plan.operands[id]!;
     switch (op) {
       case 'constant':
-        return value[2] === '0' ? 0 : 1;
+        return this.plan.values[id]![2] === '0' ? 0 : 1;
       case 'not': {
         const inner = this.truth(args[0]!);
         return inner < 0 ? -1 : 1 - inner;
@@ -86,8 +85,8 @@ export abstract class Control extends Evaluator {
         return bit ? bit.constant & 1 : -1;
       }
     }
-    if (!this.isComparison(op)) return -1;
-    if (this.plan.values[args[0]!]![1] === 1) {
+    if (!this.plan.isComparison[id]) return -1;
+    if (this.plan.widths[args[0]!]! === 1) {
       const left = this.truth(args[0]!);
       const right = this.truth(args[1]!);
       if (left < 0 || right < 0) return -1;
@@ -126,9 +125,9 @@ export abstract class Control extends Evaluator {
 
   /** Of an order comparison: the form that is not negative when it holds. */
   #order(id: number): Form | undefined {
-    const op = this.plan.values[id]![0];
+    const op = this.plan.names[id]!;
     const args = this.plan.operands[id]!;
-    const width = this.plan.values[args[0]!]![1];
+    const width = this.plan.widths[args[0]!]!;
     const signed = op === 'lessSigned' || op === 'lessEqualSigned';
     const orEqual = op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
     const a = this.window(this.evaluate(args[0]!), width, signed);
@@ -152,7 +151,7 @@ export abstract class Control extends Evaluator {
 
   /** `a − b`, which is zero exactly when both are equal. */
   #difference(args: readonly number[]): Form | undefined {
-    const width = this.plan.values[args[0]!]![1];
+    const width = this.plan.widths[args[0]!]!;
     let a = this.evaluate(args[0]!);
     let b = this.evaluate(args[1]!);
     if (a.root !== NO_ROOT && a.root === b.root) {
@@ -177,7 +176,7 @@ export abstract class Control extends Evaluator {
   }
 
   #carry(args: readonly number[]): Form | undefined {
-    const width = this.plan.values[args[0]!]![1];
+    const width = this.plan.widths[args[0]!]!;
     if (width > 32) return undefined;
     const a = this.window(this.evaluate(args[0]!), width, false);
     const b = this.window(this.evaluate(args[1]!), width, false);
@@ -189,12 +188,12 @@ export abstract class Control extends Evaluator {
   protected assume(id: number, want: boolean): boolean {
     const known = this.state.memo[id];
     if (known !== undefined && 'constant' in known && isNumber(known)) return (known.constant !== 0) === want;
-    const op = this.plan.values[id]![0];
+    const op = this.plan.names[id]!;
     const args = this.plan.operands[id]!;
     // What all parts must hold for, and orders, are narrowed by at once.
     if (op === 'not') return this.assume(args[0]!, !want);
     if (op === (want ? 'and' : 'or')) return this.assume(args[0]!, want) && this.assume(args[1]!, want);
-    if (isOrder(op) && this.plan.values[args[0]!]![1] > 1) {
+    if (this.plan.isOrder[id] && this.plan.widths[args[0]!]! > 1) {
       const form = this.#order(id);
       if (form) {
         const range = this.#range(form);
@@ -215,7 +214,7 @@ export abstract class Control extends Evaluator {
   #narrow(id: number, want: boolean): boolean {
     const { state } = this;
     const { domain } = state;
-    const [op] = this.plan.values[id]!;
+    const op = this.plan.names[id]!;
     const args = this.plan.operands[id]!;
     switch (op) {
       case 'and':
@@ -247,8 +246,8 @@ export abstract class Control extends Evaluator {
         break;
       }
     }
-    if (this.isComparison(op)) {
-      if (this.plan.values[args[0]!]![1] === 1) {
+    if (this.plan.isComparison[id]) {
+      if (this.plan.widths[args[0]!]! === 1) {
         const left = args[0]!;
         if (this.truth(left) < 0) {
           state.fork(
@@ -296,15 +295,10 @@ export abstract class Control extends Evaluator {
 
   /** Narrows to threads that enter a block; false when there are none. */
   protected reach(block: number): boolean {
-    const chain: number[] = [];
-    for (let at = block; ; at = this.plan.idom[at]!) {
-      // No way leads from the entry to a block without a dominator.
-      if (!(at >= 0)) return false;
-      chain.push(at);
-      if (at === 0) break;
-    }
-    for (let index = chain.length - 1; index > 0; index--) {
-      if (!this.#walk(chain[index]!, chain[index - 1]!)) return false;
+    const route = this.plan.route(block);
+    if (route === undefined) return false;
+    for (const { condition, want, from, to } of route) {
+      if (condition >= 0 ? !this.assume(condition, want) : !this.#walk(from, to)) return false;
     }
     return true;
   }
@@ -366,7 +360,7 @@ export abstract class Control extends Evaluator {
   /** Target of a switch, forking over ranges of the index. */
   #switch(end: Extract<SliceEnd, readonly ['switch', ...unknown[]]>): number {
     const targets = end.slice(2) as number[];
-    const index = this.window(this.evaluate(end[1]), this.plan.values[end[1]]![1], false);
+    const index = this.window(this.evaluate(end[1]), this.plan.widths[end[1]]!, false);
     const { domain } = this.state;
     const low = Math.min(domain.low(index), targets.length - 1);
     const high = Math.min(domain.high(index), targets.length - 1);
@@ -386,7 +380,7 @@ export abstract class Control extends Evaluator {
     const block = this.plan.blockOf[id]!;
     const loop = this.plan.loops.get(block);
     if (loop) return this.#variable(id, loop);
-    return this.#merge(block, this.#entries(id, undefined), this.plan.values[id]![1]);
+    return this.#merge(block, this.#entries(id, undefined), this.plan.widths[id]!);
   }
 
   /** A phi's operands by predecessor, those of back edges left out. */
@@ -438,7 +432,7 @@ export abstract class Control extends Evaluator {
   // --- loops ---
 
   #variable(id: number, loop: Loop): Form {
-    const width = this.plan.values[id]![1];
+    const width = this.plan.widths[id]!;
     const { state } = this;
     const known = state.loops.get(loop.header);
     if (known?.kind === 'widened') return this.#anything(width);
@@ -475,7 +469,7 @@ export abstract class Control extends Evaluator {
         state.remember(phi, atomForm(marker));
       }
       const marker = markers.get(id)!;
-      const width = this.plan.values[id]![1];
+      const width = this.plan.widths[id]!;
       for (const back of this.#backOperands(id, loop)) {
         const next = this.evaluate(back);
         const change = addForms(next, atomForm(marker), -1, width);
@@ -501,7 +495,7 @@ export abstract class Control extends Evaluator {
   #phisOf(loop: Loop): number[] {
     const phis: number[] = [];
     for (let id = this.plan.template.blocks[loop.header]!.first; id < this.plan.ends[loop.header]!; id++) {
-      if (this.plan.values[id]![0] === 'phi') phis.push(id);
+      if (this.plan.names[id]! === 'phi') phis.push(id);
     }
     return phis;
   }
@@ -632,12 +626,12 @@ export abstract class Control extends Evaluator {
    * the round before. Only tests that fail for good once they fail.
    */
   #bound(condition: number, stayWhen: boolean, round: number): Form | undefined {
-    const [op] = this.plan.values[condition]!;
+    const op = this.plan.names[condition]!;
     const args = this.plan.operands[condition]!;
     if (op === 'not') return this.#bound(args[0]!, !stayWhen, round);
     if (op === 'and' && stayWhen) return this.#bound(args[0]!, true, round) ?? this.#bound(args[1]!, true, round);
     if (op === 'or' && !stayWhen) return this.#bound(args[0]!, false, round) ?? this.#bound(args[1]!, false, round);
-    if (!this.isComparison(op) || this.plan.values[args[0]!]![1] === 1) return undefined;
+    if (!this.plan.isComparison[condition] || this.plan.widths[args[0]!]! === 1) return undefined;
     let form: Form | undefined;
     if (op === 'equal' || op === 'notEqual') {
       if ((op === 'notEqual') !== stayWhen) return undefined;
@@ -660,7 +654,7 @@ export abstract class Control extends Evaluator {
       a = withoutRoot(a);
       b = withoutRoot(b);
     }
-    const width = this.plan.values[args[0]!]![1];
+    const width = this.plan.widths[args[0]!]!;
     const raw = addForms(this.plain(a), this.plain(b), -1, width);
     if (!raw || raw.big !== 0n) return undefined;
     const difference = this.window(raw, width, true);
@@ -689,7 +683,7 @@ export abstract class Control extends Evaluator {
   }
 
   #entryValue(phi: number, loop: Loop): Form {
-    return this.#merge(loop.header, this.#entries(phi, loop), this.plan.values[phi]![1]);
+    return this.#merge(loop.header, this.#entries(phi, loop), this.plan.widths[phi]!);
   }
 
   #forgetLoop(loop: Loop): void {
@@ -721,7 +715,7 @@ export abstract class Control extends Evaluator {
 
   #unrolled(id: number, loop: Loop, current: Unrolled): Form {
     if (current.phase === 'offered') this.#offer(loop, current);
-    return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
+    return current.values.get(id) ?? this.#anything(this.plan.widths[id]!);
   }
 
   /**
@@ -765,7 +759,7 @@ export abstract class Control extends Evaluator {
     const values = new Map<number, Form>();
     for (const phi of this.#phisOf(loop)) {
       const backs = [...new Set(this.#backOperands(phi, loop))];
-      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
+      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.widths[phi]!));
       if (backs.length > 1) state.domain.inexact = true;
     }
     const next = { kind: 'unrolled', round: current.round + 1, values, phase: 'offered' } as const;
@@ -794,10 +788,6 @@ export abstract class Control extends Evaluator {
     const known = state.loops.get(loop.header)!;
     if (known.kind !== 'widened') state.setLoop(loop.header, { ...known, phase: 'left' });
   }
-}
-
-function isOrder(op: string): boolean {
-  return op === 'lessSigned' || op === 'lessUnsigned' || op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
 }
 
 function isFiniteForm(domain: Domain, form: Form): boolean {

@@ -7,13 +7,11 @@
  * `case` below keeps that; the default is an atom over the whole type.
  */
 import {
-  COMPARISON_OPERATIONS,
   evaluateFloat,
   evaluateInteger,
   type IntegerOperation,
   isFloatOperation,
   type MemorySpace,
-  type SliceValue,
 } from '../../templates/index.js';
 import { isExactFloat, readBits, WARP } from '../concrete.js';
 import type { LaunchRecord } from '../launch.js';
@@ -81,8 +79,6 @@ const MAX_WINDOWS = 8;
 /** Where a launch starts that shares nothing with the one before. */
 const NOTHING: Start = { domain: new Domain(), mark: 0, uniforms: 0, roots: 0 };
 
-const COMPARISONS: ReadonlySet<string> = new Set(COMPARISON_OPERATIONS);
-
 export abstract class Evaluator {
   readonly state: State;
   protected launch!: LaunchRecord;
@@ -134,7 +130,7 @@ export abstract class Evaluator {
   evaluate(id: number): Form {
     const value = this.raw(id);
     if (!isScaledFloor(value)) return value;
-    const form = this.#floor(value, this.plan.values[id]![1]);
+    const form = this.#floor(value, this.plan.widths[id]!);
     this.state.remember(id, form);
     return form;
   }
@@ -143,8 +139,7 @@ export abstract class Evaluator {
     const known = this.#uniformMemo[id] ?? this.state.memo[id];
     if (known !== undefined) return known;
     this.state.spend(1);
-    const value = this.plan.values[id]!;
-    const result = value[1] === 1 ? this.#bit(id) : this.#operation(id, value);
+    const result = this.plan.widths[id] === 1 ? this.#bit(id) : this.#operation(id);
     if (this.plan.uniform[id] && !isScaledFloor(result) && result.atoms.length === 0) {
       this.#uniformMemo[id] = result;
       this.#uniformIds.push(id);
@@ -154,7 +149,7 @@ export abstract class Evaluator {
 
   /** A condition as a number: forks when it is not the same for all. */
   #bit(id: number): Form {
-    const [op] = this.plan.values[id]!;
+    const op = this.plan.names[id]!;
     if (op === 'phi') return this.phi(id);
     const truth = this.truth(id);
     if (truth >= 0) return constantForm(truth);
@@ -164,16 +159,15 @@ export abstract class Evaluator {
     );
   }
 
-  #operation(id: number, value: SliceValue): Form | ScaledFloor {
-    const op = value[0];
-    const width = value[1];
+  #operation(id: number): Form | ScaledFloor {
+    const op = this.plan.names[id]!;
+    const width = this.plan.widths[id]!;
     if (this.plan.isInteger[id]) return this.#integer(id, op as IntegerOperation, width);
-    const rest = value.slice(2);
+    if (op === 'parameter') return this.#parameter(this.plan.values[id]![2] as number, width);
+    const rest = this.plan.values[id]!.slice(2);
     switch (op) {
       case 'special':
         return this.special(rest[0] as string);
-      case 'parameter':
-        return this.#parameter(rest[0] as number, width);
       case 'parameterAddress':
         return withConstant(rootForm(this.#root({ kind: 'window', space: 'parameter', index: 0 })), rest[0] as number);
       case 'objectAddress':
@@ -214,7 +208,7 @@ export abstract class Evaluator {
     for (const operand of this.plan.operands[id]!) {
       const form = this.evaluate(operand);
       if (!isConstant(form)) return undefined;
-      args.push(constantBits(form, this.plan.values[operand]![1]));
+      args.push(constantBits(form, this.plan.widths[operand]!));
     }
     return bigForm(evaluateFloat(op, width, mode, args), width);
   }
@@ -512,7 +506,7 @@ export abstract class Evaluator {
   // --- memory ---
 
   #load(id: number, addressId: number, space: MemorySpace, width: number, extra: number): Form {
-    if (this.plan.values[id]![1] > 64 || width > 64) return this.unknown(width);
+    if (this.plan.widths[id]! > 64 || width > 64) return this.unknown(width);
     const address = addNumber(this.evaluate(addressId), extra);
     if (!address || space === 'shared' || space === 'local' || space === 'runtime') return this.unknown(width);
     const root = address.root === NO_ROOT ? undefined : this.roots[address.root]!;
@@ -763,7 +757,7 @@ export abstract class Evaluator {
   #widened(id: number, op: string, width: number): Form {
     this.state.domain.inexact = true;
     const operand = this.plan.operands[id]![0];
-    const operandWidth = operand === undefined ? width : this.plan.values[operand]![1];
+    const operandWidth = operand === undefined ? width : this.plan.widths[operand]!;
     if (op === 'popCount' || op === 'leadingZeros') return this.between(0, operandWidth);
     return this.unknown(width);
   }
@@ -771,7 +765,7 @@ export abstract class Evaluator {
   #apply(op: IntegerOperation, width: number, args: readonly number[]): Form | ScaledFloor | undefined {
     const { state } = this;
     const form = (index: number) => this.evaluate(args[index]!);
-    const operandWidth = this.plan.values[args[0]!]![1];
+    const operandWidth = this.plan.widths[args[0]!]!;
     switch (op) {
       case 'sub': {
         const a = form(0);
@@ -875,9 +869,9 @@ export abstract class Evaluator {
       const form = this.plain(this.evaluate(arg));
       const settled = isConstant(form) ? form : this.settled(form);
       if (!settled) return undefined;
-      bits.push(constantBits(settled, this.plan.values[arg]![1]));
+      bits.push(constantBits(settled, this.plan.widths[arg]!));
     }
-    return bigForm(evaluateInteger(op, width, this.plan.values[args[0]!]![1], bits), width);
+    return bigForm(evaluateInteger(op, width, this.plan.widths[args[0]!]!, bits), width);
   }
 
   readonly #settler = { enumerate: (form: Form) => this.settled(form) };
@@ -1045,7 +1039,7 @@ export abstract class Evaluator {
 
   /** An amount of bits to shift by, unsigned and clamped at the width (PTX ISA 9.7.8.8); undefined when it varies too much. */
   #shiftAmount(id: number, width: number): number | undefined {
-    const amount = this.settled(this.window(this.evaluate(id), this.plan.values[id]![1], false));
+    const amount = this.settled(this.window(this.evaluate(id), this.plan.widths[id]!, false));
     return amount && Math.min(amount.constant, width);
   }
 
@@ -1242,11 +1236,6 @@ export abstract class Evaluator {
       byte += count;
     }
     return result;
-  }
-
-  /** Whether an operation compares two integers. */
-  protected isComparison(op: string): boolean {
-    return COMPARISONS.has(op);
   }
 
   protected infeasible(): never {

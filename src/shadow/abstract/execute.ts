@@ -232,7 +232,7 @@ export class AbstractExecution extends Control {
     let exact = !site.masked;
     let width = site.bytes;
     if (site.length !== undefined) {
-      const length = this.window(this.evaluate(site.length), this.plan.values[site.length]![1], false);
+      const length = this.window(this.evaluate(site.length), this.plan.widths[site.length]!, false);
       const { domain } = this.state;
       const most = length.big === 0n ? domain.high(length) : Number.POSITIVE_INFINITY;
       if (!(most <= LIMIT)) return this.#unbounded(outcome, address);

@@ -3,6 +3,7 @@
  * are the same for all threads. Made once per template.
  */
 import {
+  COMPARISON_OPERATIONS,
   countsAsWrite,
   DominatorTree,
   endTargets,
@@ -17,6 +18,7 @@ import {
   type SliceValue,
 } from '../../templates/index.js';
 import { bigForm, type Form } from './form.js';
+import { type Route, routeTo } from './routes.js';
 
 export interface Loop {
   readonly header: number;
@@ -33,6 +35,9 @@ export interface SiteGroup {
   readonly block: number;
   readonly sites: readonly number[];
 }
+
+const COMPARISONS: ReadonlySet<string> = new Set(COMPARISON_OPERATIONS);
+const EQUALITIES: ReadonlySet<string> = new Set(['equal', 'notEqual']);
 
 const SPECIAL_UNIFORM: ReadonlySet<string> = new Set([
   'ntid.x',
@@ -53,6 +58,9 @@ const SPECIAL_UNIFORM: ReadonlySet<string> = new Set([
 
 export class Plan {
   readonly values: readonly SliceValue[];
+  /** Operations and widths by value; what is looked at most lies close together. */
+  readonly names: readonly string[];
+  readonly widths: Int32Array;
   /** Operand values by value. */
   readonly operands: readonly (readonly number[])[];
   readonly blockOf: Int32Array;
@@ -78,15 +86,21 @@ export class Plan {
   readonly isHalf: Uint8Array;
   /** Whether a value is an integer operation. */
   readonly isInteger: Uint8Array;
+  /** Whether a value compares two integers, and whether by their order. */
+  readonly isComparison: Uint8Array;
+  readonly isOrder: Uint8Array;
   /** Values of each block. */
   readonly ends: Int32Array;
   readonly #must = new Map<number, Int8Array>();
+  readonly #routes = new Map<number, Route | undefined>();
   readonly #order: readonly number[];
   readonly #isNeeded: Uint8Array;
 
   constructor(readonly template: KernelTemplate) {
     const { blocks, values } = template;
     this.values = values.map((value) => [sharedName(value[0]), ...value.slice(1)] as unknown as SliceValue);
+    this.names = this.values.map(([name]) => name);
+    this.widths = Int32Array.from(values, ([, width]) => width);
     this.operands = values.map(operandsOf);
     this.constants = values.map(([op, width, bits]) =>
       op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
@@ -98,6 +112,8 @@ export class Plan {
       op === 'shiftRightLogical' && values[this.operands[id]![0]!]![0] === 'sub' ? 1 : 0,
     );
     this.isInteger = Uint8Array.from(values, ([op]) => (isIntegerOperation(op) ? 1 : 0));
+    this.isComparison = Uint8Array.from(values, ([op]) => (COMPARISONS.has(op) ? 1 : 0));
+    this.isOrder = Uint8Array.from(values, ([op]) => (COMPARISONS.has(op) && !EQUALITIES.has(op) ? 1 : 0));
     this.blockOf = new Int32Array(values.length);
     this.ends = new Int32Array(blocks.length);
     for (let block = 0; block < blocks.length; block++) {
@@ -214,6 +230,12 @@ export class Plan {
       if (!loop.members.has(target)) for (const exit of loop.exits) result.push(exit.to);
     }
     return result ?? list;
+  }
+
+  /** The way to a block; undefined when there is none. */
+  route(block: number): Route | undefined {
+    if (!this.#routes.has(block)) this.#routes.set(block, routeTo(this, block));
+    return this.#routes.get(block);
   }
 
   /** For each block how it leads to `target` in the same round: 0 never, 1 on some ways, 2 on all. */
