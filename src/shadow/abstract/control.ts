@@ -22,7 +22,7 @@ import {
   withBig,
   withoutRoot,
 } from './form.js';
-import type { Loop } from './plan.js';
+import type { Loop, PhiEntries } from './loops.js';
 import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
 
 type Unrolled = Extract<LoopState, { kind: 'unrolled' }>;
@@ -198,7 +198,7 @@ export abstract class Control extends Evaluator {
       if (form) {
         const range = this.#range(form);
         if (range >= 0) return range === (want ? 1 : 0);
-        if (!this.#assumeSign(form, want)) return false;
+        if (!this.#narrowSign(form, want)) return false;
         this.state.remember(id, constantForm(want ? 1 : 0));
         return true;
       }
@@ -268,11 +268,17 @@ export abstract class Control extends Evaluator {
   }
 
   #assumeSign(form: Form, notNegative: boolean): boolean {
+    const range = this.#range(form);
+    return range < 0 ? this.#narrowSign(form, notNegative) : range === (notNegative ? 1 : 0);
+  }
+
+  /** The same for a form whose sign differs between members. */
+  #narrowSign(form: Form, notNegative: boolean): boolean {
     const { domain } = this.state;
-    if (notNegative) return domain.assumeNonNegative(form);
+    if (notNegative) return domain.narrow(form);
     const opposite = scaleForm(form, -1, 64);
     const negative = opposite && addNumber(opposite, -1);
-    if (negative) return domain.assumeNonNegative(negative);
+    if (negative) return domain.narrow(negative);
     domain.inexact = true;
     return true;
   }
@@ -380,23 +386,11 @@ export abstract class Control extends Evaluator {
     const block = this.plan.blockOf[id]!;
     const loop = this.plan.loops.get(block);
     if (loop) return this.#variable(id, loop);
-    return this.#merge(block, this.#entries(id, undefined), this.plan.widths[id]!);
-  }
-
-  /** A phi's operands by predecessor, those of back edges left out. */
-  #entries(id: number, loop: Loop | undefined): Map<number, number> {
-    const value = this.plan.values[id]!;
-    const operands = new Map<number, number>();
-    for (let index = 2; index < value.length; index += 2) {
-      const predecessor = value[index] as number;
-      if (!loop?.latches.includes(predecessor)) operands.set(predecessor, value[index + 1] as number);
-    }
-    return operands;
+    return this.#merge(block, this.plan.entries[id]!, this.plan.widths[id]!);
   }
 
   /** The operand that belongs to the way taken into a block. */
-  #merge(block: number, operands: ReadonlyMap<number, number>, width: number): Form {
-    const choices = [...new Set(operands.values())];
+  #merge(block: number, { operands, choices }: PhiEntries, width: number): Form {
     if (choices.length === 1) return this.evaluate(choices[0]!);
     const predecessor = this.#wayInto(block, operands);
     const chosen = predecessor === undefined ? undefined : operands.get(predecessor);
@@ -463,14 +457,14 @@ export abstract class Control extends Evaluator {
     let step: number | undefined;
     try {
       const markers = new Map<number, number>();
-      for (const phi of this.#phisOf(loop)) {
+      for (const phi of loop.variables) {
         const marker = state.domain.atom(Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, true);
         markers.set(phi, marker);
         state.remember(phi, atomForm(marker));
       }
       const marker = markers.get(id)!;
       const width = this.plan.widths[id]!;
-      for (const back of this.#backOperands(id, loop)) {
+      for (const back of loop.backs.get(id)!) {
         const next = this.evaluate(back);
         const change = addForms(next, atomForm(marker), -1, width);
         const own = change && isNumber(change) ? change.constant : undefined;
@@ -492,43 +486,12 @@ export abstract class Control extends Evaluator {
     return step;
   }
 
-  #phisOf(loop: Loop): number[] {
-    const phis: number[] = [];
-    for (let id = this.plan.template.blocks[loop.header]!.first; id < this.plan.ends[loop.header]!; id++) {
-      if (this.plan.names[id]! === 'phi') phis.push(id);
-    }
-    return phis;
-  }
-
-  #backOperands(id: number, loop: Loop): number[] {
-    const value = this.plan.values[id]!;
-    const operands: number[] = [];
-    for (let index = 2; index < value.length; index += 2) {
-      if (loop.latches.includes(value[index] as number)) operands.push(value[index + 1] as number);
-    }
-    return operands;
-  }
-
-  /** Exits that every round passes: the block ends in a test, and all back edges come after it. */
-  #tests(loop: Loop): { readonly condition: number; readonly stayWhen: boolean }[] {
-    const tests: { condition: number; stayWhen: boolean }[] = [];
-    for (const { from } of loop.exits) {
-      const { end } = this.plan.template.blocks[from]!;
-      if (end[0] !== 'branch' || !loop.latches.every((latch) => this.plan.tree.dominates(from, latch))) continue;
-      // In an inner loop the test is passed several times a round.
-      if (this.plan.loopOf[from] !== loop.header) continue;
-      const stays = loop.members.has(end[2]);
-      if (stays !== loop.members.has(end[3])) tests.push({ condition: end[1], stayWhen: stays });
-    }
-    return tests;
-  }
-
   /** The atom that numbers a loop's rounds, bounded by its tests; undefined when nothing bounds it. */
   #round(loop: Loop): number | undefined {
     const { state } = this;
     const known = state.loops.get(loop.header);
     if (known?.kind === 'affine') return known.round;
-    const tests = this.#tests(loop);
+    const tests = loop.tests;
     for (const { condition } of tests) this.#evaluateOutside(condition, loop, new Set());
     if (state.probing > 0) throw PROBE_FAILED;
     const savedDomain = new Domain(state.domain);
@@ -615,7 +578,7 @@ export abstract class Control extends Evaluator {
     }
     if (value[0] === 'phi') {
       if (this.plan.blockOf[id] !== loop.header) return;
-      for (const operand of this.#entries(id, loop).values()) this.#evaluateOutside(operand, loop, seen);
+      for (const operand of this.plan.entries[id]!.choices) this.#evaluateOutside(operand, loop, seen);
       return;
     }
     for (const operand of this.plan.operands[id]!) this.#evaluateOutside(operand, loop, seen);
@@ -675,7 +638,7 @@ export abstract class Control extends Evaluator {
     const { state } = this;
     if (state.probing > 0) throw PROBE_FAILED;
     const values = new Map<number, Form>();
-    for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
+    for (const phi of loop.variables) values.set(phi, this.#entryValue(phi, loop));
     const start = { kind: 'unrolled', round: 0, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
     state.setLoop(loop.header, start);
@@ -683,7 +646,7 @@ export abstract class Control extends Evaluator {
   }
 
   #entryValue(phi: number, loop: Loop): Form {
-    return this.#merge(loop.header, this.#entries(phi, loop), this.plan.widths[phi]!);
+    return this.#merge(loop.header, this.plan.entries[phi]!, this.plan.widths[phi]!);
   }
 
   #forgetLoop(loop: Loop): void {
@@ -753,12 +716,12 @@ export abstract class Control extends Evaluator {
       state.domain.inexact = true;
       return;
     }
-    const tests = this.#tests(loop);
+    const tests = loop.tests;
     for (const { condition, stayWhen } of tests) if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
     if (tests.length < loop.exits.length) state.domain.inexact = true;
     const values = new Map<number, Form>();
-    for (const phi of this.#phisOf(loop)) {
-      const backs = [...new Set(this.#backOperands(phi, loop))];
+    for (const phi of loop.variables) {
+      const backs = [...new Set(loop.backs.get(phi)!)];
       values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.widths[phi]!));
       if (backs.length > 1) state.domain.inexact = true;
     }
@@ -782,7 +745,7 @@ export abstract class Control extends Evaluator {
   /** Narrows to threads that leave the loop in this round. */
   #leave(loop: Loop): void {
     const { state } = this;
-    const [test, ...others] = this.#tests(loop);
+    const [test, ...others] = loop.tests;
     if (!test || others.length > 0 || loop.exits.length > 1) state.domain.inexact = true;
     else if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
     const known = state.loops.get(loop.header)!;

@@ -139,7 +139,13 @@ export class AbstractExecution extends Control {
     try {
       this.finishLoops();
       if (!this.reach(group.block)) return;
-      for (; progress < to; progress++) this.#visit(this.#outcomes[progress]!);
+      while (progress < to) {
+        const run = group.runs[progress]!;
+        const end = Math.min(run.end, to);
+        if (end > progress + 1) this.#visitRun(progress, end, run.condition);
+        else this.#visit(this.#outcomes[progress]!);
+        progress = end;
+      }
     } catch (error) {
       if (error === INFEASIBLE) return;
       if (error !== FORK) throw error;
@@ -171,6 +177,29 @@ export class AbstractExecution extends Control {
       if (holds) then();
       state.restore(snapshot);
     }
+  }
+
+  /** Sites one after the other whose guards all ask for one condition: narrowed by it once, where that takes no fork. */
+  #visitRun(from: number, to: number, condition: number): void {
+    const { state } = this;
+    const snapshot = state.save();
+    const { inexact } = snapshot.domain;
+    state.probing++;
+    let holds: boolean | undefined;
+    try {
+      holds = this.assume(condition, true);
+    } catch (error) {
+      if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
+    } finally {
+      state.probing--;
+    }
+    // What could not be told, or only less precisely, each site sees to after it has its address.
+    const isShared = holds === true && state.domain.inexact === inexact;
+    if (holds !== false) {
+      if (!isShared) state.restore(snapshot);
+      for (let at = from; at < to; at++) this.#visit(this.#outcomes[at]!);
+    }
+    if (isShared || holds === false) state.restore(snapshot);
   }
 
   #visit(outcome: Outcome): void {

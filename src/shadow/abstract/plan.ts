@@ -18,26 +18,27 @@ import {
   type SliceValue,
 } from '../../templates/index.js';
 import { bigForm, type Form } from './form.js';
+import { entriesOf, findLoops, type Loop, type PhiEntries } from './loops.js';
 import { type Route, routeTo } from './routes.js';
-
-export interface Loop {
-  readonly header: number;
-  /** Header of the enclosing loop; -1 without. */
-  readonly parent: number;
-  readonly latches: readonly number[];
-  readonly members: ReadonlySet<number>;
-  /** Edges that leave, with the block they leave from. */
-  readonly exits: readonly { readonly from: number; readonly to: number }[];
-}
 
 /** One block's sites. */
 export interface SiteGroup {
   readonly block: number;
   readonly sites: readonly number[];
+  /** By place in `sites`: up to where the guards of all have a condition in common, and which; −1 when they have none. */
+  readonly runs: readonly SiteRun[];
+}
+
+export interface SiteRun {
+  readonly end: number;
+  readonly condition: number;
 }
 
 const COMPARISONS: ReadonlySet<string> = new Set(COMPARISON_OPERATIONS);
 const EQUALITIES: ReadonlySet<string> = new Set(['equal', 'notEqual']);
+
+/** Conditions of a guard that are looked at to find common ones. */
+const MAX_CONJUNCTS = 8;
 
 const SPECIAL_UNIFORM: ReadonlySet<string> = new Set([
   'ntid.x',
@@ -71,6 +72,8 @@ export class Plan {
   /** Innermost loop header by block; -1 outside. */
   readonly loopOf: Int32Array;
   readonly loops: ReadonlyMap<number, Loop>;
+  /** What phis may be on entering their block, by value. */
+  readonly entries: readonly (PhiEntries | undefined)[];
   /** Cycles that are no natural loops: the executor declines. */
   readonly irreducible: boolean;
   /** The same for every thread, as far as launch values go. */
@@ -130,7 +133,18 @@ export class Plan {
     const { header, irreducible } = innermostLoops(this.#order, this.predecessors, this.tree);
     this.loopOf = header;
     this.irreducible = irreducible;
-    this.loops = this.#findLoops();
+    this.loops = findLoops({
+      template,
+      order: this.#order,
+      successors: this.successors,
+      predecessors: this.predecessors,
+      tree: this.tree,
+      loopOf: this.loopOf,
+      ends: this.ends,
+    });
+    this.entries = values.map(([op], id) =>
+      op === 'phi' ? entriesOf(template, id, this.loops.get(this.blockOf[id]!)) : undefined,
+    );
     this.uniform = this.#findUniform();
     this.#isNeeded = this.#findNeeded();
   }
@@ -151,29 +165,6 @@ export class Plan {
       work.push(...this.operands[id]!);
     }
     return needed;
-  }
-
-  #findLoops(): Map<number, Loop> {
-    const loops = new Map<number, Loop>();
-    for (const header of this.#order) {
-      if (this.loopOf[header] !== header) continue;
-      const latches = this.predecessors[header]!.filter((block) => this.tree.dominates(header, block));
-      const members = new Set<number>([header]);
-      const work = [...latches];
-      while (work.length > 0) {
-        const block = work.pop()!;
-        if (members.has(block)) continue;
-        members.add(block);
-        work.push(...this.predecessors[block]!);
-      }
-      const exits = [...members].flatMap((from) =>
-        this.successors[from]!.filter((to) => !members.has(to)).map((to) => ({ from, to })),
-      );
-      let parent = -1;
-      for (const outer of loops.values()) if (outer.members.has(header)) parent = outer.header;
-      loops.set(header, { header, parent, latches, members, exits });
-    }
-    return loops;
   }
 
   #findUniform(): Uint8Array {
@@ -291,5 +282,37 @@ function groupSites(template: KernelTemplate, counts: (site: Site) => boolean): 
     if (list) list.push(index);
     else byBlock.set(site.block, [index]);
   }
-  return [...byBlock].sort((a, b) => a[0] - b[0]).map(([block, sites]) => ({ block, sites }));
+  return [...byBlock]
+    .sort((a, b) => a[0] - b[0])
+    .map(([block, sites]) => ({ block, sites, runs: runsOf(template, sites) }));
+}
+
+function runsOf(template: KernelTemplate, sites: readonly number[]): SiteRun[] {
+  const parts = sites.map((site) => conjuncts(template, template.writes[site]!.guard));
+  const runs: SiteRun[] = [];
+  while (runs.length < sites.length) {
+    let end = runs.length + 1;
+    let common = parts[runs.length]!;
+    for (; end < sites.length; end++) {
+      const rest = common.filter((condition) => parts[end]!.includes(condition));
+      if (rest.length === 0) break;
+      common = rest;
+    }
+    const run = { end, condition: common[0] ?? -1 };
+    while (runs.length < end) runs.push(run);
+  }
+  return runs;
+}
+
+/** Conditions that must all hold for a guard to: not necessarily all there are. */
+function conjuncts(template: KernelTemplate, guard: number | undefined): number[] {
+  const found: number[] = [];
+  const work = guard === undefined ? [] : [guard];
+  while (work.length > 0 && found.length < MAX_CONJUNCTS) {
+    const id = work.pop()!;
+    const value = template.values[id]!;
+    if (value[0] === 'and') work.push(value[3] as number, value[2] as number);
+    else found.push(id);
+  }
+  return found;
 }
