@@ -8,11 +8,11 @@ import { ROW_ALIGNMENT } from '../concrete.js';
 import type { Dimension } from '../descriptor.js';
 import type { LaunchRecord } from '../launch.js';
 import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
-import { Control } from './control.js';
-import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
+import type { Environment, Root } from './leaves.js';
 import { type Place, Places } from './places.js';
 import type { SiteGroup } from './plan.js';
+import { Starting } from './start.js';
 import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
 
 /** Where a site goes, from one pointer. */
@@ -83,7 +83,7 @@ function isPlain({ exact, unbounded, root }: Effect): boolean {
 }
 
 /** Executes launches of one kernel, one after the other. */
-export class AbstractExecution extends Control {
+export class AbstractExecution extends Starting {
   /** Of the sites of the group that is looked at, in its order. */
   #outcomes: Outcome[] = [];
   readonly #budget: BoxBudget = { boxes: LAUNCH_BOXES };

@@ -102,6 +102,7 @@ export function entriesOf(template: KernelTemplate, id: number, loop: Loop | und
 function operandsOfPhi(template: KernelTemplate, id: number): [predecessor: number, operand: number][] {
   const value = template.values[id]!;
   const pairs: [number, number][] = [];
-  for (let index = 2; index < value.length; index += 2) pairs.push([value[index] as number, value[index + 1] as number]);
+  for (let index = 2; index < value.length; index += 2)
+    pairs.push([value[index] as number, value[index + 1] as number]);
   return pairs;
 }

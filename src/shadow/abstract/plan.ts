@@ -186,8 +186,38 @@ export class Plan {
    * @param varying words of four bytes of the parameter block
    */
   valuesWithout(varying: Uint8Array): number[] {
-    const isFree = new Uint8Array(this.values.length);
+    const isFree = this.#findFree(varying);
     const free: number[] = [];
+    for (let id = 0; id < this.values.length; id++)
+      if (isFree[id] && this.isInteger[id] && this.#isNeeded[id]) free.push(id);
+    return free;
+  }
+
+  /** Variables of loops to which a round adds something that follows from the same. */
+  variablesWithout(varying: Uint8Array): { readonly variable: number; readonly loop: Loop }[] {
+    const isFree = this.#findFree(varying);
+    const found: { variable: number; loop: Loop }[] = [];
+    for (const loop of this.loops.values()) {
+      for (const variable of loop.variables) {
+        // A round's values in order: what the variable is made of, step by step, from itself and from what does not vary.
+        const seen = new Set([variable]);
+        const work = [...loop.backs.get(variable)!];
+        let follows = true;
+        for (let id = work.pop(); id !== undefined && follows; id = work.pop()) {
+          if (isFree[id] || seen.has(id)) continue;
+          seen.add(id);
+          follows = this.isInteger[id] === 1;
+          work.push(...this.operands[id]!);
+        }
+        if (follows) found.push({ variable, loop });
+      }
+    }
+    return found;
+  }
+
+  /** By value, whether it follows from thread coordinates, launch sizes and words that do not vary. */
+  #findFree(varying: Uint8Array): Uint8Array {
+    const isFree = new Uint8Array(this.values.length);
     for (let id = 0; id < this.values.length; id++) {
       const [op, width, offset] = this.values[id]!;
       if (op === 'constant' || op === 'special') isFree[id] = 1;
@@ -195,12 +225,10 @@ export class Plan {
         const first = (offset as number) >> 2;
         const last = ((offset as number) + width / 8 - 1) >> 2;
         isFree[id] = varying.subarray(first, last + 1).includes(1) ? 0 : 1;
-      } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand])) {
+      } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand]))
         isFree[id] = 1;
-        if (this.#isNeeded[id]) free.push(id);
-      }
     }
-    return free;
+    return isFree;
   }
 
   /**
