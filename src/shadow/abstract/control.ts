@@ -167,7 +167,7 @@ export abstract class Control extends Conditions {
     const known = state.loops.get(loop.header);
     if (known?.kind === 'widened') return this.#anything(width);
     if (known?.kind === 'unrolled') return this.#unrolled(id, loop, known);
-    const step = this.#stepOf(id, loop);
+    const step = this.stepOf(id, loop);
     if (step === 0) return this.#entryValue(id, loop);
     if (step === undefined) return this.#unroll(loop);
     const round = this.#round(loop);
@@ -183,7 +183,7 @@ export abstract class Control extends Conditions {
   }
 
   /** What a round adds to a variable, when it is always the same number. */
-  #stepOf(id: number, loop: Loop): number | undefined {
+  protected stepOf(id: number, loop: Loop): number | undefined {
     const { state } = this;
     if (state.steps.has(id)) return state.steps.get(id);
     const saved = state.domain;

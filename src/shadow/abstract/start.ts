@@ -10,10 +10,11 @@ import { Control } from './control.js';
 import { Domain } from './domain.js';
 import { Ground, History, type Start } from './ground.js';
 import type { Environment } from './leaves.js';
+import type { Loop } from './loops.js';
 import { EXHAUSTED, INFEASIBLE, PROBE_FAILED } from './state.js';
 
 /** Where a launch starts that shares nothing with the one before. */
-const NOTHING: Start = { domain: new Domain(), mark: 0, uniforms: 0, roots: 0 };
+const NOTHING: Start = { domain: new Domain(), mark: 0, uniforms: 0, roots: 0, steps: new Map() };
 
 export abstract class Starting extends Control {
   readonly #history = new History((this.plan.template.parameterBytes + 3) >> 2);
@@ -49,9 +50,9 @@ export abstract class Starting extends Control {
   }
 
   /** Back to where evaluations start. */
-  #rewind({ domain, mark, uniforms, roots }: Start): void {
+  #rewind({ domain, mark, uniforms, roots, steps }: Start): void {
     const { state } = this;
-    state.reset(new Domain(domain), mark);
+    state.reset(new Domain(domain), mark, steps);
     while (this.uniformIds.length > uniforms) this.uniformMemo[this.uniformIds.pop()!] = undefined;
     this.loadedRoots.clear();
     this.roots.length = roots;
@@ -83,15 +84,26 @@ export abstract class Starting extends Control {
         isLeft[id] = 1;
         state.restore(snapshot);
       }
+      for (const { variable, loop } of this.plan.variablesWithout(this.#history.varying)) this.#laySteps(variable, loop);
     } finally {
       state.probing--;
       this.consulted = before;
     }
     for (let word = 0; word < before.length; word++) if (consulted[word] !== 0) before[word] = 1;
     state.makeCanonical();
-    const { domain, mark } = state;
-    const start = { domain, mark, uniforms: this.uniformIds.length, roots: this.roots.length };
+    const { domain, mark, steps } = state;
+    const start = { domain, mark, uniforms: this.uniformIds.length, roots: this.roots.length, steps };
     return new Ground(start, consulted, this.parameters);
+  }
+
+  /** What a round adds to a variable, if that is a number for all threads: on some path it may be one where here it is none. */
+  #laySteps(variable: number, loop: Loop): void {
+    const { state } = this;
+    try {
+      if (this.stepOf(variable, loop) === undefined) state.deleteStep(variable);
+    } catch (error) {
+      if (error !== INFEASIBLE && error !== EXHAUSTED) throw error;
+    }
   }
 
   #isPlainlyEvaluated(id: number): boolean {
