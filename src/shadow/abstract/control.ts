@@ -228,7 +228,7 @@ export abstract class Control extends Conditions {
     const known = state.loops.get(loop.header);
     if (known?.kind === 'affine') return known.round;
     const tests = loop.tests;
-    for (const { condition } of tests) this.#evaluateOutside(condition, loop, new Set());
+    for (const { outside } of tests) for (const id of outside) this.evaluate(id);
     if (state.probing > 0) throw PROBE_FAILED;
     const savedDomain = new Domain(state.domain);
     const { mark } = state;
@@ -301,23 +301,6 @@ export abstract class Control extends Conditions {
         return bounds.every((bound) => this.state.domain.assumeNonNegative(bound));
       },
     );
-  }
-
-  /** Evaluates what a condition uses from outside the loop, while forks are still allowed. */
-  #evaluateOutside(id: number, loop: Loop, seen: Set<number>): void {
-    if (seen.has(id)) return;
-    seen.add(id);
-    const value = this.plan.values[id]!;
-    if (!loop.members.has(this.plan.blockOf[id]!)) {
-      if (value[1] > 1) this.evaluate(id);
-      return;
-    }
-    if (value[0] === 'phi') {
-      if (this.plan.blockOf[id] !== loop.header) return;
-      for (const operand of this.plan.entries[id]!.choices) this.#evaluateOutside(operand, loop, seen);
-      return;
-    }
-    for (const operand of this.plan.operands[id]!) this.#evaluateOutside(operand, loop, seen);
   }
 
   /**
@@ -427,16 +410,15 @@ export abstract class Control extends Conditions {
     const { state } = this;
     while (state.loops.size > 0) {
       // The last one first: it began while the others were under way.
-      const pending = [...state.loops]
-        .reverse()
-        .find(
-          ([header, known]) =>
-            known.kind !== 'widened' &&
-            (known.phase === 'advancing' || known.phase === 'leaving') &&
-            except?.get(header) !== known,
-        );
-      if (!pending) return;
-      const [header, known] = pending;
+      let header = -1;
+      let known: LoopState | undefined;
+      for (const [at, one] of state.loops) {
+        if (one.kind === 'widened' || except?.get(at) === one) continue;
+        if (one.phase !== 'advancing' && one.phase !== 'leaving') continue;
+        header = at;
+        known = one;
+      }
+      if (known === undefined) return;
       const loop = this.plan.loops.get(header)!;
       if (known.kind === 'unrolled' && known.phase === 'advancing') this.#advance(loop, known);
       else this.#leave(loop);

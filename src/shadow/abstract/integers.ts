@@ -76,12 +76,11 @@ export abstract class Integers extends Products {
 
   #apply(op: IntegerOperation, width: number, args: readonly number[]): Form | ScaledFloor | undefined {
     const { state } = this;
-    const form = (index: number) => this.evaluate(args[index]!);
     const operandWidth = this.plan.widths[args[0]!]!;
     switch (op) {
       case 'sub': {
-        const a = form(0);
-        const b = form(1);
+        const a = this.evaluate(args[0]!);
+        const b = this.evaluate(args[1]!);
         if (a.root !== NO_ROOT && a.root === b.root) return addForms(withoutRoot(a), withoutRoot(b), -1, width);
         return addForms(a, this.plain(b), -1, width);
       }
@@ -90,25 +89,47 @@ export abstract class Integers extends Products {
         if (bits === undefined) return undefined;
         if (bits === width) return constantForm(0);
         if (bits > 50) return this.#constantOnly(op, width, args);
-        return this.scale(form(0), 2 ** bits, width);
+        return this.scale(this.evaluate(args[0]!), 2 ** bits, width);
       }
       case 'shiftRightLogical':
       case 'shiftRightArithmetic':
         return this.shiftRight(args, width, op === 'shiftRightArithmetic');
       case 'and':
-        return andForms(state, this.plain(form(0)), this.plain(form(1)), width, this.#settler);
+        return andForms(
+          state,
+          this.plain(this.evaluate(args[0]!)),
+          this.plain(this.evaluate(args[1]!)),
+          width,
+          this.#settler,
+        );
       case 'or':
-        return orForms(state, this.plain(form(0)), this.plain(form(1)), width, this.#settler);
+        return orForms(
+          state,
+          this.plain(this.evaluate(args[0]!)),
+          this.plain(this.evaluate(args[1]!)),
+          width,
+          this.#settler,
+        );
       case 'xor':
-        return xorForms(state, this.plain(form(0)), this.plain(form(1)), width, this.#settler);
+        return xorForms(
+          state,
+          this.plain(this.evaluate(args[0]!)),
+          this.plain(this.evaluate(args[1]!)),
+          width,
+          this.#settler,
+        );
       case 'not': {
-        const negative = scaleForm(this.plain(form(0)), -1, width);
+        const negative = scaleForm(this.plain(this.evaluate(args[0]!)), -1, width);
         return negative && addNumber(negative, -1);
       }
       case 'logic3': {
-        const table = form(3);
+        const table = this.evaluate(args[3]!);
         if (!isNumber(table)) return undefined;
-        const inputs = [this.plain(form(0)), this.plain(form(1)), this.plain(form(2))] as const;
+        const inputs = [
+          this.plain(this.evaluate(args[0]!)),
+          this.plain(this.evaluate(args[1]!)),
+          this.plain(this.evaluate(args[2]!)),
+        ] as const;
         return tableFunction(state, inputs, table.constant & 255, width, this.#settler);
       }
       case 'truncate':
@@ -122,25 +143,39 @@ export abstract class Integers extends Products {
         return operandWidth === 1 ? raw : this.window(raw, operandWidth, false);
       }
       case 'signExtend':
-        return operandWidth === 1 ? scaleForm(form(0), -1, width) : this.window(form(0), operandWidth, true);
+        return operandWidth === 1
+          ? scaleForm(this.evaluate(args[0]!), -1, width)
+          : this.window(this.evaluate(args[0]!), operandWidth, true);
       case 'concat': {
-        const low = this.window(form(0), operandWidth, false);
-        const high = scaleForm(this.plain(form(1)), 2 ** operandWidth, width);
+        const low = this.window(this.evaluate(args[0]!), operandWidth, false);
+        const high = scaleForm(this.plain(this.evaluate(args[1]!)), 2 ** operandWidth, width);
         return high && addForms(low, high, 1, width);
       }
       case 'minSigned':
       case 'minUnsigned':
       case 'maxSigned':
       case 'maxUnsigned':
-        return this.#extreme(form(0), form(1), width, op.endsWith('Signed'), op.startsWith('min'));
+        return this.#extreme(
+          this.evaluate(args[0]!),
+          this.evaluate(args[1]!),
+          width,
+          op.endsWith('Signed'),
+          op.startsWith('min'),
+        );
       case 'divUnsigned':
       case 'remUnsigned': {
-        const quotient = this.#divide(this.window(form(0), width, false), this.window(form(1), width, false));
+        const quotient = this.#divide(
+          this.window(this.evaluate(args[0]!), width, false),
+          this.window(this.evaluate(args[1]!), width, false),
+        );
         return op === 'divUnsigned' ? quotient?.quotient : quotient?.remainder;
       }
       case 'divSigned':
       case 'remSigned': {
-        const quotient = this.#divideSigned(this.window(form(0), width, true), this.window(form(1), width, true));
+        const quotient = this.#divideSigned(
+          this.window(this.evaluate(args[0]!), width, true),
+          this.window(this.evaluate(args[1]!), width, true),
+        );
         return op === 'divSigned' ? quotient?.quotient : quotient?.remainder;
       }
       case 'mulHighUnsigned':
@@ -148,14 +183,31 @@ export abstract class Integers extends Products {
         return this.multiplyHigh(args, width, op === 'mulHighSigned');
       case 'extractBitsUnsigned':
       case 'extractBitsSigned':
-        return this.#extract(form(0), form(1), form(2), width, op === 'extractBitsSigned');
+        return this.#extract(
+          this.evaluate(args[0]!),
+          this.evaluate(args[1]!),
+          this.evaluate(args[2]!),
+          width,
+          op === 'extractBitsSigned',
+        );
       case 'insertBits':
-        return this.#insert(form(0), form(1), form(2), form(3), width);
+        return this.#insert(
+          this.evaluate(args[0]!),
+          this.evaluate(args[1]!),
+          this.evaluate(args[2]!),
+          this.evaluate(args[3]!),
+          width,
+        );
       case 'funnelLeft':
       case 'funnelRight':
-        return this.#funnel(form(0), form(1), form(2), op === 'funnelLeft');
+        return this.#funnel(
+          this.evaluate(args[0]!),
+          this.evaluate(args[1]!),
+          this.evaluate(args[2]!),
+          op === 'funnelLeft',
+        );
       case 'permuteBytes':
-        return this.#permute(form(0), form(1), form(2));
+        return this.#permute(this.evaluate(args[0]!), this.evaluate(args[1]!), this.evaluate(args[2]!));
       case 'select': {
         const truth = this.truth(args[0]!);
         if (truth >= 0) return this.raw(args[truth ? 1 : 2]!);

@@ -23,6 +23,8 @@ export interface Loop {
 export interface LoopTest {
   readonly condition: number;
   readonly stayWhen: boolean;
+  /** What the condition uses from outside the loop. */
+  readonly outside: readonly number[];
 }
 
 /** What a phi may be, and by which predecessor; of a loop's variable without those of back edges. */
@@ -43,6 +45,7 @@ export interface Flow {
   readonly loopOf: Int32Array;
   /** Values of each block. */
   readonly ends: Int32Array;
+  readonly operands: readonly (readonly number[])[];
 }
 
 /** Loops by header, outer ones first. */
@@ -78,7 +81,9 @@ function loopAt(flow: Flow, header: number, parent: number): Loop {
     // In an inner loop the test is passed several times a round.
     if (flow.loopOf[from] !== header) continue;
     const stays = members.has(end[2]);
-    if (stays !== members.has(end[3])) tests.push({ condition: end[1], stayWhen: stays });
+    if (stays === members.has(end[3])) continue;
+    const outside = usedFromOutside(flow, header, members, latches, end[1]);
+    tests.push({ condition: end[1], stayWhen: stays, outside });
   }
   const variables: number[] = [];
   const backs = new Map<number, readonly number[]>();
@@ -91,6 +96,36 @@ function loopAt(flow: Flow, header: number, parent: number): Loop {
     );
   }
   return { header, parent, latches, members, exits, tests, variables, backs };
+}
+
+/** Numbers from outside a loop that a value of it is made of, in the order of their use. */
+function usedFromOutside(
+  { template, ends, operands }: Flow,
+  header: number,
+  members: ReadonlySet<number>,
+  latches: readonly number[],
+  condition: number,
+): number[] {
+  const { values, blocks } = template;
+  const isMember = new Uint8Array(values.length);
+  for (const block of members) isMember.fill(1, blocks[block]!.first, ends[block]);
+  const found: number[] = [];
+  const seen = new Set<number>();
+  const work = [condition];
+  for (let id = work.pop(); id !== undefined; id = work.pop()) {
+    if (seen.has(id)) continue;
+    seen.add(id);
+    const [op, width] = values[id]!;
+    if (!isMember[id]) {
+      if (width > 1) found.push(id);
+    } else if (op !== 'phi') work.push(...[...operands[id]!].reverse());
+    else if (id >= blocks[header]!.first && id < ends[header]!) {
+      // Of the loop's own variables what they start from.
+      const entries = operandsOfPhi(template, id).filter(([from]) => !latches.includes(from));
+      work.push(...entries.map(([, operand]) => operand).reverse());
+    }
+  }
+  return found;
 }
 
 /** @param loop the one whose variable the phi is */

@@ -141,6 +141,7 @@ export class Plan {
       tree: this.tree,
       loopOf: this.loopOf,
       ends: this.ends,
+      operands: this.operands,
     });
     this.entries = values.map(([op], id) =>
       op === 'phi' ? entriesOf(template, id, this.loops.get(this.blockOf[id]!)) : undefined,

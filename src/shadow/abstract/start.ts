@@ -84,7 +84,8 @@ export abstract class Starting extends Control {
         isLeft[id] = 1;
         state.restore(snapshot);
       }
-      for (const { variable, loop } of this.plan.variablesWithout(this.#history.varying)) this.#laySteps(variable, loop);
+      for (const { variable, loop } of this.plan.variablesWithout(this.#history.varying))
+        this.#laySteps(variable, loop);
     } finally {
       state.probing--;
       this.consulted = before;
