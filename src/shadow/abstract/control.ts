@@ -1,5 +1,5 @@
 /**
- * Conditions, the way control takes, and loops, on top of the evaluator.
+ * The way control takes, and loops, on top of conditions.
  *
  * Soundness. A block is entered by every thread of the domain that may enter it: `reach` narrows only by conditions that
  * certainly hold on each way to the block, and forks where ways differ. A loop's variables are affine in the number of the round

@@ -1,7 +1,7 @@
 /**
  * Affine forms: what a value is, for all threads at once. A form stands for an integer that is congruent to the value's
  * bits modulo 2^width; so sums and products need no thought about wrapping, and only operations that look at the number itself
- * (comparison, division, extension) must know in which window it lies (`Evaluator.#window`).
+ * (comparison, division, extension) must know in which window it lies (`Windows.window`).
  *
  * Coefficients and constants are whole numbers of at most {@link LIMIT}; whoever would leave that range gets `undefined` and
  * must widen. A pointer stays symbolic (`root`) as long as it is only added to, so that a result holds for other pointers too.

@@ -57,7 +57,7 @@ export abstract class Leaves {
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
   bounding: { readonly atom: number; readonly promises: { form: Form; low: number; high: number }[] } | undefined;
   protected readonly uniformMemo: (Form | undefined)[];
-  /** Values that are in `#uniformMemo` without being constants of the template. */
+  /** Values that are in `uniformMemo` without being constants of the template. */
   protected readonly uniformIds: number[] = [];
   /** All threads of the launch. */
   protected threads = new Domain();
@@ -171,7 +171,7 @@ export abstract class Leaves {
     let form = this.specials.get(name);
     if (form) return form;
     form = this.#makeSpecial(name);
-    // Atoms made while nothing was decided yet live in every domain: see `prepare`.
+    // Atoms made while nothing was decided yet live in every domain: see `Starting`.
     this.specials.set(name, form);
     return form;
   }
