@@ -18,8 +18,8 @@ import {
   worseVerdict,
 } from '../templates/index.js';
 import type { RelativeDescriptor } from './abstract/boxes.js';
-import type { Environment } from './abstract/evaluator.js';
 import { AbstractExecution, type AbstractResult, type Effect, type SiteOutcome } from './abstract/execute.js';
+import type { Environment } from './abstract/leaves.js';
 import { Plan } from './abstract/plan.js';
 import { type Allocation, type AllocationMap, POINTER_BYTES } from './allocations.js';
 import { checkLaunch, executeConcretely } from './concrete.js';

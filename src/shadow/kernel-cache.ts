@@ -11,50 +11,89 @@ import type { LaunchRecord } from './launch.js';
 /** Entries of each table at most; full tables are emptied, which costs less than keeping an order. */
 const MAX_ENTRIES = 4096;
 
-interface Entry<T> {
-  readonly key: readonly number[];
-  readonly value: T;
-}
+/** Entries that there is room for at first. */
+const FIRST_ENTRIES = 16;
 
-/** Entries by key, compared word for word. */
+/**
+ * Entries by key, compared word for word. Keys of one length lie one after the other in one block that the garbage collector neither
+ * reads nor copies: there are as many as launches that differ.
+ */
 class KeyTable<T> {
-  readonly #byHash = new Map<number, Entry<T>[]>();
-  #size = 0;
+  /** Numbers of entries by hash, from one on; zero where there is none. Always with room. */
+  #slots = new Int32Array(2 * FIRST_ENTRIES);
+  #hashes = new Int32Array(FIRST_ENTRIES);
+  #keys = new Float64Array(0);
+  #values: T[] = [];
+  /** Words of each key. */
+  #length = 0;
 
   get(key: readonly number[], length: number, hash: number): T | undefined {
-    const list = this.#byHash.get(hash);
-    if (list === undefined) return undefined;
-    for (const entry of list) {
-      if (entry.key.length !== length) continue;
-      let index = 0;
-      while (index < length && entry.key[index] === key[index]) index++;
-      if (index === length) return entry.value;
+    const entry = this.#find(key, length, hash);
+    return entry < 0 ? undefined : this.#values[entry];
+  }
+
+  #find(key: readonly number[], length: number, hash: number): number {
+    if (length !== this.#length) return -1;
+    const slots = this.#slots;
+    const last = slots.length - 1;
+    for (let at = hash & last; ; at = (at + 1) & last) {
+      const entry = slots[at]! - 1;
+      if (entry < 0) return -1;
+      if (this.#hashes[entry] === hash && this.#isKey(entry, key)) return entry;
     }
-    return undefined;
+  }
+
+  #isKey(entry: number, key: readonly number[]): boolean {
+    const keys = this.#keys;
+    const length = this.#length;
+    const first = entry * length;
+    for (let index = 0; index < length; index++) if (keys[first + index] !== key[index]) return false;
+    return true;
   }
 
   set(key: readonly number[], length: number, hash: number, value: T): void {
-    if (this.#size >= MAX_ENTRIES) this.clear();
-    const stored = key.slice(0, length);
-    const list = this.#byHash.get(hash);
-    if (list === undefined) {
-      this.#byHash.set(hash, [{ key: stored, value }]);
-      this.#size++;
+    if (length !== this.#length || this.#values.length >= MAX_ENTRIES) this.clear();
+    this.#length = length;
+    const known = this.#find(key, length, hash);
+    if (known >= 0) {
+      this.#values[known] = value;
       return;
     }
-    const index = list.findIndex(
-      (entry) => entry.key.length === length && entry.key.every((word, i) => word === stored[i]),
-    );
-    if (index >= 0) list[index] = { key: stored, value };
-    else {
-      list.push({ key: stored, value });
-      this.#size++;
-    }
+    const entry = this.#values.length;
+    if (entry === this.#hashes.length || this.#keys.length < (entry + 1) * length) this.#grow(entry);
+    for (let index = 0; index < length; index++) this.#keys[entry * length + index] = key[index]!;
+    this.#hashes[entry] = hash;
+    this.#values.push(value);
+    this.#place(entry);
+  }
+
+  #place(entry: number): void {
+    const slots = this.#slots;
+    const last = slots.length - 1;
+    let at = this.#hashes[entry]! & last;
+    while (slots[at] !== 0) at = (at + 1) & last;
+    slots[at] = entry + 1;
+  }
+
+  /** Makes room for twice as many. */
+  #grow(entries: number): void {
+    const room = Math.max(FIRST_ENTRIES, 2 * entries);
+    const hashes = new Int32Array(room);
+    hashes.set(this.#hashes.subarray(0, entries));
+    this.#hashes = hashes;
+    const keys = new Float64Array(room * this.#length);
+    keys.set(this.#keys.subarray(0, entries * this.#length));
+    this.#keys = keys;
+    this.#slots = new Int32Array(2 * room);
+    for (let entry = 0; entry < entries; entry++) this.#place(entry);
   }
 
   clear(): void {
-    this.#byHash.clear();
-    this.#size = 0;
+    this.#slots = new Int32Array(2 * FIRST_ENTRIES);
+    this.#hashes = new Int32Array(FIRST_ENTRIES);
+    this.#keys = new Float64Array(0);
+    this.#values = [];
+    this.#length = 0;
   }
 }
 

@@ -12,6 +12,7 @@ import { addNumber } from '../../src/shadow/abstract/form.js';
 import { Ground, History } from '../../src/shadow/abstract/ground.js';
 import { Places } from '../../src/shadow/abstract/places.js';
 import { Plan } from '../../src/shadow/abstract/plan.js';
+import { routeTo } from '../../src/shadow/abstract/routes.js';
 import { KernelCache } from '../../src/shadow/kernel-cache.js';
 import { KnownMemory } from '../../src/shadow/known-memory.js';
 import type { KernelTemplate, SliceValue } from '../../src/templates/index.js';
@@ -112,8 +113,8 @@ describe('the judge', () => {
   }
 
   it('notices when a guard narrows one too far', () => {
-    const original = Domain.prototype.assumeNonNegative;
-    vi.spyOn(Domain.prototype, 'assumeNonNegative').mockImplementation(function (this: Domain, form) {
+    const original = Domain.prototype.narrow;
+    vi.spyOn(Domain.prototype, 'narrow').mockImplementation(function (this: Domain, form) {
       return original.call(this, addNumber(form, -1) ?? form);
     });
     expect(isCaught()).toBe(true);
@@ -189,6 +190,10 @@ describe('the judge', () => {
   it('notices when loops lead nowhere else', () => {
     vi.spyOn(Plan.prototype, 'ways').mockImplementation(function (this: Plan) {
       return new Int8Array(this.successors.length);
+    });
+    // Nothing that was found before.
+    vi.spyOn(Plan.prototype, 'route').mockImplementation(function (this: Plan, block) {
+      return routeTo(this, block);
     });
     expect(isCaught()).toBe(true);
   }, 120_000);

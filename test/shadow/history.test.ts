@@ -6,11 +6,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { kernelsOfText } from '../../scripts/judge/kernels.mjs';
 import { buildTemplates } from '../../src/pipeline/index.js';
 import { Ground } from '../../src/shadow/abstract/ground.js';
 import { Places } from '../../src/shadow/abstract/places.js';
 import { type LaunchRecord, ShadowExecutor } from '../../src/shadow/index.js';
 import type { KernelTemplate, TemplateFile } from '../../src/templates/index.js';
+import { library } from '../judge/helpers.js';
 
 type Triple = readonly [number, number, number];
 
@@ -121,6 +123,64 @@ describe('an executor with a past', () => {
     vi.spyOn(Ground.prototype, 'holds').mockReturnValue(true);
     expect((await differences()).length).toBeGreaterThan(0);
   }, 120_000);
+});
+
+describe('what a round adds, kept from launch to launch', () => {
+  const text = `.version 8.0\n.target sm_80\n.address_size 64\n
+    .visible .entry k(.param .u64 out, .param .u32 n, .param .u32 step) { .reg .pred %p<3>; .reg .b32 %r<9>; .reg .b64 %rd<9>;
+    ld.param.u64 %rd1, [out]; ld.param.u32 %r1, [n]; ld.param.u32 %r2, [step]; mov.u32 %r3, %tid.x;
+    setp.ge.s32 %p1, %r3, %r1; @%p1 bra done;
+    loop: cvt.s64.s32 %rd2, %r3; add.s64 %rd3, %rd1, %rd2; st.global.u8 [%rd3], 1;
+    add.s32 %r3, %r3, %r2; setp.lt.s32 %p2, %r3, %r1; @%p2 bra loop; done: ret; }`;
+  const OUT = 0x1000000n;
+
+  async function written(rounds: readonly (readonly [n: number, step: number])[]): Promise<number[][]> {
+    const [entry] = await kernelsOfText(library, text);
+    const executor = new ShadowExecutor(entry.templates);
+    executor.allocate(OUT, 0x10000);
+    return rounds.map(([n, step]) => {
+      const parameters = new Uint8Array(16);
+      const view = new DataView(parameters.buffer);
+      view.setBigUint64(0, OUT, true);
+      view.setInt32(8, n, true);
+      view.setInt32(12, step, true);
+      const set = executor.launch({ kernel: 'k', grid: [1, 1, 1], block: [2, 1, 1], parameters });
+      expect(set.verdict).toBe('exact');
+      return set.ranges().flatMap(({ from, to }) => {
+        const first = Number(from - OUT);
+        return Array.from({ length: Number(to - from) }, (_, at) => first + at);
+      });
+    });
+  }
+
+  /** Two threads that go on by a step each. */
+  const expected = ([n, step]: readonly [n: number, step: number]) =>
+    Array.from({ length: n }, (_, at) => at).filter((at) => at % step < 2);
+
+  // The bound changes first, so that a ground is laid while the step is as it was; then the step.
+  const rounds = [
+    [20, 8],
+    [21, 8],
+    [22, 8],
+    [23, 8],
+    [23, 5],
+    [24, 5],
+    [40, 8],
+    [41, 9],
+  ] as const;
+
+  it('is found anew when the step is another', async () => {
+    expect(await written(rounds)).toEqual(rounds.map(expected));
+  });
+
+  it('would not be if a ground did not depend on it', async () => {
+    vi.spyOn(Ground.prototype, 'holds').mockReturnValue(true);
+    try {
+      expect(await written(rounds)).not.toEqual(rounds.map(expected));
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
 });
 
 describe('sites taken together', () => {

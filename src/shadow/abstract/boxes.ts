@@ -71,15 +71,6 @@ class Resolution {
     if (++this.#boxes > (this.exact ? MAX_BOXES : MAX_VAGUE_BOXES) || --this.budget.boxes < 0) throw TOO_MANY;
   }
 
-  /** Whether a constraint apart from all others certainly has members. */
-  hasMembers(group: Group, others: readonly Group[]): boolean {
-    const { atoms, coefs } = group.form;
-    if (others.some((other) => other !== group && other.form.atoms.some((atom) => atoms.includes(atom)))) return false;
-    const lo = atoms.map((atom) => this.domain.lo[atom]!);
-    const hi = atoms.map((atom) => this.domain.hi[atom]!);
-    return coversAll(coefs, lo, hi);
-  }
-
   resolve(box: Box): void {
     if (!this.#simplify(box)) return;
     const cut = box.groups[0];
@@ -226,36 +217,57 @@ class Resolution {
     return copy;
   }
 
-  #emit(box: Box): void {
-    const start = leastSum(box.constant, box.coefs, undefined, box.lo, box.hi, 1);
-    const { coefs, lo, hi } = box;
-    let reach = Math.abs(start) + this.width;
-    const all: { stride: number; count: number }[] = [];
-    for (let i = 0; i < coefs.length; i++) {
-      const stride = Math.abs(coefs[i]!);
-      const count = hi[i]! - lo[i]! + 1;
-      if (stride === 0 || count === 1) continue;
-      reach += stride * count;
-      // In order of strides: there are few.
-      let place = all.length;
-      for (; place > 0 && all[place - 1]!.stride > stride; place--) all[place] = all[place - 1]!;
-      all[place] = { stride, count };
-    }
-    if (!(reach < EXACT_LIMIT)) {
-      this.unbounded = true;
-      return;
-    }
-    let width = this.width;
-    let kept = 0;
-    for (const dimension of all) {
-      const last = kept > 0 ? all[kept - 1]! : undefined;
-      if (!last && dimension.stride <= width) width += dimension.stride * (dimension.count - 1);
-      else if (last && dimension.stride === last.stride * last.count) last.count *= dimension.count;
-      else all[kept++] = dimension;
-    }
-    all.length = kept;
-    this.descriptors.push({ start, width, dimensions: kept > 0 ? all : NO_DIMENSIONS });
+  #emit({ constant, coefs, lo, hi }: Box): void {
+    const descriptor = describe(constant, coefs, undefined, lo, hi, this.width);
+    if (descriptor) this.descriptors.push(descriptor);
+    else this.unbounded = true;
   }
+}
+
+/**
+ * Independent atoms as a descriptor; undefined when numbers grow too large.
+ *
+ * @param places where each coefficient's bounds are in `lo` and `hi`; one after the other when undefined
+ */
+function describe(
+  constant: number,
+  coefs: readonly number[],
+  places: readonly number[] | undefined,
+  lo: readonly number[],
+  hi: readonly number[],
+  bytes: number,
+): RelativeDescriptor | undefined {
+  const start = leastSum(constant, coefs, places, lo, hi, 1);
+  let reach = Math.abs(start) + bytes;
+  let all: { stride: number; count: number }[] | undefined;
+  for (let i = 0; i < coefs.length; i++) {
+    const stride = Math.abs(coefs[i]!);
+    const place = places === undefined ? i : places[i]!;
+    const count = hi[place]! - lo[place]! + 1;
+    if (stride === 0 || count === 1) continue;
+    reach += stride * count;
+    const dimension = { stride, count };
+    if (all === undefined) {
+      all = [dimension];
+      continue;
+    }
+    // In order of strides: there are few.
+    let at = all.length;
+    for (; at > 0 && all[at - 1]!.stride > stride; at--) all[at] = all[at - 1]!;
+    all[at] = dimension;
+  }
+  if (!(reach < EXACT_LIMIT)) return undefined;
+  if (all === undefined) return { start, width: bytes, dimensions: NO_DIMENSIONS };
+  let width = bytes;
+  let kept = 0;
+  for (const dimension of all) {
+    const last = kept > 0 ? all[kept - 1]! : undefined;
+    if (!last && dimension.stride <= width) width += dimension.stride * (dimension.count - 1);
+    else if (last && dimension.stride === last.stride * last.count) last.count *= dimension.count;
+    else all[kept++] = dimension;
+  }
+  if (kept < all.length) all = kept === 0 ? undefined : all.slice(0, kept);
+  return { start, width, dimensions: all ?? NO_DIMENSIONS };
 }
 
 /**
@@ -279,13 +291,20 @@ function resolveUnder(
   budget: BoxBudget,
   groups: readonly Group[],
 ): BoxResult {
-  const resolution = new Resolution(domain, width, budget);
-  resolution.exact = !domain.inexact;
   const { connected, apart } = groups.length === 0 ? NO_GROUPS : connectedGroups(groups, address);
+  let exact = !domain.inexact && !domain.isDataForm(address);
   // What has no part in the address only says whether there are members; one dense sum has them.
-  if (resolution.exact && !apart.every((group) => resolution.hasMembers(group, apart))) resolution.exact = false;
-  if (domain.isDataForm(address) || connected.some(({ form }) => domain.isDataForm(form))) resolution.exact = false;
-  if (domain.relations.length > 0 && usesBothSides(domain, address, connected)) resolution.exact = false;
+  for (const group of apart) if (exact && !hasMembers(domain, group, apart)) exact = false;
+  for (const { form } of connected) if (domain.isDataForm(form)) exact = false;
+  if (exact && domain.relations.length > 0 && usesBothSides(domain, address, connected)) exact = false;
+  if (connected.length === 0) {
+    // Nothing relates the atoms: the usual case.
+    const { constant, coefs, atoms } = address;
+    const descriptor = describe(constant, coefs, atoms, domain.lo, domain.hi, width);
+    return { descriptors: descriptor ? [descriptor] : [], exact, unbounded: descriptor === undefined };
+  }
+  const resolution = new Resolution(domain, width, budget);
+  resolution.exact = exact;
   resolution.resolve({
     constant: address.constant,
     coefs: address.coefs.slice(),
@@ -295,6 +314,15 @@ function resolveUnder(
     groups: connected,
   });
   return { descriptors: resolution.descriptors, exact: resolution.exact, unbounded: resolution.unbounded };
+}
+
+/** Whether a constraint apart from all others certainly has members. */
+function hasMembers(domain: Domain, group: Group, others: readonly Group[]): boolean {
+  const { atoms, coefs } = group.form;
+  if (others.some((other) => other !== group && other.form.atoms.some((atom) => atoms.includes(atom)))) return false;
+  const lo = atoms.map((atom) => domain.lo[atom]!);
+  const hi = atoms.map((atom) => domain.hi[atom]!);
+  return coversAll(coefs, lo, hi);
 }
 
 const NO_GROUPS: { readonly connected: Group[]; readonly apart: Group[] } = { connected: [], apart: [] };

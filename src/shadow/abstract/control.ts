@@ -1,5 +1,5 @@
 /**
- * Conditions, the way control takes, and loops, on top of the evaluator.
+ * The way control takes, and loops, on top of conditions.
  *
  * Soundness. A block is entered by every thread of the domain that may enter it: `reach` narrows only by conditions that
  * certainly hold on each way to the block, and forks where ways differ. A loop's variables are affine in the number of the round
@@ -7,8 +7,8 @@
  * to there. Loops without such variables are executed round by round, and widened when that takes too long.
  */
 import type { SliceEnd } from '../../templates/index.js';
+import { Conditions } from './conditions.js';
 import { Domain } from './domain.js';
-import { Evaluator } from './evaluator.js';
 import {
   addForms,
   addNumber,
@@ -19,10 +19,9 @@ import {
   isNumber,
   NO_ROOT,
   scaleForm,
-  withBig,
   withoutRoot,
 } from './form.js';
-import type { Loop } from './plan.js';
+import type { Loop, PhiEntries } from './loops.js';
 import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
 
 type Unrolled = Extract<LoopState, { kind: 'unrolled' }>;
@@ -32,279 +31,16 @@ const MAX_ROUNDS = 1024;
 /** The same when what decides over them is not known, so that nothing exact can come of it. */
 const MAX_VAGUE_ROUNDS = 4;
 
-export abstract class Control extends Evaluator {
+export abstract class Control extends Conditions {
   /** Block of the access that is looked at. */
   protected target = 0;
 
-  // --- conditions ---
-
-  protected truth(id: number): number {
-    const known = this.state.memo[id];
-    if (known !== undefined && 'constant' in known && isNumber(known)) return known.constant === 0 ? 0 : 1;
-    const value = this.plan.values[id]!;
-    const [op] = value;
-    const args = this.plan.operands[id]!;
-    switch (op) {
-      case 'constant':
-        return value[2] === '0' ? 0 : 1;
-      case 'not': {
-        const inner = this.truth(args[0]!);
-        return inner < 0 ? -1 : 1 - inner;
-      }
-      case 'and':
-      case 'or': {
-        const decisive = op === 'and' ? 0 : 1;
-        const left = this.truth(args[0]!);
-        if (left === decisive) return decisive;
-        const right = this.truth(args[1]!);
-        if (right === decisive) return decisive;
-        return left < 0 || right < 0 ? -1 : 1 - decisive;
-      }
-      case 'xor': {
-        const left = this.truth(args[0]!);
-        const right = this.truth(args[1]!);
-        return left < 0 || right < 0 ? -1 : left ^ right;
-      }
-      case 'select': {
-        const condition = this.truth(args[0]!);
-        if (condition >= 0) return this.truth(args[condition ? 1 : 2]!);
-        const left = this.truth(args[1]!);
-        return left === this.truth(args[2]!) ? left : -1;
-      }
-      case 'phi': {
-        const form = this.phi(id);
-        return isNumber(form) ? (form.constant === 0 ? 0 : 1) : -1;
-      }
-      case 'truncate': {
-        const bit = this.evaluate(args[0]!);
-        return isNumber(bit) ? Math.abs(bit.constant % 2) : -1;
-      }
-      case 'carry':
-        return this.#range(this.#carry(args));
-      case 'floatCompare': {
-        const bit = this.float(id);
-        return bit ? bit.constant & 1 : -1;
-      }
-    }
-    if (!this.isComparison(op)) return -1;
-    if (this.plan.values[args[0]!]![1] === 1) {
-      const left = this.truth(args[0]!);
-      const right = this.truth(args[1]!);
-      if (left < 0 || right < 0) return -1;
-      return (op === 'equal' ? left === right : op === 'notEqual' ? left !== right : this.#orderBits(op, left, right))
-        ? 1
-        : 0;
-    }
-    if (op === 'equal' || op === 'notEqual') {
-      const zero = this.#isZero(this.#difference(args));
-      return zero < 0 ? -1 : op === 'equal' ? zero : 1 - zero;
-    }
-    return this.#range(this.#order(id));
-  }
-
-  #orderBits(op: string, left: number, right: number): boolean {
-    const [a, b] = op.endsWith('Signed') ? [-left, -right] : [left, right];
-    return op.startsWith('lessEqual') ? a <= b : a < b;
-  }
-
-  /** Whether a form is not negative: one, zero, or −1 when members differ. */
-  #range(form: Form | undefined): number {
-    if (!form) return -1;
-    const { domain } = this.state;
-    if (domain.low(form) >= 0) return 1;
-    return domain.high(form) < 0 ? 0 : -1;
-  }
-
-  #isZero(form: Form | undefined): number {
-    if (!form) return -1;
-    const { domain } = this.state;
-    const low = domain.low(form);
-    const high = domain.high(form);
-    if (low > 0 || high < 0) return 0;
-    return low === 0 && high === 0 ? 1 : -1;
-  }
-
-  /** Of an order comparison: the form that is not negative when it holds. */
-  #order(id: number): Form | undefined {
-    const op = this.plan.values[id]![0];
-    const args = this.plan.operands[id]!;
-    const width = this.plan.values[args[0]!]![1];
-    const signed = op === 'lessSigned' || op === 'lessEqualSigned';
-    const orEqual = op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
-    const a = this.window(this.evaluate(args[0]!), width, signed);
-    const b = this.window(this.evaluate(args[1]!), width, signed);
-    if (a.big !== b.big) {
-      // Numbers far apart: the large parts decide, as the small ones are below 2^53.
-      const gap = b.big - a.big;
-      const { domain } = this.state;
-      const rest = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
-      const low = rest ? domain.low(rest) : Number.NEGATIVE_INFINITY;
-      const high = rest ? domain.high(rest) : Number.POSITIVE_INFINITY;
-      if (!Number.isFinite(low) || !Number.isFinite(high)) return undefined;
-      const least = gap + BigInt(low);
-      const most = gap + BigInt(high);
-      if (least > 0n) return constantForm(1);
-      return most < 0n ? constantForm(-1) : undefined;
-    }
-    const difference = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
-    return difference && (orEqual ? difference : addNumber(difference, -1));
-  }
-
-  /** `a − b`, which is zero exactly when both are equal. */
-  #difference(args: readonly number[]): Form | undefined {
-    const width = this.plan.values[args[0]!]![1];
-    let a = this.evaluate(args[0]!);
-    let b = this.evaluate(args[1]!);
-    if (a.root !== NO_ROOT && a.root === b.root) {
-      a = withoutRoot(a);
-      b = withoutRoot(b);
-    }
-    const difference = addForms(this.plain(a), this.plain(b), -1, width);
-    if (!difference) return undefined;
-    if (difference.big !== 0n) {
-      if (isFiniteForm(this.state.domain, difference)) {
-        const big = BigInt.asIntN(width, difference.big);
-        const small = BigInt(
-          Math.ceil(
-            Math.max(Math.abs(this.state.domain.low(difference)), Math.abs(this.state.domain.high(difference))),
-          ),
-        );
-        if ((big < 0n ? -big : big) > small) return constantForm(1);
-      }
-      return undefined;
-    }
-    return this.window(difference, width, true);
-  }
-
-  #carry(args: readonly number[]): Form | undefined {
-    const width = this.plan.values[args[0]!]![1];
-    if (width > 32) return undefined;
-    const a = this.window(this.evaluate(args[0]!), width, false);
-    const b = this.window(this.evaluate(args[1]!), width, false);
-    const sum = addForms(a, b, 1, 64);
-    const total = sum && addForms(sum, this.evaluate(args[2]!), 1, 64);
-    return total && addNumber(total, -(2 ** width));
-  }
-
-  protected assume(id: number, want: boolean): boolean {
-    const known = this.state.memo[id];
-    if (known !== undefined && 'constant' in known && isNumber(known)) return (known.constant !== 0) === want;
-    const op = this.plan.values[id]![0];
-    const args = this.plan.operands[id]!;
-    // What all parts must hold for, and orders, are narrowed by at once.
-    if (op === 'not') return this.assume(args[0]!, !want);
-    if (op === (want ? 'and' : 'or')) return this.assume(args[0]!, want) && this.assume(args[1]!, want);
-    if (isOrder(op) && this.plan.values[args[0]!]![1] > 1) {
-      const form = this.#order(id);
-      if (form) {
-        const range = this.#range(form);
-        if (range >= 0) return range === (want ? 1 : 0);
-        if (!this.#assumeSign(form, want)) return false;
-        this.state.remember(id, constantForm(want ? 1 : 0));
-        return true;
-      }
-    }
-    const truth = this.truth(id);
-    if (truth >= 0) return truth === (want ? 1 : 0);
-    if (!this.#narrow(id, want)) return false;
-    this.state.remember(id, constantForm(want ? 1 : 0));
-    return true;
-  }
-
-  /** Narrows by a condition that differs between members, of a kind that {@link assume} does not narrow by at once. */
-  #narrow(id: number, want: boolean): boolean {
-    const { state } = this;
-    const { domain } = state;
-    const [op] = this.plan.values[id]!;
-    const args = this.plan.operands[id]!;
-    switch (op) {
-      case 'and':
-      case 'or': {
-        // One of the two is not: the first, or the second after the first.
-        if (this.truth(args[0]!) >= 0) return this.assume(args[1]!, want);
-        if (this.truth(args[1]!) >= 0) return this.assume(args[0]!, want);
-        state.fork(
-          () => this.assume(args[0]!, want),
-          () => this.assume(args[0]!, !want) && this.assume(args[1]!, want),
-        );
-        break;
-      }
-      case 'xor':
-      case 'select': {
-        const condition = args[0]!;
-        if (this.truth(condition) < 0) {
-          state.fork(
-            () => this.assume(condition, true),
-            () => this.assume(condition, false),
-          );
-        }
-        const first = this.truth(condition) === 1;
-        return op === 'xor' ? this.assume(args[1]!, want !== first) : this.assume(args[first ? 1 : 2]!, want);
-      }
-      case 'carry': {
-        const form = this.#carry(args);
-        if (form) return this.#assumeSign(form, want);
-        break;
-      }
-    }
-    if (this.isComparison(op)) {
-      if (this.plan.values[args[0]!]![1] === 1) {
-        const left = args[0]!;
-        if (this.truth(left) < 0) {
-          state.fork(
-            () => this.assume(left, true),
-            () => this.assume(left, false),
-          );
-        }
-        if (op === 'equal' || op === 'notEqual')
-          return this.assume(args[1]!, (this.truth(left) === 1) === (want === (op === 'equal')));
-      } else if (op === 'equal' || op === 'notEqual') {
-        const difference = this.#difference(args);
-        if (difference) return this.#assumeZero(difference, want === (op === 'equal'));
-      }
-    }
-    // Nothing to narrow by: both ways are possible for all.
-    domain.inexact = true;
-    return true;
-  }
-
-  #assumeSign(form: Form, notNegative: boolean): boolean {
-    const { domain } = this.state;
-    if (notNegative) return domain.assumeNonNegative(form);
-    const opposite = scaleForm(form, -1, 64);
-    const negative = opposite && addNumber(opposite, -1);
-    if (negative) return domain.assumeNonNegative(negative);
-    domain.inexact = true;
-    return true;
-  }
-
-  #assumeZero(form: Form, zero: boolean): boolean {
-    const { domain } = this.state;
-    if (domain.isDataForm(form)) domain.inexact = true;
-    if (zero) return domain.assumeZero(form);
-    const low = domain.low(form);
-    const high = domain.high(form);
-    if (low === 0) return domain.assumeNonNegative(addNumber(form, -1)!);
-    if (high === 0) return this.#assumeSign(form, false);
-    this.state.fork(
-      () => this.#assumeSign(form, false),
-      () => this.state.domain.assumeNonNegative(addNumber(form, -1)!),
-    );
-  }
-
-  // --- the way of control ---
-
   /** Narrows to threads that enter a block; false when there are none. */
   protected reach(block: number): boolean {
-    const chain: number[] = [];
-    for (let at = block; ; at = this.plan.idom[at]!) {
-      // No way leads from the entry to a block without a dominator.
-      if (!(at >= 0)) return false;
-      chain.push(at);
-      if (at === 0) break;
-    }
-    for (let index = chain.length - 1; index > 0; index--) {
-      if (!this.#walk(chain[index]!, chain[index - 1]!)) return false;
+    const route = this.plan.route(block);
+    if (route === undefined) return false;
+    for (const { condition, want, from, to } of route) {
+      if (condition >= 0 ? !this.assume(condition, want) : !this.#walk(from, to)) return false;
     }
     return true;
   }
@@ -366,7 +102,7 @@ export abstract class Control extends Evaluator {
   /** Target of a switch, forking over ranges of the index. */
   #switch(end: Extract<SliceEnd, readonly ['switch', ...unknown[]]>): number {
     const targets = end.slice(2) as number[];
-    const index = this.window(this.evaluate(end[1]), this.plan.values[end[1]]![1], false);
+    const index = this.window(this.evaluate(end[1]), this.plan.widths[end[1]]!, false);
     const { domain } = this.state;
     const low = Math.min(domain.low(index), targets.length - 1);
     const high = Math.min(domain.high(index), targets.length - 1);
@@ -375,8 +111,8 @@ export abstract class Control extends Evaluator {
     while (last < high && targets[last + 1] === target) last++;
     if (last === high) return target;
     this.state.fork(
-      () => this.#assumeSign(addForms(constantForm(last), index, -1, 64)!, true),
-      () => this.#assumeSign(addNumber(index, -last - 1)!, true),
+      () => this.assumeSign(addForms(constantForm(last), index, -1, 64)!, true),
+      () => this.assumeSign(addNumber(index, -last - 1)!, true),
     );
   }
 
@@ -386,23 +122,11 @@ export abstract class Control extends Evaluator {
     const block = this.plan.blockOf[id]!;
     const loop = this.plan.loops.get(block);
     if (loop) return this.#variable(id, loop);
-    return this.#merge(block, this.#entries(id, undefined), this.plan.values[id]![1]);
-  }
-
-  /** A phi's operands by predecessor, those of back edges left out. */
-  #entries(id: number, loop: Loop | undefined): Map<number, number> {
-    const value = this.plan.values[id]!;
-    const operands = new Map<number, number>();
-    for (let index = 2; index < value.length; index += 2) {
-      const predecessor = value[index] as number;
-      if (!loop?.latches.includes(predecessor)) operands.set(predecessor, value[index + 1] as number);
-    }
-    return operands;
+    return this.#merge(block, this.plan.entries[id]!, this.plan.widths[id]!);
   }
 
   /** The operand that belongs to the way taken into a block. */
-  #merge(block: number, operands: ReadonlyMap<number, number>, width: number): Form {
-    const choices = [...new Set(operands.values())];
+  #merge(block: number, { operands, choices }: PhiEntries, width: number): Form {
     if (choices.length === 1) return this.evaluate(choices[0]!);
     const predecessor = this.#wayInto(block, operands);
     const chosen = predecessor === undefined ? undefined : operands.get(predecessor);
@@ -438,12 +162,12 @@ export abstract class Control extends Evaluator {
   // --- loops ---
 
   #variable(id: number, loop: Loop): Form {
-    const width = this.plan.values[id]![1];
+    const width = this.plan.widths[id]!;
     const { state } = this;
     const known = state.loops.get(loop.header);
     if (known?.kind === 'widened') return this.#anything(width);
     if (known?.kind === 'unrolled') return this.#unrolled(id, loop, known);
-    const step = this.#stepOf(id, loop);
+    const step = this.stepOf(id, loop);
     if (step === 0) return this.#entryValue(id, loop);
     if (step === undefined) return this.#unroll(loop);
     const round = this.#round(loop);
@@ -459,7 +183,7 @@ export abstract class Control extends Evaluator {
   }
 
   /** What a round adds to a variable, when it is always the same number. */
-  #stepOf(id: number, loop: Loop): number | undefined {
+  protected stepOf(id: number, loop: Loop): number | undefined {
     const { state } = this;
     if (state.steps.has(id)) return state.steps.get(id);
     const saved = state.domain;
@@ -469,14 +193,14 @@ export abstract class Control extends Evaluator {
     let step: number | undefined;
     try {
       const markers = new Map<number, number>();
-      for (const phi of this.#phisOf(loop)) {
+      for (const phi of loop.variables) {
         const marker = state.domain.atom(Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, true);
         markers.set(phi, marker);
         state.remember(phi, atomForm(marker));
       }
       const marker = markers.get(id)!;
-      const width = this.plan.values[id]![1];
-      for (const back of this.#backOperands(id, loop)) {
+      const width = this.plan.widths[id]!;
+      for (const back of loop.backs.get(id)!) {
         const next = this.evaluate(back);
         const change = addForms(next, atomForm(marker), -1, width);
         const own = change && isNumber(change) ? change.constant : undefined;
@@ -498,44 +222,13 @@ export abstract class Control extends Evaluator {
     return step;
   }
 
-  #phisOf(loop: Loop): number[] {
-    const phis: number[] = [];
-    for (let id = this.plan.template.blocks[loop.header]!.first; id < this.plan.ends[loop.header]!; id++) {
-      if (this.plan.values[id]![0] === 'phi') phis.push(id);
-    }
-    return phis;
-  }
-
-  #backOperands(id: number, loop: Loop): number[] {
-    const value = this.plan.values[id]!;
-    const operands: number[] = [];
-    for (let index = 2; index < value.length; index += 2) {
-      if (loop.latches.includes(value[index] as number)) operands.push(value[index + 1] as number);
-    }
-    return operands;
-  }
-
-  /** Exits that every round passes: the block ends in a test, and all back edges come after it. */
-  #tests(loop: Loop): { readonly condition: number; readonly stayWhen: boolean }[] {
-    const tests: { condition: number; stayWhen: boolean }[] = [];
-    for (const { from } of loop.exits) {
-      const { end } = this.plan.template.blocks[from]!;
-      if (end[0] !== 'branch' || !loop.latches.every((latch) => this.plan.tree.dominates(from, latch))) continue;
-      // In an inner loop the test is passed several times a round.
-      if (this.plan.loopOf[from] !== loop.header) continue;
-      const stays = loop.members.has(end[2]);
-      if (stays !== loop.members.has(end[3])) tests.push({ condition: end[1], stayWhen: stays });
-    }
-    return tests;
-  }
-
   /** The atom that numbers a loop's rounds, bounded by its tests; undefined when nothing bounds it. */
   #round(loop: Loop): number | undefined {
     const { state } = this;
     const known = state.loops.get(loop.header);
     if (known?.kind === 'affine') return known.round;
-    const tests = this.#tests(loop);
-    for (const { condition } of tests) this.#evaluateOutside(condition, loop, new Set());
+    const tests = loop.tests;
+    for (const { outside } of tests) for (const id of outside) this.evaluate(id);
     if (state.probing > 0) throw PROBE_FAILED;
     const savedDomain = new Domain(state.domain);
     const { mark } = state;
@@ -610,44 +303,27 @@ export abstract class Control extends Evaluator {
     );
   }
 
-  /** Evaluates what a condition uses from outside the loop, while forks are still allowed. */
-  #evaluateOutside(id: number, loop: Loop, seen: Set<number>): void {
-    if (seen.has(id)) return;
-    seen.add(id);
-    const value = this.plan.values[id]!;
-    if (!loop.members.has(this.plan.blockOf[id]!)) {
-      if (value[1] > 1) this.evaluate(id);
-      return;
-    }
-    if (value[0] === 'phi') {
-      if (this.plan.blockOf[id] !== loop.header) return;
-      for (const operand of this.#entries(id, loop).values()) this.#evaluateOutside(operand, loop, seen);
-      return;
-    }
-    for (const operand of this.plan.operands[id]!) this.#evaluateOutside(operand, loop, seen);
-  }
-
   /**
    * From a test that every round passes: a form that is not negative for each round from the second on, namely the test's form in
    * the round before. Only tests that fail for good once they fail.
    */
   #bound(condition: number, stayWhen: boolean, round: number): Form | undefined {
-    const [op] = this.plan.values[condition]!;
+    const op = this.plan.names[condition]!;
     const args = this.plan.operands[condition]!;
     if (op === 'not') return this.#bound(args[0]!, !stayWhen, round);
     if (op === 'and' && stayWhen) return this.#bound(args[0]!, true, round) ?? this.#bound(args[1]!, true, round);
     if (op === 'or' && !stayWhen) return this.#bound(args[0]!, false, round) ?? this.#bound(args[1]!, false, round);
-    if (!this.isComparison(op) || this.plan.values[args[0]!]![1] === 1) return undefined;
+    if (!this.plan.isComparison[condition] || this.plan.widths[args[0]!]! === 1) return undefined;
     let form: Form | undefined;
     if (op === 'equal' || op === 'notEqual') {
       if ((op === 'notEqual') !== stayWhen) return undefined;
       form = this.#approach(args, round);
     } else {
-      const order = this.#order(condition);
+      const order = this.order(condition);
       const opposite = order && scaleForm(order, -1, 64);
       form = stayWhen ? order : opposite && addNumber(opposite, -1);
     }
-    if (!form || form.big !== 0n || form.root !== NO_ROOT) return undefined;
+    if (form?.big !== 0n || form.root !== NO_ROOT) return undefined;
     const c = coefficientOf(form, round);
     return c < 0 ? addNumber(form, -c) : undefined;
   }
@@ -660,9 +336,9 @@ export abstract class Control extends Evaluator {
       a = withoutRoot(a);
       b = withoutRoot(b);
     }
-    const width = this.plan.values[args[0]!]![1];
+    const width = this.plan.widths[args[0]!]!;
     const raw = addForms(this.plain(a), this.plain(b), -1, width);
-    if (!raw || raw.big !== 0n) return undefined;
+    if (raw?.big !== 0n) return undefined;
     const difference = this.window(raw, width, true);
     const c = coefficientOf(difference, round);
     const first = addForms(difference, atomForm(round), -c, 64);
@@ -681,7 +357,7 @@ export abstract class Control extends Evaluator {
     const { state } = this;
     if (state.probing > 0) throw PROBE_FAILED;
     const values = new Map<number, Form>();
-    for (const phi of this.#phisOf(loop)) values.set(phi, this.#entryValue(phi, loop));
+    for (const phi of loop.variables) values.set(phi, this.#entryValue(phi, loop));
     const start = { kind: 'unrolled', round: 0, values, phase: 'offered' } as const;
     this.#forgetLoop(loop);
     state.setLoop(loop.header, start);
@@ -689,7 +365,7 @@ export abstract class Control extends Evaluator {
   }
 
   #entryValue(phi: number, loop: Loop): Form {
-    return this.#merge(loop.header, this.#entries(phi, loop), this.plan.values[phi]![1]);
+    return this.#merge(loop.header, this.plan.entries[phi]!, this.plan.widths[phi]!);
   }
 
   #forgetLoop(loop: Loop): void {
@@ -721,7 +397,7 @@ export abstract class Control extends Evaluator {
 
   #unrolled(id: number, loop: Loop, current: Unrolled): Form {
     if (current.phase === 'offered') this.#offer(loop, current);
-    return current.values.get(id) ?? this.#anything(this.plan.values[id]![1]);
+    return current.values.get(id) ?? this.#anything(this.plan.widths[id]!);
   }
 
   /**
@@ -734,16 +410,15 @@ export abstract class Control extends Evaluator {
     const { state } = this;
     while (state.loops.size > 0) {
       // The last one first: it began while the others were under way.
-      const pending = [...state.loops]
-        .reverse()
-        .find(
-          ([header, known]) =>
-            known.kind !== 'widened' &&
-            (known.phase === 'advancing' || known.phase === 'leaving') &&
-            except?.get(header) !== known,
-        );
-      if (!pending) return;
-      const [header, known] = pending;
+      let header = -1;
+      let known: LoopState | undefined;
+      for (const [at, one] of state.loops) {
+        if (one.kind === 'widened' || except?.get(at) === one) continue;
+        if (one.phase !== 'advancing' && one.phase !== 'leaving') continue;
+        header = at;
+        known = one;
+      }
+      if (known === undefined) return;
       const loop = this.plan.loops.get(header)!;
       if (known.kind === 'unrolled' && known.phase === 'advancing') this.#advance(loop, known);
       else this.#leave(loop);
@@ -759,13 +434,13 @@ export abstract class Control extends Evaluator {
       state.domain.inexact = true;
       return;
     }
-    const tests = this.#tests(loop);
+    const tests = loop.tests;
     for (const { condition, stayWhen } of tests) if (!this.assume(condition, stayWhen)) throw INFEASIBLE;
     if (tests.length < loop.exits.length) state.domain.inexact = true;
     const values = new Map<number, Form>();
-    for (const phi of this.#phisOf(loop)) {
-      const backs = [...new Set(this.#backOperands(phi, loop))];
-      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.values[phi]![1]));
+    for (const phi of loop.variables) {
+      const backs = [...new Set(loop.backs.get(phi)!)];
+      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.widths[phi]!));
       if (backs.length > 1) state.domain.inexact = true;
     }
     const next = { kind: 'unrolled', round: current.round + 1, values, phase: 'offered' } as const;
@@ -788,18 +463,10 @@ export abstract class Control extends Evaluator {
   /** Narrows to threads that leave the loop in this round. */
   #leave(loop: Loop): void {
     const { state } = this;
-    const [test, ...others] = this.#tests(loop);
+    const [test, ...others] = loop.tests;
     if (!test || others.length > 0 || loop.exits.length > 1) state.domain.inexact = true;
     else if (!this.assume(test.condition, !test.stayWhen)) this.infeasible();
     const known = state.loops.get(loop.header)!;
     if (known.kind !== 'widened') state.setLoop(loop.header, { ...known, phase: 'left' });
   }
-}
-
-function isOrder(op: string): boolean {
-  return op === 'lessSigned' || op === 'lessUnsigned' || op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
-}
-
-function isFiniteForm(domain: Domain, form: Form): boolean {
-  return Number.isFinite(domain.low(form)) && Number.isFinite(domain.high(form));
 }

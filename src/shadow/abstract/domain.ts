@@ -228,6 +228,11 @@ export class Domain {
   assumeNonNegative(form: Form): boolean {
     if (this.low(form) >= 0) return true;
     if (this.high(form) < 0) return false;
+    return this.narrow(form);
+  }
+
+  /** {@link assumeNonNegative} of a form that is negative for some members and not for others, as its bounds go. */
+  narrow(form: Form): boolean {
     if (this.isDataForm(form)) this.inexact = true;
     const canonical = this.canonical(form);
     if (!canonical) {

@@ -8,11 +8,11 @@ import { ROW_ALIGNMENT } from '../concrete.js';
 import type { Dimension } from '../descriptor.js';
 import type { LaunchRecord } from '../launch.js';
 import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
-import { Control } from './control.js';
-import type { Environment, Root } from './evaluator.js';
 import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
+import type { Environment, Root } from './leaves.js';
 import { type Place, Places } from './places.js';
 import type { SiteGroup } from './plan.js';
+import { Starting } from './start.js';
 import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
 
 /** Where a site goes, from one pointer. */
@@ -83,7 +83,7 @@ function isPlain({ exact, unbounded, root }: Effect): boolean {
 }
 
 /** Executes launches of one kernel, one after the other. */
-export class AbstractExecution extends Control {
+export class AbstractExecution extends Starting {
   /** Of the sites of the group that is looked at, in its order. */
   #outcomes: Outcome[] = [];
   readonly #budget: BoxBudget = { boxes: LAUNCH_BOXES };
@@ -139,7 +139,13 @@ export class AbstractExecution extends Control {
     try {
       this.finishLoops();
       if (!this.reach(group.block)) return;
-      for (; progress < to; progress++) this.#visit(this.#outcomes[progress]!);
+      while (progress < to) {
+        const run = group.runs[progress]!;
+        const end = Math.min(run.end, to);
+        if (end > progress + 1) this.#visitRun(progress, end, run.condition);
+        else this.#visit(this.#outcomes[progress]!);
+        progress = end;
+      }
     } catch (error) {
       if (error === INFEASIBLE) return;
       if (error !== FORK) throw error;
@@ -171,6 +177,29 @@ export class AbstractExecution extends Control {
       if (holds) then();
       state.restore(snapshot);
     }
+  }
+
+  /** Sites one after the other whose guards all ask for one condition: narrowed by it once, where that takes no fork. */
+  #visitRun(from: number, to: number, condition: number): void {
+    const { state } = this;
+    const snapshot = state.save();
+    const { inexact } = snapshot.domain;
+    state.probing++;
+    let holds: boolean | undefined;
+    try {
+      holds = this.assume(condition, true);
+    } catch (error) {
+      if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
+    } finally {
+      state.probing--;
+    }
+    // What could not be told, or only less precisely, each site sees to after it has its address.
+    const isShared = holds === true && state.domain.inexact === inexact;
+    if (holds !== false) {
+      if (!isShared) state.restore(snapshot);
+      for (let at = from; at < to; at++) this.#visit(this.#outcomes[at]!);
+    }
+    if (isShared || holds === false) state.restore(snapshot);
   }
 
   #visit(outcome: Outcome): void {
@@ -232,7 +261,7 @@ export class AbstractExecution extends Control {
     let exact = !site.masked;
     let width = site.bytes;
     if (site.length !== undefined) {
-      const length = this.window(this.evaluate(site.length), this.plan.values[site.length]![1], false);
+      const length = this.window(this.evaluate(site.length), this.plan.widths[site.length]!, false);
       const { domain } = this.state;
       const most = length.big === 0n ? domain.high(length) : Number.POSITIVE_INFINITY;
       if (!(most <= LIMIT)) return this.#unbounded(outcome, address);

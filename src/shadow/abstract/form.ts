@@ -1,7 +1,7 @@
 /**
  * Affine forms: what a value is, for all threads at once. A form stands for an integer that is congruent to the value's
  * bits modulo 2^width; so sums and products need no thought about wrapping, and only operations that look at the number itself
- * (comparison, division, extension) must know in which window it lies (`Evaluator.#window`).
+ * (comparison, division, extension) must know in which window it lies (`Windows.window`).
  *
  * Coefficients and constants are whole numbers of at most {@link LIMIT}; whoever would leave that range gets `undefined` and
  * must widen. A pointer stays symbolic (`root`) as long as it is only added to, so that a result holds for other pointers too.
@@ -133,22 +133,51 @@ export function addForms(a: Form, b: Form, factor: number, width: number): Form 
     if (a.atoms.length === 0 && root === NO_ROOT && big === 0n && !blurred) return constantForm(constant);
     return make(constant, a.atoms, a.coefs, root, big, blurred);
   }
+  if (a.atoms.length === 0 && factor === 1 && areReduced(b.coefs, width))
+    return make(constant, b.atoms, b.coefs, root, big, blurred);
+  return addTerms(a, b, factor, width, constant, root, blurred);
+}
+
+/** The part of {@link addForms} that puts terms together. */
+function addTerms(
+  a: Form,
+  b: Form,
+  factor: number,
+  width: number,
+  constant: number,
+  root: number,
+  blurred: boolean,
+): Form | undefined {
+  const lefts = a.atoms;
+  const rights = b.atoms;
   let count = 0;
   let i = 0;
   let j = 0;
-  while (i < a.atoms.length || j < b.atoms.length) {
-    const left = i < a.atoms.length ? a.atoms[i]! : Number.POSITIVE_INFINITY;
-    const right = j < b.atoms.length ? b.atoms[j]! : Number.POSITIVE_INFINITY;
+  while (i < lefts.length || j < rights.length) {
+    let atom: number;
     let coefficient: number;
-    if (left < right) coefficient = a.coefs[i++]!;
-    else if (right < left) coefficient = times(b.coefs[j++]!, factor, width);
-    else coefficient = reduce(a.coefs[i++]! + times(b.coefs[j++]!, factor, width), width);
+    if (j === rights.length || (i < lefts.length && lefts[i]! < rights[j]!)) {
+      atom = lefts[i]!;
+      coefficient = a.coefs[i++]!;
+    } else {
+      atom = rights[j]!;
+      coefficient = times(b.coefs[j++]!, factor, width);
+      if (i < lefts.length && lefts[i] === atom) coefficient = reduce(a.coefs[i++]! + coefficient, width);
+    }
     if (!fits(coefficient)) return undefined;
     if (coefficient === 0) continue;
-    ATOMS[count] = left < right ? left : right;
+    ATOMS[count] = atom;
     COEFS[count++] = coefficient;
   }
-  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), root, big, blurred);
+  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), root, 0n, blurred);
+}
+
+/** Whether coefficients are what they are modulo 2^width already. */
+function areReduced(coefs: readonly number[], width: number): boolean {
+  if (width > 32) return true;
+  const size = width === 32 ? 4294967296 : 2 ** width;
+  for (let i = 0; i < coefs.length; i++) if (coefs[i]! >= size || coefs[i]! <= -size) return false;
+  return true;
 }
 
 /** {@link addForms} with large constants, which may have become small. */
@@ -178,7 +207,8 @@ export function scaleForm(a: Form, factor: number, width: number): Form | undefi
     ATOMS[count] = a.atoms[i]!;
     COEFS[count++] = coefficient;
   }
-  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), NO_ROOT, big, a.blurred);
+  const atoms = count === a.atoms.length ? a.atoms : ATOMS.slice(0, count);
+  return make(constant, atoms, COEFS.slice(0, count), NO_ROOT, big, a.blurred);
 }
 
 /** `form + value`; undefined when it leaves {@link LIMIT}. */

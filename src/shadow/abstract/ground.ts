@@ -16,6 +16,8 @@ export interface Start {
   readonly mark: number;
   readonly uniforms: number;
   readonly roots: number;
+  /** What a round adds to variables of loops. */
+  readonly steps: ReadonlyMap<number, number | undefined>;
 }
 
 export class Ground implements Start {
@@ -23,16 +25,18 @@ export class Ground implements Start {
   readonly mark: number;
   readonly uniforms: number;
   readonly roots: number;
+  readonly steps: ReadonlyMap<number, number | undefined>;
   /** Byte offsets of the words that it depends on, and what they held. */
   readonly #offsets: number[] = [];
   readonly #content: number[] = [];
 
   /** @param consulted by word of four bytes of the parameter block, whether it was looked at */
-  constructor({ domain, mark, uniforms, roots }: Start, consulted: Uint8Array, parameters: DataView) {
+  constructor({ domain, mark, uniforms, roots, steps }: Start, consulted: Uint8Array, parameters: DataView) {
     this.domain = domain;
     this.mark = mark;
     this.uniforms = uniforms;
     this.roots = roots;
+    this.steps = steps;
     for (let word = 0; word < consulted.length; word++) {
       if (consulted[word] === 0) continue;
       this.#offsets.push(word * 4);

@@ -6,7 +6,7 @@
  */
 import type { Dimension } from '../descriptor.js';
 import type { RelativeDescriptor } from './boxes.js';
-import type { Root } from './evaluator.js';
+import type { Root } from './leaves.js';
 
 /** Exact places from one pointer. */
 export interface Place {

@@ -3,6 +3,7 @@
  * are the same for all threads. Made once per template.
  */
 import {
+  COMPARISON_OPERATIONS,
   countsAsWrite,
   DominatorTree,
   endTargets,
@@ -17,22 +18,27 @@ import {
   type SliceValue,
 } from '../../templates/index.js';
 import { bigForm, type Form } from './form.js';
-
-export interface Loop {
-  readonly header: number;
-  /** Header of the enclosing loop; -1 without. */
-  readonly parent: number;
-  readonly latches: readonly number[];
-  readonly members: ReadonlySet<number>;
-  /** Edges that leave, with the block they leave from. */
-  readonly exits: readonly { readonly from: number; readonly to: number }[];
-}
+import { entriesOf, findLoops, type Loop, type PhiEntries } from './loops.js';
+import { type Route, routeTo } from './routes.js';
 
 /** One block's sites. */
 export interface SiteGroup {
   readonly block: number;
   readonly sites: readonly number[];
+  /** By place in `sites`: up to where the guards of all have a condition in common, and which; −1 when they have none. */
+  readonly runs: readonly SiteRun[];
 }
+
+export interface SiteRun {
+  readonly end: number;
+  readonly condition: number;
+}
+
+const COMPARISONS: ReadonlySet<string> = new Set(COMPARISON_OPERATIONS);
+const EQUALITIES: ReadonlySet<string> = new Set(['equal', 'notEqual']);
+
+/** Conditions of a guard that are looked at to find common ones. */
+const MAX_CONJUNCTS = 8;
 
 const SPECIAL_UNIFORM: ReadonlySet<string> = new Set([
   'ntid.x',
@@ -53,6 +59,9 @@ const SPECIAL_UNIFORM: ReadonlySet<string> = new Set([
 
 export class Plan {
   readonly values: readonly SliceValue[];
+  /** Operations and widths by value; what is looked at most lies close together. */
+  readonly names: readonly string[];
+  readonly widths: Int32Array;
   /** Operand values by value. */
   readonly operands: readonly (readonly number[])[];
   readonly blockOf: Int32Array;
@@ -63,6 +72,8 @@ export class Plan {
   /** Innermost loop header by block; -1 outside. */
   readonly loopOf: Int32Array;
   readonly loops: ReadonlyMap<number, Loop>;
+  /** What phis may be on entering their block, by value. */
+  readonly entries: readonly (PhiEntries | undefined)[];
   /** Cycles that are no natural loops: the executor declines. */
   readonly irreducible: boolean;
   /** The same for every thread, as far as launch values go. */
@@ -78,15 +89,21 @@ export class Plan {
   readonly isHalf: Uint8Array;
   /** Whether a value is an integer operation. */
   readonly isInteger: Uint8Array;
+  /** Whether a value compares two integers, and whether by their order. */
+  readonly isComparison: Uint8Array;
+  readonly isOrder: Uint8Array;
   /** Values of each block. */
   readonly ends: Int32Array;
   readonly #must = new Map<number, Int8Array>();
+  readonly #routes = new Map<number, Route | undefined>();
   readonly #order: readonly number[];
   readonly #isNeeded: Uint8Array;
 
   constructor(readonly template: KernelTemplate) {
     const { blocks, values } = template;
     this.values = values.map((value) => [sharedName(value[0]), ...value.slice(1)] as unknown as SliceValue);
+    this.names = this.values.map(([name]) => name);
+    this.widths = Int32Array.from(values, ([, width]) => width);
     this.operands = values.map(operandsOf);
     this.constants = values.map(([op, width, bits]) =>
       op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
@@ -98,6 +115,8 @@ export class Plan {
       op === 'shiftRightLogical' && values[this.operands[id]![0]!]![0] === 'sub' ? 1 : 0,
     );
     this.isInteger = Uint8Array.from(values, ([op]) => (isIntegerOperation(op) ? 1 : 0));
+    this.isComparison = Uint8Array.from(values, ([op]) => (COMPARISONS.has(op) ? 1 : 0));
+    this.isOrder = Uint8Array.from(values, ([op]) => (COMPARISONS.has(op) && !EQUALITIES.has(op) ? 1 : 0));
     this.blockOf = new Int32Array(values.length);
     this.ends = new Int32Array(blocks.length);
     for (let block = 0; block < blocks.length; block++) {
@@ -114,7 +133,19 @@ export class Plan {
     const { header, irreducible } = innermostLoops(this.#order, this.predecessors, this.tree);
     this.loopOf = header;
     this.irreducible = irreducible;
-    this.loops = this.#findLoops();
+    this.loops = findLoops({
+      template,
+      order: this.#order,
+      successors: this.successors,
+      predecessors: this.predecessors,
+      tree: this.tree,
+      loopOf: this.loopOf,
+      ends: this.ends,
+      operands: this.operands,
+    });
+    this.entries = values.map(([op], id) =>
+      op === 'phi' ? entriesOf(template, id, this.loops.get(this.blockOf[id]!)) : undefined,
+    );
     this.uniform = this.#findUniform();
     this.#isNeeded = this.#findNeeded();
   }
@@ -137,29 +168,6 @@ export class Plan {
     return needed;
   }
 
-  #findLoops(): Map<number, Loop> {
-    const loops = new Map<number, Loop>();
-    for (const header of this.#order) {
-      if (this.loopOf[header] !== header) continue;
-      const latches = this.predecessors[header]!.filter((block) => this.tree.dominates(header, block));
-      const members = new Set<number>([header]);
-      const work = [...latches];
-      while (work.length > 0) {
-        const block = work.pop()!;
-        if (members.has(block)) continue;
-        members.add(block);
-        work.push(...this.predecessors[block]!);
-      }
-      const exits = [...members].flatMap((from) =>
-        this.successors[from]!.filter((to) => !members.has(to)).map((to) => ({ from, to })),
-      );
-      let parent = -1;
-      for (const outer of loops.values()) if (outer.members.has(header)) parent = outer.header;
-      loops.set(header, { header, parent, latches, members, exits });
-    }
-    return loops;
-  }
-
   #findUniform(): Uint8Array {
     const uniform = new Uint8Array(this.values.length);
     for (let id = 0; id < this.values.length; id++) {
@@ -179,8 +187,38 @@ export class Plan {
    * @param varying words of four bytes of the parameter block
    */
   valuesWithout(varying: Uint8Array): number[] {
-    const isFree = new Uint8Array(this.values.length);
+    const isFree = this.#findFree(varying);
     const free: number[] = [];
+    for (let id = 0; id < this.values.length; id++)
+      if (isFree[id] && this.isInteger[id] && this.#isNeeded[id]) free.push(id);
+    return free;
+  }
+
+  /** Variables of loops to which a round adds something that follows from the same. */
+  variablesWithout(varying: Uint8Array): { readonly variable: number; readonly loop: Loop }[] {
+    const isFree = this.#findFree(varying);
+    const found: { variable: number; loop: Loop }[] = [];
+    for (const loop of this.loops.values()) {
+      for (const variable of loop.variables) {
+        // A round's values in order: what the variable is made of, step by step, from itself and from what does not vary.
+        const seen = new Set([variable]);
+        const work = [...loop.backs.get(variable)!];
+        let follows = true;
+        for (let id = work.pop(); id !== undefined && follows; id = work.pop()) {
+          if (isFree[id] || seen.has(id)) continue;
+          seen.add(id);
+          follows = this.isInteger[id] === 1;
+          work.push(...this.operands[id]!);
+        }
+        if (follows) found.push({ variable, loop });
+      }
+    }
+    return found;
+  }
+
+  /** By value, whether it follows from thread coordinates, launch sizes and words that do not vary. */
+  #findFree(varying: Uint8Array): Uint8Array {
+    const isFree = new Uint8Array(this.values.length);
     for (let id = 0; id < this.values.length; id++) {
       const [op, width, offset] = this.values[id]!;
       if (op === 'constant' || op === 'special') isFree[id] = 1;
@@ -188,12 +226,10 @@ export class Plan {
         const first = (offset as number) >> 2;
         const last = ((offset as number) + width / 8 - 1) >> 2;
         isFree[id] = varying.subarray(first, last + 1).includes(1) ? 0 : 1;
-      } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand])) {
+      } else if (this.isInteger[id] && this.operands[id]!.every((operand) => operand < id && isFree[operand]))
         isFree[id] = 1;
-        if (this.#isNeeded[id]) free.push(id);
-      }
     }
-    return free;
+    return isFree;
   }
 
   /**
@@ -214,6 +250,12 @@ export class Plan {
       if (!loop.members.has(target)) for (const exit of loop.exits) result.push(exit.to);
     }
     return result ?? list;
+  }
+
+  /** The way to a block; undefined when there is none. */
+  route(block: number): Route | undefined {
+    if (!this.#routes.has(block)) this.#routes.set(block, routeTo(this, block));
+    return this.#routes.get(block);
   }
 
   /** For each block how it leads to `target` in the same round: 0 never, 1 on some ways, 2 on all. */
@@ -269,5 +311,37 @@ function groupSites(template: KernelTemplate, counts: (site: Site) => boolean): 
     if (list) list.push(index);
     else byBlock.set(site.block, [index]);
   }
-  return [...byBlock].sort((a, b) => a[0] - b[0]).map(([block, sites]) => ({ block, sites }));
+  return [...byBlock]
+    .sort((a, b) => a[0] - b[0])
+    .map(([block, sites]) => ({ block, sites, runs: runsOf(template, sites) }));
+}
+
+function runsOf(template: KernelTemplate, sites: readonly number[]): SiteRun[] {
+  const parts = sites.map((site) => conjuncts(template, template.writes[site]!.guard));
+  const runs: SiteRun[] = [];
+  while (runs.length < sites.length) {
+    let end = runs.length + 1;
+    let common = parts[runs.length]!;
+    for (; end < sites.length; end++) {
+      const rest = common.filter((condition) => parts[end]!.includes(condition));
+      if (rest.length === 0) break;
+      common = rest;
+    }
+    const run = { end, condition: common[0] ?? -1 };
+    while (runs.length < end) runs.push(run);
+  }
+  return runs;
+}
+
+/** Conditions that must all hold for a guard to: not necessarily all there are. */
+function conjuncts(template: KernelTemplate, guard: number | undefined): number[] {
+  const found: number[] = [];
+  const work = guard === undefined ? [] : [guard];
+  while (work.length > 0 && found.length < MAX_CONJUNCTS) {
+    const id = work.pop()!;
+    const value = template.values[id]!;
+    if (value[0] === 'and') work.push(value[3] as number, value[2] as number);
+    else found.push(id);
+  }
+  return found;
 }

@@ -139,12 +139,12 @@ export class State {
     }
   }
 
-  /** Starts a launch: back to an early mark, over the given threads. */
-  reset(domain: Domain, mark: number): void {
+  /** Starts a launch: back to an early mark, over the given threads, with what is known of loops. */
+  reset(domain: Domain, mark: number, steps: Snapshot['steps']): void {
     this.rollBack(mark);
     this.domain = domain;
     this.loops = NO_LOOPS;
-    this.steps = NO_STEPS;
+    this.steps = steps;
     this.probing = 0;
     this.#work = 0;
     this.#limit = MAX_LAUNCH_WORK;
