@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fsyncSync,
+  ftruncateSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -20,6 +21,7 @@ import { parseArgs } from 'node:util';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { Store } from '../dist/checkpoint/index.js';
 import { encodeManifest } from '../dist/checkpoint/manifest.js';
+import { mapFd } from '../dist/native/index.js';
 
 const MB = 1e6;
 const CHUNK = 65_536;
@@ -124,17 +126,14 @@ function dd(...args) {
   return Number(bytes) / Number(seconds) / MB;
 }
 
-async function memcpyRate() {
+/** Two threads copying between memory: to warm buffers, or with a folder to new pages of files in it. */
+async function memcpyRate(bytes, folder) {
   const flags = new Float64Array(new SharedArrayBuffer(16));
-  const bytes = 4e9;
-  await Promise.all(
-    [0, 1].map(
-      (index) =>
-        new Promise((done) =>
-          new Worker(new URL(import.meta.url), { workerData: { bytes, flags, index } }).on('exit', done),
-        ),
-    ),
-  );
+  const threads = [0, 1].map((index) => {
+    const workerData = { bytes, flags, index, file: folder && join(folder, `copy${index}`) };
+    return new Promise((done) => new Worker(new URL(import.meta.url), { workerData }).on('exit', done));
+  });
+  await Promise.all(threads);
   return (2 * bytes) / (Math.max(...flags) / 1000) / MB;
 }
 
@@ -203,8 +202,10 @@ async function main() {
     const fits = Math.min(bytes, Math.floor((bavail * bsize) / 2.5 / PIECE) * PIECE);
     const memory = mkdtempSync(join(values.memory, 'gcr-bench-'));
     try {
-      const copy = await memcpyRate();
-      row('memcpy, two threads', copy);
+      const warm = await memcpyRate(4e9);
+      row('memcpy between warm buffers, two threads', warm);
+      const copy = await memcpyRate(Math.floor(fits / 2 / PIECE) * PIECE, memory);
+      row('memcpy to new pages of the tmpfs, two threads', copy);
       const halves = [1, 2].map(
         (i) =>
           `dd if=/dev/zero of="${join(memory, `plain${i}`)}" bs=4M status=none ${`count=${Math.floor(fits / 2 / PIECE)}`}`,
@@ -214,13 +215,13 @@ async function main() {
       for (const i of [1, 2]) rmSync(join(memory, `plain${i}`));
       const there = alone('write', join(memory, 'store'), fits);
       const written = fits / there.seconds / MB;
-      const beside = `${share(written, tmpfs, 'two dd')}, ${share(written, copy, 'memcpy')}`;
+      const beside = `${share(written, tmpfs, 'two dd')}, ${share(written, copy, 'memcpy to new pages')}`;
       row(`tmpfs, ${(fits / 1e9).toFixed(1)} GB: write`, written, beside, there.peak);
       const back = alone('read', join(memory, 'store'), there.id);
       row(
         'tmpfs: read and check',
         fits / back.seconds / MB,
-        share(fits / back.seconds / MB, copy, 'memcpy'),
+        share(fits / back.seconds / MB, warm, 'memcpy between warm buffers'),
         back.peak,
       );
     } finally {
@@ -282,9 +283,20 @@ function print(rows) {
 
 if (!isMainThread) {
   // One of the threads that copy memory, to compare a tmpfs with.
-  const { bytes, flags } = workerData;
+  const { bytes, flags, file, index } = workerData;
   const [from, to] = [Buffer.alloc(64 << 20, 1), Buffer.alloc(64 << 20, 2)];
+  const fd = file && openSync(file, 'w+');
+  if (file) ftruncateSync(fd, bytes);
   const started = performance.now();
-  for (let done = 0; done < bytes; done += from.length) from.copy(to);
-  flags[workerData.index] = performance.now() - started;
+  for (let done = 0; done < bytes; done += from.length) {
+    const size = Math.min(from.length, bytes - done);
+    if (!file) from.copy(to);
+    else {
+      const pages = mapFd(fd, done, size);
+      from.copy(new Uint8Array(pages.buffer), 0, 0, size);
+      pages.unmap();
+    }
+  }
+  flags[index] = performance.now() - started;
+  if (file) rmSync(file);
 } else await main();
