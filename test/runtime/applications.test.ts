@@ -183,4 +183,20 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
     program.child.kill('SIGCONT');
     expect(checkpoint(program).manifest.kind).toBe('full');
   });
+
+  it('waits when its supervisor takes no events and the ring is full, and nothing is lost', async () => {
+    const steps = 3000;
+    const program = await bench.start('threads', ['--steps', String(steps + 10), '--size', '16']).ready();
+    checkpoint(program);
+    // What the supervisor passes on to us comes from the program itself, so it goes on coming.
+    program.child.kill('SIGSTOP');
+    program.allow(steps);
+    const before = await program.settled(1500);
+    expect(before).toBeGreaterThan(100);
+    expect(before).toBeLessThan(steps);
+    program.child.kill('SIGCONT');
+    for (let step = 0; step < steps; step++) expect(await program.line()).toMatch(/^step /);
+    const { manifest, missedCount } = checkpoint(program, '--verify');
+    expect({ kind: manifest.kind, missedCount }).toEqual({ kind: 'increment', missedCount: 0 });
+  });
 });

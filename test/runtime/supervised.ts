@@ -129,6 +129,20 @@ export class Program {
     }
   }
 
+  /** Lets the program take steps, as many as it can; {@link line} tells of each. */
+  allow(steps: number): void {
+    this.#feeder.stdin!.write('\n'.repeat(steps));
+  }
+
+  /** How many lines there are that {@link line} has not given yet, once no more have come for a while. */
+  async settled(milliseconds: number): Promise<number> {
+    for (let last = -1; last !== this.#waiting.length; ) {
+      last = this.#waiting.length;
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    }
+    return this.#waiting.length;
+  }
+
   /** Lets the program run to its end. @returns its digest, when it told one */
   async finish(): Promise<string | undefined> {
     this.#feeder.stdin!.write('\n'.repeat(1000));
