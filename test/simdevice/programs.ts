@@ -10,12 +10,13 @@ const KERNELS = join(ROOT, 'fixtures', 'apps', 'kernels');
 const MAIN = join(ROOT, 'dist', 'simdevice', 'main.js');
 
 /**
- * Configures and builds what tests need beside the native part; nothing where it is up to date.
+ * Configures and builds what tests need beside the native part; nothing where it is up to date. With GCR_SANITIZE in the environment
+ * (`address`, with undefined behaviour, or `thread`) in a build of its own.
  *
- * @param sanitize `address` (with undefined) or `thread`: a build of its own
  * @returns the folder of the programs
  */
-export function buildPrograms(sanitize?: 'address' | 'thread'): string {
+export function buildPrograms(): string {
+  const sanitize = process.env['GCR_SANITIZE'];
   const build = sanitize ? `${BUILD}-${sanitize}` : BUILD;
   const cmake = (...args: string[]): void => {
     execFileSync('cmake', args, { cwd: ROOT, stdio: 'pipe' });
