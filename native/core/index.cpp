@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "core/aligned_buffer.h"
+#include "core/block.h"
 #include "core/error.h"
 #include "core/names.h"
 
@@ -18,22 +19,6 @@ constexpr uint64_t kMostEntries = uint64_t{1} << 32;
 
 /// Where the fields of the header are.
 enum Field : size_t { kVersionAt = 8, kPacksAt = 12, kEntriesAt = 16, kNumberAt = 24, kPackListHashAt = 32, kPageHashesHashAt = 48 };
-
-template <class T>
-void store(uint8_t* block, size_t offset, T value) {
-  std::memcpy(block + offset, &value, sizeof value);
-}
-
-template <class T>
-T load(const uint8_t* block, size_t offset) {
-  T value;
-  std::memcpy(&value, block + offset, sizeof value);
-  return value;
-}
-
-[[noreturn]] void damaged(const std::string& file, const char* message) {
-  throw StoreError(ErrorKind::damaged, file, message);
-}
 
 /// Reads the runs as one ascending sequence without repetitions.
 class Merge {

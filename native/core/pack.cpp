@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/block.h"
 #include "core/error.h"
 #include "core/names.h"
 
@@ -13,22 +14,6 @@ constexpr char kHeaderMagic[8] = {'G', 'C', 'R', 'P', 'A', 'C', 'K', '\0'};
 constexpr char kTrailerMagic[8] = {'G', 'C', 'R', 'P', 'K', 'E', 'N', 'D'};
 constexpr uint32_t kVersion = 1;
 constexpr size_t kCheckedTrailerBytes = 4080;
-
-template <class T>
-void store(uint8_t* block, size_t offset, T value) {
-  std::memcpy(block + offset, &value, sizeof value);
-}
-
-template <class T>
-T load(const uint8_t* block, size_t offset) {
-  T value;
-  std::memcpy(&value, block + offset, sizeof value);
-  return value;
-}
-
-[[noreturn]] void damaged(const std::string& file, const char* message) {
-  throw StoreError(ErrorKind::damaged, file, message);
-}
 
 }  // namespace
 

@@ -163,23 +163,21 @@ Result kernel_get_function(auto &call, Function *function, Kernel kernel) {
   if (good(outcome)) call.recorder.modules.function_of_kernel(*function, kernel);
   return outcome;
 }
-Result module_get_global(auto &call, Pointer *address, Size *size, Module module, const char *name) {
+// The place is asked for whatever of it the program wants to know. `holder`: a module or a library.
+Result get_global(auto &call, Pointer *address, Size *size, auto holder, const char *name) {
   Pointer place = 0;
   Size bytes = 0;
-  const Result outcome = call(&place, &bytes, module, name);
+  const Result outcome = call(&place, &bytes, holder, name);
   if (address) *address = place;
   if (size) *size = bytes;
-  if (good(outcome)) call.recorder.modules.variable(module, name, place, bytes);
+  if (good(outcome)) call.recorder.modules.variable(holder, name, place, bytes);
   return outcome;
 }
+Result module_get_global(auto &call, Pointer *address, Size *size, Module module, const char *name) {
+  return get_global(call, address, size, module, name);
+}
 Result library_get_global(auto &call, Pointer *address, Size *size, Library library, const char *name) {
-  Pointer place = 0;
-  Size bytes = 0;
-  const Result outcome = call(&place, &bytes, library, name);
-  if (address) *address = place;
-  if (size) *size = bytes;
-  if (good(outcome)) call.recorder.modules.variable(library, name, place, bytes);
-  return outcome;
+  return get_global(call, address, size, library, name);
 }
 Result link_add_data(auto &call, LinkState state, int type, void *data, Size size, const char *name, unsigned count, int *options,
                      void **values) {
