@@ -1,6 +1,7 @@
 // See process_binding.h.
 #include "addon/process_binding.h"
 
+#include <memory>
 #include <string>
 
 #include "addon/arguments.h"
@@ -30,15 +31,16 @@ Napi::Value checkpoint(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-/// processState(driver, pid)
+/// processState(driver, pid): a promise, because the driver may have to ask the process.
 Napi::Value state(const Napi::CallbackInfo& info) {
   const std::string path = string_argument(info, 0);
   const auto pid = static_cast<int>(number_argument(info, 1));
-  try {
-    return Napi::Number::New(info.Env(), process_state(open_driver(path), pid));
-  } catch (const std::runtime_error& error) {
-    throw Napi::Error::New(info.Env(), error.what());
-  }
+  auto* const job = new Job(info.Env());
+  const Napi::Promise promise = job->promise();
+  const auto found = std::make_shared<int>(0);
+  job->set_result([found](Napi::Env env) { return Napi::Number::New(env, *found); });
+  Environment::of(info.Env()).run_long(job, [=] { *found = process_state(open_driver(path), pid); });
+  return promise;
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ void process_checkpoint(const Driver& driver, int pid, CheckpointAction action, 
 }
 
 int process_state(const Driver& driver, int pid) {
-  if (!driver.cuCheckpointProcessGetState) throw std::runtime_error(too_old);
+  if (!driver.cuCheckpointProcessGetState || !driver.cuCheckpointProcessCheckpoint) return process_unsupported;
   int state = 0;
   driver.check(driver.cuCheckpointProcessGetState(pid, &state), "state");
   return state;

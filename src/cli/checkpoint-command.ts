@@ -1,21 +1,22 @@
 /** `gcr-templates checkpoint`: saves the device memory of a supervised process while it goes on. */
 import { type Command, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult } from '../runtime/index.js';
+import type { CheckpointResult, ControlTimings } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { printDiagnostics } from './output.js';
-import { ask, millisecondsText, type ProcessOptions, pidOption, shareText } from './process-options.js';
+import { ask, millisecondsText, type ProcessOptions, pidOption, shareText, timingsText } from './process-options.js';
 import { counted, type Finish, originText, printJson } from './store-options.js';
 
 interface Options extends ProcessOptions {
   readonly full?: boolean;
   readonly verify?: boolean;
+  readonly control?: boolean;
   readonly note?: string;
 }
 
 /** What a person is told of a checkpoint. */
-export function checkpointText(result: CheckpointResult): string {
+export function checkpointText(result: CheckpointResult & { readonly timings?: ControlTimings }): string {
   const { manifest, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
   const { chunks, kind } = manifest;
   const origins = originText(manifest);
@@ -24,16 +25,18 @@ export function checkpointText(result: CheckpointResult): string {
     `  looked at ${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
     ...(kind === 'increment' && origins !== '' ? [`  changed by ${origins}`] : []),
     `  the application was held for ${millisecondsText(heldMs)}`,
+    ...(result.timings ? [`  ${timingsText(result.timings)}`] : []),
   ];
   return `${lines.join('\n')}\n`;
 }
 
 async function save(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { full, verify, note } = options;
+  const { full, verify, control, note } = options;
   const request = {
     operation: 'checkpoint',
     ...(full && { full }),
     ...(verify && { verify }),
+    ...(control && { control }),
     ...(note !== undefined && { note }),
   } as const;
   const result = await ask<CheckpointResult>(options, request, signal);
@@ -66,15 +69,18 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
       'what may have changed since the last checkpoint; this is what happens when nothing is said',
     )
     .option('--verify', 'look at all memory, and fail when something changed that templates call clean')
+    .option('--control', "take the control state off the device meanwhile, by the driver's own checkpoint (driver 570)")
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 The first checkpoint of a process is a full one, and so is one after recording stopped.
+--control tells how long each step of it took; memory that is clean is neither copied nor moved.
 
 Examples:
   gcr-templates checkpoint --pid 4711
+  gcr-templates checkpoint --pid 4711 --control
   gcr-templates checkpoint --pid 4711 --verify --note "before the schedule changes"`,
     )
     .action((options: Options) => finish((signal) => save(options, signal)));

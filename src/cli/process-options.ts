@@ -1,7 +1,7 @@
 /** What the commands that speak to a supervisor share. */
 import { InvalidArgumentError, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import { type ControlRequest, call, runtimeFolder } from '../runtime/index.js';
+import { type ControlRequest, type ControlTimings, call, runtimeFolder } from '../runtime/index.js';
 import { Progress } from './output.js';
 
 export interface ProcessOptions {
@@ -33,6 +33,13 @@ const STEPS: Readonly<Record<string, string>> = {
   read: 'reading',
   write: 'writing',
   fill: 'filling',
+  detach: 'unmapping memory',
+  lock: 'stopping the driver',
+  checkpoint: 'taking the control state',
+  recreate: 'making memory',
+  restore: 'bringing the control state back',
+  unlock: 'starting the driver',
+  attach: 'mapping memory',
   commit: 'committing',
 };
 
@@ -59,6 +66,12 @@ export async function ask<T>({ pid, json }: ProcessOptions, request: ControlRequ
 
 export const millisecondsText = (milliseconds: number): string =>
   milliseconds < 1000 ? `${milliseconds.toFixed(1)} ms` : `${(milliseconds / 1000).toFixed(2)} s`;
+
+/** What leading the control state away and back took, step by step; empty when nothing was led away. */
+export const timingsText = (timings: ControlTimings): string =>
+  Object.entries(timings)
+    .map(([step, milliseconds]) => `${step} ${millisecondsText(milliseconds)}`)
+    .join(', ');
 
 /** `3.0 MiB of 64 MiB`. */
 export const shareText = (bytes: number, total: number): string => `${formatBytes(bytes)} of ${formatBytes(total)}`;

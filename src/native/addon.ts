@@ -94,7 +94,7 @@ export interface NativeDevice {
 export interface Addon {
   readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
   processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
-  processState(driver: string, pid: number): number;
+  processState(driver: string, pid: number): Promise<number>;
   readonly NativeConnection: NativeConnectionClass;
   readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
   listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;

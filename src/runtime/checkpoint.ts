@@ -17,9 +17,10 @@ import {
 } from '../checkpoint/index.js';
 import { hashChunks } from '../native/index.js';
 import { bytesOfRange, type DirtyMark, dirtyChunks, withTheRest } from './dirty.js';
+import { checkCancelled } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import { LaunchStatistics } from './launch-statistics.js';
-import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import type { OperationContext, SupervisedProcess } from './process.js';
 
 export interface CheckpointOptions {
   /** Look at all memory, and depend on no other checkpoint. */
@@ -30,6 +31,10 @@ export interface CheckpointOptions {
   readonly command: readonly string[];
   /** Keep the application held when the checkpoint is written. */
   readonly keepHeld?: boolean;
+  /**
+   * Called when the application is held and what only it can reach (memory without a handle) was copied; `copy` copies the rest out of custody.
+   */
+  readonly around?: (copy: () => Promise<void>) => Promise<void>;
 }
 
 /** A chunk that changed though no launch and no copy was thought to write it. */
@@ -293,10 +298,16 @@ async function save(
   report({ step: 'copy', done, total });
   const aside = total <= ASIDE_BYTES;
   const readers = new Map<Part, ReadBytes>();
-  for (const part of plan.parts) {
-    const device = deviceReader(process, part, told);
-    readers.set(part, aside ? await copyAside(part, device, signal) : device);
-  }
+  const take = async (wanted: (live: LiveAllocation) => boolean, now: boolean) => {
+    for (const part of plan.parts.filter(({ live }) => wanted(live))) {
+      const device = deviceReader(process, part, told);
+      readers.set(part, now ? await copyAside(part, device, signal) : device);
+    }
+  };
+  // What the application itself has to read is read while it has its memory.
+  await take(({ handle }) => handle === 0, aside || options.around !== undefined);
+  const copy = () => take(({ handle }) => handle !== 0, aside);
+  await (options.around ? options.around(copy) : copy());
   if (aside) await letGo();
   report({ step: 'write', done: 0, total });
   const { statistics } = plan;

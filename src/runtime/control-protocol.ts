@@ -15,9 +15,11 @@ export type ControlRequest =
       readonly operation: 'checkpoint';
       readonly full?: boolean;
       readonly verify?: boolean;
+      /** Take the control state off the device meanwhile. */
+      readonly control?: boolean;
       readonly note?: string;
     }
-  | { readonly operation: 'suspend'; readonly note?: string }
+  | { readonly operation: 'suspend'; readonly keepContext?: boolean; readonly note?: string }
   | { readonly operation: 'resume' }
   | { readonly operation: 'restore'; readonly id: string };
 
@@ -37,8 +39,8 @@ const bad = (message: string): RuntimeError =>
 /** The members of each operation, and how they are checked. */
 const OPERATIONS: Readonly<Record<ControlRequest['operation'], Readonly<Record<string, 'boolean' | 'string'>>>> = {
   status: {},
-  checkpoint: { full: 'boolean', verify: 'boolean', note: 'string' },
-  suspend: { note: 'string' },
+  checkpoint: { full: 'boolean', verify: 'boolean', control: 'boolean', note: 'string' },
+  suspend: { keepContext: 'boolean', note: 'string' },
   resume: {},
   restore: { id: 'string' },
 };

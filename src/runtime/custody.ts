@@ -2,6 +2,7 @@
  * The supervisor's references to an application's physical memory. A descriptor is kept for every handle from the moment it is told, which
  * costs nothing on the device; memory is imported only when an operation reads or writes it, and kept until the handle goes.
  */
+import { formatBytes } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import type { Device, DeviceMemory, Parts } from './parts.js';
@@ -38,6 +39,11 @@ export class Custody {
   gone(number: number): void {
     this.#drop(this.#handles.get(number));
     this.#handles.delete(number);
+  }
+
+  /** The descriptor of a handle's memory, which stays this object's; undefined when the memory was given up. */
+  descriptorOf(number: number): number | undefined {
+    return this.#handles.get(number)?.fd;
   }
 
   has(number: number): boolean {
@@ -126,16 +132,28 @@ export class Custody {
     for (const handle of this.#handles.values()) this.#drop(handle);
   }
 
-  /** New memory for a handle whose memory was given up. */
-  async recreate(number: number): Promise<number> {
-    const handle = this.#handles.get(number)!;
-    if (handle.fd === undefined) {
-      const device = await this.#device(handle.device);
-      const { memory, fd } = await device.create(handle.size);
-      handle.fd = fd;
-      handle.memory = Promise.resolve(memory);
+  /**
+   * New memory for every handle whose memory was given up.
+   *
+   * @throws RuntimeError GCR8114; none is kept then
+   */
+  async recreateAll(): Promise<void> {
+    const wanted = [...this.#handles.values()].filter(({ fd }) => fd === undefined);
+    let made = 0;
+    try {
+      for (const handle of wanted) {
+        const device = await this.#device(handle.device);
+        const { memory, fd } = await device.create(handle.size);
+        handle.fd = fd;
+        handle.memory = Promise.resolve(memory);
+        made += handle.size;
+      }
+    } catch (error) {
+      for (const handle of wanted) this.#drop(handle);
+      const needed = formatBytes(wanted.reduce((sum, { size }) => sum + size, 0));
+      const message = `${needed} of device memory are needed, in ${wanted.length} pieces, and ${formatBytes(made)} could be had: ${(error as Error).message}`;
+      throw new RuntimeError('failed', 'GCR8114', message, 'nothing was taken; free device memory and try again');
     }
-    return handle.fd;
   }
 
   close(): void {

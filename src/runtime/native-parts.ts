@@ -1,12 +1,14 @@
 /** The parts of the machine (parts.ts) as the native addon and the file system give them. */
 import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
 import {
+  checkpointProcess,
   closeFd,
   mapFd,
   type Connection as NativeConnection,
   type OpenDevice,
   openDevice,
   openRing,
+  processState,
 } from '../native/index.js';
 import type { Connection, ConnectionListener, Device, DeviceMemory, EventRing, Parts, SharedBuffer } from './parts.js';
 
@@ -105,6 +107,10 @@ class DriverDevice implements Device {
 
 /** @param driver path or name of the driver library */
 export const nativeParts = (driver: string): Parts => ({
+  driverControl: {
+    step: (pid, action, timeoutMs) => checkpointProcess(driver, pid, action, timeoutMs),
+    state: (pid) => processState(driver, pid),
+  },
   openRing: ringOf,
   openDevice: async (uuid) => new DriverDevice(driver, uuid),
   createBuffer: sharedBuffer,

@@ -9,9 +9,9 @@
 import { type Allocation, CHUNK_BYTES, type RestorePlan, type Store } from '../checkpoint/index.js';
 import { hashChunks } from '../native/index.js';
 import { storedAllocation } from './checkpoint.js';
-import { RuntimeError } from './errors.js';
+import { checkCancelled, RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
-import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import type { OperationContext, SupervisedProcess } from './process.js';
 
 export interface RestoreResult {
   readonly id: string;
@@ -118,7 +118,7 @@ async function writeAll(
       return;
     } catch (error) {
       if (attempt < TRIES) continue;
-      process.kill();
+      process.kill('its memory could be restored in part only');
       const message = `process ${process.pid} was ended, because its memory could be restored in part only: ${(error as Error).message}`;
       throw new RuntimeError('failed', 'GCR8109', message, 'the checkpoint is as it was; start the application anew');
     }

@@ -5,11 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KernelProgram } from '../../src/ir/index.js';
+import type { CheckpointAction } from '../../src/native/index.js';
 import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
 import type { ContentOf } from '../../src/runtime/codec.js';
+import type { DriverState } from '../../src/runtime/control-state.js';
 import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
 import { decodeMessage, encodeMessage, type Message } from '../../src/runtime/messages.js';
-import type { Connection, Parts, DeviceMemory as SharedMemory } from '../../src/runtime/parts.js';
+import type { Connection, DriverControl, Parts, DeviceMemory as SharedMemory } from '../../src/runtime/parts.js';
 import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
@@ -30,6 +32,35 @@ interface Allocation {
 /** What the recorder's end answers with an error, or never. */
 export type Fault = 'refuse' | 'silence' | 'end';
 
+/** The driver's own checkpoint, with a real one's rules about states; each step can be made to fail. */
+export class FakeDriver implements DriverControl {
+  at: DriverState = 'running';
+  /** Called before a step is done; what it throws the driver answers, and a promise is waited for. */
+  before: (action: CheckpointAction) => unknown = () => {};
+  /** Called when a step is done, before it is answered. */
+  after: (action: CheckpointAction) => unknown = () => {};
+  readonly steps: CheckpointAction[] = [];
+
+  constructor(readonly app: FakeApplication) {}
+
+  async step(pid: number, action: CheckpointAction): Promise<void> {
+    if (pid !== this.app.process.pid) throw new Error(`${action}: CUDA_ERROR_INVALID_VALUE`);
+    this.steps.push(action);
+    await this.before(action);
+    const from = { lock: 'running', checkpoint: 'locked', restore: 'checkpointed', unlock: 'locked' } as const;
+    const to = { lock: 'locked', checkpoint: 'checkpointed', restore: 'locked', unlock: 'running' } as const;
+    if (this.at !== from[action]) throw new Error(`${action}: CUDA_ERROR_ILLEGAL_STATE`);
+    // Memory that is mapped and was exported.
+    if (action === 'checkpoint' && !this.app.detached) throw new Error(`${action}: CUDA_ERROR_NOT_SUPPORTED`);
+    this.at = to[action];
+    await this.after(action);
+  }
+
+  async state(): Promise<DriverState> {
+    return this.at;
+  }
+}
+
 const MODULE = 1;
 const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
 
@@ -42,6 +73,7 @@ export class FakeApplication {
   /** Errors of device memory: called before each write. */
   onWrite: () => void = () => {};
   readonly faults = new Map<string, Fault>();
+  readonly driver = new FakeDriver(this);
   /** Names of requests, in order. */
   readonly requests: string[] = [];
   readonly #programs: ReadonlyMap<string, KernelProgram>;
@@ -60,6 +92,7 @@ export class FakeApplication {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
     const parts: Parts = {
+      driverControl: this.driver,
       openRing: () => ({
         drain: () => this.#drain(),
         get consumed() {
@@ -180,6 +213,7 @@ export class FakeApplication {
         return reply(0, '', position);
       }
       case 'release':
+        if (this.detached || this.driver.at !== 'running') throw new Error('released without its memory');
         this.held = false;
         return reply(0, '');
       case 'detach':
@@ -187,6 +221,7 @@ export class FakeApplication {
         for (const handle of this.#handles.values()) handle.memory = undefined;
         return reply(0, '');
       case 'attach':
+        if (this.driver.at !== 'running') throw new Error('the application called the driver while that was locked');
         for (const [index, number] of message.body.handles.entries())
           this.#handles.get(number)!.memory = this.#descriptors.get(fds[index]!)!;
         if (!message.body.more) this.detached = false;
