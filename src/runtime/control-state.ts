@@ -240,6 +240,8 @@ export class ControlState {
     const state = await this.#ask();
     if (state !== 'failed') return state === 'running' || state === 'unsupported' ? 'detached' : state;
     process.kill('the driver cannot restore it');
+    const ended = new Promise<never>(() => {});
+    await this.#within(ended, STATE_MS, 'it did not end').catch(() => {});
     const hint = 'checkpoints in the store are as they were; start the application anew';
     throw new RuntimeError('failed', 'GCR8113', `process ${process.pid} was ended: the driver has lost it`, hint);
   }

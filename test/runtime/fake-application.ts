@@ -29,8 +29,8 @@ interface Allocation {
   readonly handle: number;
 }
 
-/** What the recorder's end answers with an error, or never. */
-export type Fault = 'refuse' | 'silence' | 'end';
+/** What the recorder's end answers with an error (having done half of it), or never. */
+export type Fault = 'refuse' | 'half' | 'silence' | 'end';
 
 /** The driver's own checkpoint, with a real one's rules about states; each step can be made to fail. */
 export class FakeDriver implements DriverControl {
@@ -72,6 +72,8 @@ export class FakeApplication {
   killed = false;
   /** Errors of device memory: called before each write. */
   onWrite: () => void = () => {};
+  /** Called before memory is made. */
+  onCreate: () => void = () => {};
   readonly faults = new Map<string, Fault>();
   readonly driver = new FakeDriver(this);
   /** Names of requests, in order. */
@@ -103,6 +105,7 @@ export class FakeApplication {
       openDevice: async () => ({
         import: async (fd) => this.#memory(this.#descriptors.get(fd)!),
         create: async (bytes) => {
+          this.onCreate();
           const memory = new Uint8Array(bytes);
           return { memory: this.#memory(memory), fd: this.#descriptor(memory) };
         },
@@ -142,6 +145,7 @@ export class FakeApplication {
       onEnd: () => {},
       kill: () => {
         this.killed = true;
+        queueMicrotask(() => this.end());
       },
     });
     this.#link = new RecorderLink(connection, this.process);
@@ -204,7 +208,8 @@ export class FakeApplication {
     if (fault === 'end') return this.#link.closed();
     const reply = (status: number, text: string, result: Uint8Array = new Uint8Array(0)) =>
       this.#link.message(encodeMessage('reply', { status, message: text, result }, message.request), []);
-    if (fault === 'refuse') return reply(1, 'planted');
+    if (fault === 'half') this.#half();
+    if (fault === 'refuse' || fault === 'half') return reply(1, 'planted');
     switch (message.name) {
       case 'hold': {
         this.held = true;
@@ -239,6 +244,13 @@ export class FakeApplication {
       default:
         return reply(0, '');
     }
+  }
+
+  /** The first half of the memory is unmapped. */
+  #half(): void {
+    this.detached = true;
+    const [first] = this.#handles.values();
+    first!.memory = undefined;
   }
 
   /** What an allocation holds now. */
