@@ -428,6 +428,8 @@ bool Memory::is_attached() const {
 
 std::uint32_t Memory::detach() {
   const std::lock_guard lock(mutex_);
+  // The agent's thread has no context of its own, and mapping memory may take one.
+  const Current current(driver_, contexts_.empty() ? nullptr : *contexts_.begin());
   // Only memory of which the supervisor has a descriptor may go; whatever else is mapped stays.
   for (auto &[address, mapping] : mappings_) {
     if (!mapping.physical->sent || !mapping.mapped) continue;
@@ -445,6 +447,7 @@ std::uint32_t Memory::detach() {
 std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, const std::vector<Descriptor> &handles) {
   const std::lock_guard lock(mutex_);
   if (numbers.size() != handles.size()) return status_errno + EINVAL;
+  const Current current(driver_, contexts_.empty() ? nullptr : *contexts_.begin());
   // Looked for once: a program has thousands of each.
   std::unordered_map<const Physical *, std::vector<DevicePointer>> places;
   for (const std::uint64_t number : numbers)
