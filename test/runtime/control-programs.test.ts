@@ -1,6 +1,6 @@
 /** Sample programs whose control state is taken off the simulated device, by the commands that a user has. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect } from '../../src/native/index.js';
@@ -41,6 +41,7 @@ const pidOf = (program: Program) => ['--pid', String(program.pid)];
 const ARGS = ['--steps', '6', '--size', '64'];
 const undisturbed = async (app: string) => (await bench.start(app, ARGS).ready()).finish();
 
+const hasNamespaces = spawnSync('unshare', ['--pid', '--fork', 'true']).status === 0;
 const CONTROL_STEPS = ['detach', 'lock', 'checkpoint', 'restore', 'unlock', 'attach'];
 
 describe.skipIf(!isBuilt)('a program whose control state is taken off the device', () => {
@@ -93,6 +94,21 @@ describe.skipIf(!isBuilt)('a program whose control state is taken off the device
     bench.json('checkpoint', ...pidOf(program), '--control');
     expect(await program.finish()).toBe(digest);
   });
+
+  it.skipIf(!hasNamespaces)(
+    'is reached by the number that the system gives it, whatever it says of itself',
+    async () => {
+      const digest = await undisturbed('training');
+      // In a namespace of its own a program has another number than for us.
+      const program = await bench.start('training', ARGS, ['unshare', '--pid', '--fork']).ready();
+      await program.step();
+      expect(readlinkSync(`/proc/${program.pid}/exe`)).toMatch(/apps\/training$/);
+      const suspended = bench.json('suspend', ...pidOf(program)) as { warning?: string };
+      expect(suspended.warning).toBeUndefined();
+      bench.json('resume', ...pidOf(program));
+      expect(await program.finish()).toBe(digest);
+    },
+  );
 
   it('cannot be named by what is no process of ours', async () => {
     const program = await bench.start('training', ARGS).ready();
