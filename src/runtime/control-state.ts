@@ -109,6 +109,8 @@ export class ControlState {
   /** Where the driver has the process, for people. */
   async driverState(deadlineMs: number): Promise<DriverState | 'unknown'> {
     if (this.phase === 'attached') return 'running';
+    // It would wait for the step that is under way.
+    if (this.#underWay) return 'unknown';
     try {
       return await this.#ask(deadlineMs);
     } catch {

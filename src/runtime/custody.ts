@@ -135,7 +135,7 @@ export class Custody {
   /**
    * New memory for every handle whose memory was given up.
    *
-   * @throws RuntimeError GCR8114; none is kept then
+   * @throws RuntimeError GCR8114; what was made stays, until {@link releaseAll}
    */
   async recreateAll(): Promise<void> {
     const wanted = [...this.#handles.values()].filter(({ fd }) => fd === undefined);
@@ -149,10 +149,9 @@ export class Custody {
         made += handle.size;
       }
     } catch (error) {
-      for (const handle of wanted) this.#drop(handle);
       const needed = formatBytes(wanted.reduce((sum, { size }) => sum + size, 0));
       const message = `${needed} of device memory are needed, in ${wanted.length} pieces, and ${formatBytes(made)} could be had: ${(error as Error).message}`;
-      throw new RuntimeError('failed', 'GCR8114', message, 'nothing was taken; free device memory and try again');
+      throw new RuntimeError('failed', 'GCR8114', message, 'free device memory and try again');
     }
   }
 
