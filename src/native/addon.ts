@@ -95,6 +95,7 @@ export interface Addon {
   readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
   processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
   processState(driver: string, pid: number): Promise<number>;
+  freeMemory(driver: string, uuid: Uint8Array): Promise<number>;
   readonly NativeConnection: NativeConnectionClass;
   readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
   listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;

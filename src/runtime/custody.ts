@@ -50,6 +50,12 @@ export class Custody {
     return this.#handles.has(number);
   }
 
+  /** Numbers of the devices whose memory the application has; the first one when it has none. */
+  get deviceNumbers(): readonly number[] {
+    const numbers = new Set([...this.#handles.values()].map(({ device }) => device));
+    return numbers.size > 0 ? [...numbers] : [0];
+  }
+
   get handles(): ReadonlyMap<number, { readonly size: number; readonly device: number }> {
     return this.#handles;
   }

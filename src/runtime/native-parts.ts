@@ -3,6 +3,7 @@ import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs
 import {
   checkpointProcess,
   closeFd,
+  freeMemory,
   mapFd,
   type Connection as NativeConnection,
   type OpenDevice,
@@ -110,6 +111,7 @@ export const nativeParts = (driver: string): Parts => ({
   driverControl: {
     step: (pid, action, timeoutMs) => checkpointProcess(driver, pid, action, timeoutMs),
     state: (pid) => processState(driver, pid),
+    freeMemory: (uuid) => freeMemory(driver, uuid),
   },
   openRing: ringOf,
   openDevice: async (uuid) => new DriverDevice(driver, uuid),

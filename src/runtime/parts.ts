@@ -54,6 +54,8 @@ export interface DriverControl {
   /** @param timeoutMs of `lock`: how long it may wait for the process's work */
   step(pid: number, action: CheckpointAction, timeoutMs: number): Promise<void>;
   state(pid: number): Promise<DriverState>;
+  /** Bytes of a device that nobody uses. */
+  freeMemory(uuid: Uint8Array): Promise<number>;
 }
 
 export interface Parts {

@@ -208,6 +208,20 @@ describe('resume', () => {
     await expectRunning(app, store, memory);
   });
 
+  it('does not ask the driver for a control state that has no room, and says what is missing', async () => {
+    const { app } = started();
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    await suspended(app, store);
+    app.driver.free = 100 << 20;
+    await expect(resumed(app, store)).rejects.toThrow(/GCR8114.*needs 545\.3 MB of fake, of which 104\.9 MB are free/);
+    expect(app.driver.steps).toEqual(['lock', 'checkpoint']);
+    expect(app.process.state).toBe('suspended');
+    app.driver.free = 1 << 30;
+    await resumed(app, store);
+    await expectRunning(app, store, memory);
+  });
+
   it('does not fill again what was filled when only handing it over failed', async () => {
     const { app } = started();
     const store = await memoryStore();
@@ -424,6 +438,20 @@ describe('checkpoint with control state', () => {
 });
 
 describe('a process that was taken over', () => {
+  it('is given room for a context when nobody has seen what it needs', async () => {
+    const { app } = started();
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    await suspended(app, store);
+    const { free } = app.driver;
+    app.process.control.takenOver();
+    app.driver.free = 530 << 20;
+    await expect(resumed(app, store)).rejects.toThrow(/GCR8114.*needs 671\.1 MB/);
+    app.driver.free = free;
+    await resumed(app, store);
+    await expectRunning(app, store, memory);
+  });
+
   for (const at of ['running', 'locked', 'checkpointed', 'unsupported'] as const)
     it(`is brought back from ${at}`, async () => {
       const { app } = started();

@@ -40,6 +40,8 @@ export class FakeDriver implements DriverControl {
   /** Called when a step is done, before it is answered. */
   after: (action: CheckpointAction) => unknown = () => {};
   readonly steps: CheckpointAction[] = [];
+  /** A restore that found no memory cannot be repeated. */
+  lost = false;
 
   constructor(readonly app: FakeApplication) {}
 
@@ -52,8 +54,23 @@ export class FakeDriver implements DriverControl {
     if (this.at !== from[action]) throw new Error(`${action}: CUDA_ERROR_ILLEGAL_STATE`);
     // Memory that is mapped and was exported.
     if (action === 'checkpoint' && !this.app.detached) throw new Error(`${action}: CUDA_ERROR_NOT_SUPPORTED`);
+    if (action === 'restore' && this.free < this.controlBytes) {
+      this.lost = true;
+      throw new Error('restore: CUDA_ERROR_OUT_OF_MEMORY');
+    }
+    if (action === 'restore' && this.lost) throw new Error('restore: CUDA_ERROR_OPERATING_SYSTEM');
     this.at = to[action];
+    if (action === 'checkpoint') this.free += this.controlBytes;
+    if (action === 'restore') this.free -= this.controlBytes;
     await this.after(action);
+  }
+
+  /** Bytes that are free, and that the process's control state takes. */
+  free = 2 ** 33;
+  controlBytes = 520 << 20;
+
+  async freeMemory(): Promise<number> {
+    return this.free;
   }
 
   async state(): Promise<DriverState> {
