@@ -9,7 +9,7 @@ export type { KeepRules } from './keep-rules.js';
 export type { Pruned, PruneOptions } from './prune.js';
 export { type ReportOptions, reportPage } from './report.js';
 export type { Piece, RestorePlan } from './restore.js';
-export type { AllocationContent, ChunkRange, WriteSession } from './session.js';
+export type { AllocationContent, ChunkRange, StoredChunks, WriteSession } from './session.js';
 export { type BeginOptions, Store, verifyStore } from './store.js';
 export type { Imported, TransferOptions } from './transfer.js';
 export {
@@ -23,6 +23,7 @@ export {
   LAUNCH_VERDICTS,
   type LaunchVerdict,
   type Manifest,
+  NAME_BYTES,
   type OnProgress,
   ORIGINS,
   type Origin,
