@@ -250,7 +250,17 @@ export function treeHash(bytes: Uint8Array): Uint8Array {
 }
 
 export { type Connection, closeFd, connect, listen, mapFd, peerCredentials } from './channel.js';
-export { type MappedMemory, type OpenDevice, openDevice } from './device.js';
+export {
+  createHostArena,
+  type DeviceSpan,
+  type HostArena,
+  type HostArenaOptions,
+  type MappedMemory,
+  type OpenDevice,
+  openDevice,
+  SEGMENT_SLOTS,
+  SLOT_BYTES,
+} from './device.js';
 export { tryExclusiveLock } from './lock.js';
 export { type CheckpointAction, checkpointProcess, type ProcessState, processState } from './process.js';
 export { openRing, type Ring } from './ring.js';
