@@ -1,4 +1,5 @@
 export type { StorePlace } from '../native/index.js';
+export { mapAhead } from './ahead.js';
 export type { Catalogue } from './catalogue.js';
 export type { Contents, NamedAllocation, Step } from './chain.js';
 export type { ContentBytes, ReadBytes } from './content.js';

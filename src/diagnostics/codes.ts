@@ -115,6 +115,7 @@ export const CODES = {
   GCR8110: 'template missed a write',
   GCR8111: 'application cannot be supervised',
   GCR8112: 'operation was cancelled',
+  GCR8115: 'no room in host memory',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

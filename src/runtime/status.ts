@@ -37,7 +37,7 @@ export function statusOf(subject: SupervisedProcess, command: readonly string[],
     devices: subject.hello.devices.map(({ name }) => name),
     allocations: live.length,
     bytes: live.reduce((sum, { size }) => sum + size, 0),
-    lastCheckpoint: subject.last?.id ?? null,
+    lastCheckpoint: subject.chains[subject.lastTarget].last?.id ?? null,
     launches: bridge.statistics.byVerdict,
     waiting: bridge.waiting,
   };

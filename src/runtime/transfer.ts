@@ -1,0 +1,46 @@
+/** Chunks of a process's memory to slots of host memory and back: in large pieces, a few under way, several devices at once. */
+import { CHUNK_BYTES, mapAhead } from '../checkpoint/index.js';
+import type { HostMemory } from './host-memory.js';
+import type { MemoryLayout } from './layout.js';
+import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+
+/** Chunks that are moved by one call: large enough for full speed, small enough to tell progress and to be cancelled. */
+const AT_ONCE = 16_384;
+const WINDOW = 2;
+
+export interface Transfer {
+  readonly process: SupervisedProcess;
+  readonly layout: MemoryLayout;
+  /** Ascending numbers of chunks. */
+  readonly list: Uint32Array;
+  readonly memory: HostMemory;
+  /** The slot of each chunk of the list. */
+  readonly slots: Uint32Array;
+}
+
+/**
+ * Moves chunks `list[from … to)`. When it rejects, nothing is under way any more. Only while the application is held, or with memory that it does not have.
+ *
+ * @param told called with the bytes that have been moved since the last call
+ */
+export async function move(
+  direction: 'save' | 'load',
+  { process, layout, list, memory, slots }: Transfer,
+  from: number,
+  to: number,
+  signal: OperationContext['signal'] | undefined,
+  told: (bytes: number) => void = () => {},
+): Promise<void> {
+  const devices = layout.byMover(list, from, to).map(async (own) => {
+    const stretches = memory.stretches(slots.subarray(own.from, own.to), AT_ONCE);
+    const run = async (stretch: { arena: Parameters<typeof process.custody.save>[1]; from: number; to: number; slots: Uint32Array }) => {
+      if (signal) checkCancelled(signal);
+      const ranges = layout.ranges(list, own.from + stretch.from, own.from + stretch.to);
+      await process.custody[direction](ranges, stretch.arena, stretch.slots);
+      return stretch.to - stretch.from;
+    };
+    for await (const chunks of mapAhead(stretches, WINDOW, run)) told(chunks * CHUNK_BYTES);
+  });
+  await Promise.allSettled(devices);
+  await Promise.all(devices);
+}
