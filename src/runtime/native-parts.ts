@@ -85,18 +85,14 @@ function sharedBuffer(bytes: number): SharedBuffer {
 
 /** Device memory through the driver. */
 class DriverDevice implements Device {
-  readonly #device: OpenDevice;
-
-  constructor(driver: string, uuid: Uint8Array) {
-    this.#device = openDevice(driver, uuid);
-  }
+  constructor(readonly device: OpenDevice) {}
 
   async import(fd: number, bytes: number): Promise<DeviceMemory> {
-    return this.#device.importMemory(fd, bytes);
+    return this.device.importMemory(fd, bytes);
   }
 
   async create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
-    return this.#device.createMemory(bytes);
+    return this.device.createMemory(bytes);
   }
 
   /** The context stays until this process ends. */
@@ -106,7 +102,7 @@ class DriverDevice implements Device {
 /** @param driver path or name of the driver library */
 export const nativeParts = (driver: string): Parts => ({
   openRing: ringOf,
-  openDevice: async (uuid) => new DriverDevice(driver, uuid),
+  openDevice: async (uuid) => new DriverDevice(await openDevice(driver, uuid)),
   createBuffer: sharedBuffer,
   readImage: (fd, bytes) => {
     const image = Buffer.alloc(bytes);
