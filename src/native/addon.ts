@@ -94,22 +94,23 @@ export interface NativeHostArena {
   readonly pinned: boolean;
   readonly unpinnedBecause: string | undefined;
   segment(number: number): ArrayBuffer;
+  grow(bytes: number, device: NativeDevice | undefined, progress: NativeProgress): Promise<void>;
   close(): void;
 }
 
 /** Spans are three numbers each: the memory's number, offset and bytes. */
 export interface NativeDevice {
   readonly namesOnDevice: boolean;
-  importMemory(fd: number, bytes: number): NativeMemory;
-  createMemory(bytes: number): { readonly memory: NativeMemory; readonly fd: number };
+  importMemory(fd: number, bytes: number): Promise<NativeMemory>;
+  createMemory(bytes: number): Promise<{ readonly memory: NativeMemory; readonly fd: number }>;
   names(spans: Float64Array): Promise<Uint8Array>;
   save(spans: Float64Array, arena: NativeHostArena, slots: Uint32Array): Promise<void>;
   load(spans: Float64Array, arena: NativeHostArena, slots: Uint32Array): Promise<void>;
 }
 
 export interface Addon {
-  readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
-  createHostArena(bytes: number, device: NativeDevice | undefined, progress: NativeProgress): Promise<NativeHostArena>;
+  openDevice(driver: string, uuid: Uint8Array): Promise<NativeDevice>;
+  readonly NativeHostArena: new () => NativeHostArena;
   processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
   processState(driver: string, pid: number): number;
   readonly NativeConnection: NativeConnectionClass;

@@ -12,8 +12,8 @@ export type MappedMemory = NativeMemory;
 
 /** Bytes of a chunk, and of a slot. */
 export const SLOT_BYTES = 65_536;
-/** A view of slots lies between two multiples of this. */
-export const SEGMENT_SLOTS = 16_384;
+/** A view of slots lies between two multiples of this: 64 MiB. An arena has a multiple of it. */
+export const SEGMENT_SLOTS = 1_024;
 
 /**
  * A run of whole chunks of mapped memory: chunk i at `offset` + 65,536 i, the last one as long as `bytes` leave it. `offset` is a multiple of
@@ -26,10 +26,10 @@ export interface DeviceSpan {
 }
 
 export interface OpenDevice {
-  /** The descriptor stays the caller's. Throws an `Error` with the driver's. */
-  importMemory(fd: number, bytes: number): MappedMemory;
+  /** The descriptor stays the caller's, who keeps it open until this is settled. Any number may be under way. */
+  importMemory(fd: number, bytes: number): Promise<MappedMemory>;
   /** New memory, and a descriptor of it, which is the caller's. */
-  createMemory(bytes: number): { readonly memory: MappedMemory; readonly fd: number };
+  createMemory(bytes: number): Promise<{ readonly memory: MappedMemory; readonly fd: number }>;
   /** Whether names are computed on the device. Elsewhere memory is copied and hashed by the processor. */
   readonly namesOnDevice: boolean;
   /** The names (gcr-nh128-1, 16 bytes each) of all chunks of the spans, one behind the other. */
@@ -45,6 +45,7 @@ export interface OpenDevice {
 
 /** Host memory in slots of 64 KiB, pinned so that devices copy at full speed. Its content at first is zero. */
 export interface HostArena {
+  /** Those that are there; more while it grows. */
   readonly slots: number;
   /** Whether the driver has pinned all of it. Memory that is not works as well, at a third of the speed. */
   readonly pinned: boolean;
@@ -56,17 +57,24 @@ export interface HostArena {
    */
   view(first: number, count: number): Uint8Array;
   /**
+   * Appends slots for `bytes` bytes, as {@link createHostArena} makes them; what is there may be used meanwhile, and slots that are ready
+   * before the rest, too. They stay when this rejects half way.
+   */
+  grow(bytes: number, onProgress?: ByteProgress): Promise<void>;
+  /**
    * Gives the memory back once copies under way on devices have ended. All views become empty at once; whoever still reads or writes one
    * elsewhere (a store's writer, a file) has to be waited for before.
    */
   close(): void;
 }
 
+type ByteProgress = (done: { readonly bytes: number; readonly total: number }) => void;
+
 export interface HostArenaOptions {
   /** Pins the memory for this device, and with it for every device of the same driver; without it the first device that copies does. */
   readonly device?: OpenDevice;
   /** Bytes that are ready, of how many. */
-  readonly onProgress?: (done: { readonly bytes: number; readonly total: number }) => void;
+  readonly onProgress?: ByteProgress;
 }
 
 /** A device of the addon's with the flat form of what it is asked. */
@@ -77,11 +85,11 @@ class DriverDevice implements OpenDevice {
     return this.native.namesOnDevice;
   }
 
-  importMemory(fd: number, bytes: number): MappedMemory {
+  async importMemory(fd: number, bytes: number): Promise<MappedMemory> {
     return this.native.importMemory(fd, bytes);
   }
 
-  createMemory(bytes: number): { readonly memory: MappedMemory; readonly fd: number } {
+  async createMemory(bytes: number): Promise<{ readonly memory: MappedMemory; readonly fd: number }> {
     return this.native.createMemory(bytes);
   }
 
@@ -111,10 +119,13 @@ function flat(spans: readonly DeviceSpan[]): Float64Array {
 }
 
 class DriverArena implements HostArena {
-  readonly slots: number;
+  constructor(
+    readonly native: NativeHostArena,
+    readonly device: NativeDevice | undefined,
+  ) {}
 
-  constructor(readonly native: NativeHostArena) {
-    this.slots = native.slots;
+  get slots(): number {
+    return this.native.slots;
   }
 
   get pinned(): boolean {
@@ -133,6 +144,11 @@ class DriverArena implements HostArena {
     return new Uint8Array(this.native.segment(segment), at * SLOT_BYTES, count * SLOT_BYTES);
   }
 
+  async grow(bytes: number, onProgress?: ByteProgress): Promise<void> {
+    const told = onProgress && ((done: number, total: number) => onProgress({ bytes: done, total }));
+    await this.native.grow(bytes, this.device, told);
+  }
+
   close(): void {
     this.native.close();
   }
@@ -144,21 +160,28 @@ function nativeOf(arena: HostArena): NativeHostArena {
 }
 
 /**
- * Opens a device by its UUID; the first call makes a context of this process's on it. Throws an `Error` when driver or device are not there.
+ * Opens a device by its UUID: a context of this process's on it, and our kernels compiled for it, which may take half a second the first
+ * time. Rejects with an `Error` when driver or device are not there.
  *
  * @param driver path of the driver library, or its name for the usual search
  */
-export function openDevice(driver: string, uuid: Uint8Array): OpenDevice {
-  return new DriverDevice(new (addon().NativeDevice)(driver, uuid));
+export async function openDevice(driver: string, uuid: Uint8Array): Promise<OpenDevice> {
+  return new DriverDevice(await addon().openDevice(driver, uuid));
 }
 
 /**
- * Host memory for `bytes` bytes (rounded up to slots), made off this thread: huge pages where the system has them, touched by many threads, and
- * pinned. Takes about a second for 10 GB. Rejects with an `Error` when the system has no such memory.
+ * Host memory for `bytes` bytes (rounded up to segments of 64 MiB), made off this thread: huge pages where the system has them, touched by many
+ * threads, and pinned. Takes about a second for 10 GB. Rejects with an `Error` when the system has no such memory.
  */
 export async function createHostArena(bytes: number, options: HostArenaOptions = {}): Promise<HostArena> {
   const { device, onProgress } = options;
   const native = device instanceof DriverDevice ? device.native : undefined;
-  const told = onProgress && ((done: number, total: number) => onProgress({ bytes: done, total }));
-  return new DriverArena(await addon().createHostArena(bytes, native, told));
+  const arena = new DriverArena(new (addon().NativeHostArena)(), native);
+  try {
+    await arena.grow(bytes, onProgress);
+    return arena;
+  } catch (error) {
+    arena.close();
+    throw error;
+  }
 }

@@ -127,13 +127,13 @@ async function withSink<T>(
 ): Promise<T> {
   const chunks = chunksNow(process);
   if (to === 'memory') {
-    const { hostImages: images, staging } = process;
+    const { hostImages: images, staging, custody } = process;
     // How much an increment takes is known when it is made; what would be copied aside for the store is a good guess.
-    await images.memory.ensureFree(full ? chunks : Math.min(chunks, staging.limitBytes / CHUNK_BYTES / 4));
+    await images.memory.ensureFree(full ? chunks : Math.min(chunks, staging.limitBytes / CHUNK_BYTES / 4), custody.anyDevice);
     const sink = new ImageSink(process, images, note, context);
     return run(sink).finally(() => sink.close());
   }
-  const memory = await process.staging.take(chunks);
+  const memory = await process.staging.take(chunks, process.custody.anyDevice);
   const sink = new StoreSink(process, store, memory, { command, ...(note !== undefined && { note }) }, context);
   return run(sink).finally(async () => {
     await sink.close();

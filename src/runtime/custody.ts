@@ -125,6 +125,11 @@ export class Custody {
     return this.#open.size > 0 && [...this.#open].every((device) => device.namesOnDevice);
   }
 
+  /** One of the devices that were used so far. */
+  get anyDevice(): Device | undefined {
+    return this.#open.values().next().value;
+  }
+
   /** What moves an allocation's memory: its device by number, or the recorder (-1). Ranges of one come best one behind the other. */
   moverOf({ handle }: LiveAllocation): number {
     return handle === 0 ? -1 : (this.#handles.get(handle)?.device ?? 0);

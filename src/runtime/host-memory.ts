@@ -1,39 +1,25 @@
 /**
- * Slots of pinned host memory: which are free, and how many use each. Grows by whole arenas up to a limit; what is taken comes in as long runs as there
- * are, so that copies are large. Everything is in flat arrays: a full checkpoint takes hundreds of thousands of slots at once.
+ * Slots of pinned host memory: which are free, and how many use each. Grows up to a limit; what is taken lies in one run where there is one, so that
+ * copies are large. Everything is in flat arrays: a full checkpoint takes hundreds of thousands of slots at once.
  *
  * Whoever gives slots back has waited for every copy from and to them.
  */
 import { freemem } from 'node:os';
 import { CHUNK_BYTES, formatBytes } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
-import { type HostArena, SEGMENT_SLOTS } from './parts.js';
+import { type Device, type HostArena, type Parts, SEGMENT_SLOTS } from './parts.js';
 
 /** In place of a slot: the chunk is zero and needs none. */
 export const NO_SLOT = 0xffff_ffff;
-/** An arena has at least this many slots, so that small needs do not make many of them. */
+/** It grows by at least this many. */
 const LEAST_SLOTS = (64 << 20) / CHUNK_BYTES;
 /** What the system keeps of its free memory. */
 const SPARE_SHARE = 0.1;
 
-interface Place {
-  readonly arena: HostArena;
-  /** The number of its first slot. */
-  readonly first: number;
-}
-
-/** Slots from `from` to `to` of a list, all in one arena, as it numbers them. */
-export interface Stretch {
-  readonly arena: HostArena;
-  readonly from: number;
-  readonly to: number;
-  readonly slots: Uint32Array;
-}
-
 export class HostMemory {
-  readonly #create: (bytes: number) => Promise<HostArena>;
-  readonly #places: Place[] = [];
-  /** Users of each slot; slots of no arena, between two of them, count as used. */
+  readonly #create: Parts['createArena'];
+  #arena: HostArena | undefined;
+  /** Users of each slot. */
   #users = new Uint32Array(0);
   #free = 0;
   #growing: Promise<void> = Promise.resolve();
@@ -42,14 +28,19 @@ export class HostMemory {
 
   /** @param limitBytes it never has more */
   constructor(
-    create: (bytes: number) => Promise<HostArena>,
+    create: Parts['createArena'],
     readonly limitBytes: number,
   ) {
     this.#create = create;
   }
 
+  /** There is one as soon as a slot could be taken. */
+  get arena(): HostArena {
+    return this.#arena!;
+  }
+
   get reservedBytes(): number {
-    return this.#places.reduce((sum, { arena }) => sum + arena.slots, 0) * CHUNK_BYTES;
+    return this.#users.length * CHUNK_BYTES;
   }
 
   get freeSlots(): number {
@@ -59,15 +50,17 @@ export class HostMemory {
   /**
    * Grows until so many slots are free.
    *
+   * @param device one of those that will copy
+   *
    * @throws RuntimeError GCR8115 when limit or system do not allow it
    */
-  async ensureFree(slots: number): Promise<void> {
-    const grown = this.#growing.then(() => this.#ensure(slots));
+  async ensureFree(slots: number, device?: Device): Promise<void> {
+    const grown = this.#growing.then(() => this.#ensure(slots, device));
     this.#growing = grown.catch(() => {});
     return grown;
   }
 
-  async #ensure(slots: number): Promise<void> {
+  async #ensure(slots: number, device: Device | undefined): Promise<void> {
     if (slots <= this.#free) return;
     const room = Math.floor((this.limitBytes - this.reservedBytes) / CHUNK_BYTES);
     const missing = slots - this.#free;
@@ -76,24 +69,20 @@ export class HostMemory {
     const system = freemem();
     if (wanted * CHUNK_BYTES > system * (1 - SPARE_SHARE))
       throw noRoom(slots, this.#free, `the system has ${formatBytes(system)} left`);
-    let arena: HostArena;
     try {
-      arena = await this.#create(wanted * CHUNK_BYTES);
+      if (this.#arena) await this.#arena.grow(wanted * CHUNK_BYTES);
+      else this.#arena = await this.#create(wanted * CHUNK_BYTES, device);
     } catch (error) {
       throw noRoom(slots, this.#free, (error as Error).message);
     }
-    // Segments begin at the same numbers here and in the arena.
-    const first = Math.ceil(this.#users.length / SEGMENT_SLOTS) * SEGMENT_SLOTS;
-    const users = new Uint32Array(first + arena.slots);
+    const users = new Uint32Array(this.#arena.slots);
     users.set(this.#users);
-    users.fill(1, this.#users.length, first);
+    this.#free += users.length - this.#users.length;
     this.#users = users;
-    this.#places.push({ arena, first });
-    this.#free += arena.slots;
   }
 
   /** So many slots, ascending, each with one user; undefined when there are fewer. */
-  take(count: number): Uint32Array | undefined {
+  take(count: number): Uint32Array<ArrayBuffer> | undefined {
     if (count > this.#free) return undefined;
     const taken = new Uint32Array(count);
     const users = this.#users;
@@ -151,25 +140,6 @@ export class HostMemory {
     return { own, shared };
   }
 
-  #placeOf(slot: number): Place {
-    let place = this.#places[0]!;
-    for (const other of this.#places) if (other.first <= slot) place = other;
-    return place;
-  }
-
-  /** A list of slots, cut where it goes from one arena to another, and into at most `most` slots. */
-  *stretches(slots: Uint32Array, most: number): Generator<Stretch> {
-    for (let from = 0; from < slots.length; ) {
-      const { arena, first } = this.#placeOf(slots[from]!);
-      const limit = Math.min(slots.length, from + most);
-      let to = from + 1;
-      while (to < limit && slots[to]! >= first && slots[to]! < first + arena.slots) to++;
-      const own = slots.subarray(from, to);
-      yield { arena, from, to, slots: first === 0 ? own : own.map((slot) => slot - first) };
-      from = to;
-    }
-  }
-
   /** The number of slots from position `at` of a list that lie one behind the other in one view, at most `most`. */
   runAt(slots: Uint32Array, at: number, most: number): number {
     const first = slots[at]!;
@@ -181,12 +151,12 @@ export class HostMemory {
 
   /** The bytes of a run of slots, no copy. */
   view(slot: number, count: number): Uint8Array {
-    const { arena, first } = this.#placeOf(slot);
-    return arena.view(slot - first, count);
+    return this.arena.view(slot, count);
   }
 
   close(): void {
-    for (const { arena } of this.#places.splice(0)) arena.close();
+    this.#arena?.close();
+    this.#arena = undefined;
     this.#users = new Uint32Array(0);
     this.#free = 0;
   }

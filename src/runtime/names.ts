@@ -33,7 +33,7 @@ export function differing(
 }
 
 /** Of ascending numbers of names, those whose name is not the zero name. */
-export function withoutZero(names: Uint8Array, list: Uint32Array): Uint32Array {
+export function withoutZero(names: Uint8Array, list: Uint32Array): Uint32Array<ArrayBuffer> {
   const words = wordsOf(names) ?? wordsOf(names.slice())!;
   const kept = new Uint32Array(list.length);
   let count = 0;

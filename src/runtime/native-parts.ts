@@ -98,21 +98,17 @@ function sharedBuffer(bytes: number): SharedBuffer {
 
 /** Device memory through the driver. */
 class DriverDevice implements Device {
-  readonly device: OpenDevice;
-
-  constructor(driver: string, uuid: Uint8Array) {
-    this.device = openDevice(driver, uuid);
-  }
+  constructor(readonly device: OpenDevice) {}
 
   get namesOnDevice(): boolean {
     return this.device.namesOnDevice;
   }
 
-  async import(fd: number, bytes: number): Promise<DeviceMemory> {
+  import(fd: number, bytes: number): Promise<DeviceMemory> {
     return this.device.importMemory(fd, bytes);
   }
 
-  async create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
+  create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
     return this.device.createMemory(bytes);
   }
 
@@ -139,8 +135,9 @@ const ownArena = (arena: HostArena) => arena as NativeArena;
 /** @param driver path or name of the driver library */
 export const nativeParts = (driver: string): Parts => ({
   openRing: ringOf,
-  openDevice: async (uuid) => new DriverDevice(driver, uuid),
-  createArena: (bytes) => createHostArena(bytes),
+  openDevice: async (uuid) => new DriverDevice(await openDevice(driver, uuid)),
+  createArena: (bytes, device) =>
+    createHostArena(bytes, device instanceof DriverDevice ? { device: device.device } : {}),
   createBuffer: sharedBuffer,
   readImage: (fd, bytes) => {
     const image = Buffer.alloc(bytes);

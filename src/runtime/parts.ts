@@ -42,6 +42,8 @@ export interface DeviceSpan {
 /** Host memory in slots of a chunk each, from which and to which devices copy at full speed. Zero at first. */
 export interface HostArena {
   readonly slots: number;
+  /** Appends slots; copies and views of the others are not disturbed. */
+  grow(bytes: number): Promise<void>;
   /** Slots `first` to `first + count`, no copy; they lie between two multiples of {@link SEGMENT_SLOTS}. */
   view(first: number, count: number): Uint8Array;
   /** Nobody may be at work on a view. */
@@ -77,8 +79,12 @@ export interface Parts {
   /** @param onReady called when events may have come */
   openRing(ringFd: number, wakeFd: number, onReady: () => void): EventRing;
   openDevice(uuid: Uint8Array): Promise<Device>;
-  /** Host memory that the devices of the machine copy to and from at full speed. Takes its time, off this thread. */
-  createArena(bytes: number): Promise<HostArena>;
+  /**
+   * Host memory that devices copy to and from at full speed. Takes its time, off this thread.
+   *
+   * @param device any one of the machine; without it the first that copies pays for what makes it fast
+   */
+  createArena(bytes: number, device?: Device): Promise<HostArena>;
   createBuffer(bytes: number): SharedBuffer;
   /** The content of a sealed memory. */
   readImage(fd: number, bytes: number): Buffer;

@@ -4,7 +4,7 @@
  */
 import { CHUNK_BYTES } from '../checkpoint/index.js';
 import { HostMemory } from './host-memory.js';
-import type { HostArena } from './parts.js';
+import type { Device, Parts } from './parts.js';
 
 /** What is copied aside at most so that an application goes on before it is written. */
 export const STAGING_BYTES = 1 << 30;
@@ -15,7 +15,7 @@ export class StagingPool {
 
   /** @param limitBytes for each operation */
   constructor(
-    readonly create: (bytes: number) => Promise<HostArena>,
+    readonly create: Parts['createArena'],
     readonly limitBytes = STAGING_BYTES,
   ) {}
 
@@ -24,7 +24,7 @@ export class StagingPool {
    *
    * @throws RuntimeError GCR8115
    */
-  async take(chunks: number): Promise<HostMemory> {
+  async take(chunks: number, device?: Device): Promise<HostMemory> {
     let wanted = Math.max(1, Math.min(chunks * CHUNK_BYTES, this.limitBytes));
     const fits = this.#idle.findIndex(({ reservedBytes }) => reservedBytes >= wanted);
     if (fits >= 0) return this.#idle.splice(fits, 1)[0]!;
@@ -33,7 +33,7 @@ export class StagingPool {
     for (;;) {
       const memory = new HostMemory(this.create, this.limitBytes);
       try {
-        await memory.ensureFree(Math.ceil(wanted / CHUNK_BYTES));
+        await memory.ensureFree(Math.ceil(wanted / CHUNK_BYTES), device);
         return memory;
       } catch (error) {
         if (wanted <= LEAST_BYTES) throw error;

@@ -32,14 +32,15 @@ export async function move(
   told: (bytes: number) => void = () => {},
 ): Promise<void> {
   const devices = layout.byMover(list, from, to).map(async (own) => {
-    const stretches = memory.stretches(slots.subarray(own.from, own.to), AT_ONCE);
-    const run = async (stretch: { arena: Parameters<typeof process.custody.save>[1]; from: number; to: number; slots: Uint32Array }) => {
+    const starts: number[] = [];
+    for (let at = own.from; at < own.to; at += AT_ONCE) starts.push(at);
+    const run = async (at: number) => {
       if (signal) checkCancelled(signal);
-      const ranges = layout.ranges(list, own.from + stretch.from, own.from + stretch.to);
-      await process.custody[direction](ranges, stretch.arena, stretch.slots);
-      return stretch.to - stretch.from;
+      const end = Math.min(own.to, at + AT_ONCE);
+      await process.custody[direction](layout.ranges(list, at, end), memory.arena, slots.subarray(at, end));
+      return end - at;
     };
-    for await (const chunks of mapAhead(stretches, WINDOW, run)) told(chunks * CHUNK_BYTES);
+    for await (const chunks of mapAhead(starts, WINDOW, run)) told(chunks * CHUNK_BYTES);
   });
   await Promise.allSettled(devices);
   await Promise.all(devices);
