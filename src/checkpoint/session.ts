@@ -168,7 +168,8 @@ export class WriteSession {
       };
       const { chunks, origins, names } = list;
       const count = chunksOf(size);
-      if (origins.length !== chunks.length || names.length !== NAME_BYTES * chunks.length) fail('its lists differ in length');
+      if (origins.length !== chunks.length || names.length !== NAME_BYTES * chunks.length)
+        fail('its lists differ in length');
       for (let i = 0; i < chunks.length; i++) {
         if (chunks[i]! >= count || (i > 0 && chunks[i]! <= chunks[i - 1]!)) fail('its chunks are not ascending');
         if (origins[i]! >= ORIGINS.length) fail(`origin ${origins[i]} is not known`);

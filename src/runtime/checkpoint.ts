@@ -5,8 +5,8 @@
  */
 import { CHUNK_BYTES, type Store, StoreError } from '../checkpoint/index.js';
 import { shareStatistics, type Target } from './chain.js';
-import { LaunchStatistics } from './launch-statistics.js';
 import { ImageSink } from './image-sink.js';
+import { LaunchStatistics } from './launch-statistics.js';
 import { dirtyOf, findDelta, makePlan, missedOf, type Plan, type Verify } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Saved, Sink } from './sink.js';
@@ -129,7 +129,10 @@ async function withSink<T>(
   if (to === 'memory') {
     const { hostImages: images, staging, custody } = process;
     // How much an increment takes is known when it is made; what would be copied aside for the store is a good guess.
-    await images.memory.ensureFree(full ? chunks : Math.min(chunks, staging.limitBytes / CHUNK_BYTES / 4), custody.anyDevice);
+    await images.memory.ensureFree(
+      full ? chunks : Math.min(chunks, staging.limitBytes / CHUNK_BYTES / 4),
+      custody.anyDevice,
+    );
     const sink = new ImageSink(process, images, note, context);
     return run(sink).finally(() => sink.close());
   }
@@ -238,11 +241,7 @@ async function save(
   }
 }
 
-function describeMissed(
-  { layout }: Plan,
-  missed: Uint32Array,
-  statistics: LaunchStatistics,
-): MissedChunk[] {
+function describeMissed({ layout }: Plan, missed: Uint32Array, statistics: LaunchStatistics): MissedChunk[] {
   return [...missed.subarray(0, MAX_MISSED)].map((chunk) => {
     const { live, first } = layout.parts[layout.partAt(chunk)]!;
     return {

@@ -91,7 +91,10 @@ export class Custody {
         );
       device = this.parts.openDevice(uuid);
       this.#devices.set(number, device);
-      device.catch(() => this.#devices.delete(number));
+      device.then(
+        (open) => this.#open.add(open),
+        () => this.#devices.delete(number),
+      );
     }
     return device;
   }
@@ -115,7 +118,7 @@ export class Custody {
     const handles = new Map<number, LiveAllocation>();
     for (const live of allocations) if (this.#handles.has(live.handle)) handles.set(live.handle, live);
     const devices = new Set([...handles.values()].map((live) => this.moverOf(live)));
-    for (const number of devices) this.#open.add(await this.#device(number));
+    for (const number of devices) await this.#device(number);
     // What has gone meanwhile is found out when it is used.
     await Promise.allSettled([...handles.values()].map(async (live) => this.#memory(live)));
   }

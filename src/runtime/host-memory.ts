@@ -124,8 +124,7 @@ export class HostMemory {
 
   /** One user less of each of these. */
   drop(slots: Uint32Array): void {
-    for (let i = 0; i < slots.length; i++)
-      if (slots[i] !== NO_SLOT && --this.#users[slots[i]!]! === 0) this.#free++;
+    for (let i = 0; i < slots.length; i++) if (slots[i] !== NO_SLOT && --this.#users[slots[i]!]! === 0) this.#free++;
   }
 
   /** How many of these slots have no other user, and how many have. */
@@ -164,6 +163,7 @@ export class HostMemory {
 
 function noRoom(wanted: number, free: number, why: string): RuntimeError {
   const message = `${formatBytes(wanted * CHUNK_BYTES)} of host memory are needed and ${formatBytes(free * CHUNK_BYTES)} are free; ${why}`;
-  const hint = 'drop checkpoints in memory with `gcr-templates drop`, or give more with `gcr-templates run --host-memory`';
+  const hint =
+    'drop checkpoints in memory with `gcr-templates drop`, or give more with `gcr-templates run --host-memory`';
   return new RuntimeError('refused', 'GCR8115', message, hint);
 }

@@ -6,8 +6,8 @@ import { CHUNK_BYTES, type Manifest, ORIGINS } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { HostImage, HostImages } from './host-images.js';
 import { NO_SLOT } from './host-memory.js';
-import { positionOf } from './layout.js';
 import { LaunchStatistics } from './launch-statistics.js';
+import { positionOf } from './layout.js';
 import { withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
@@ -60,8 +60,16 @@ export class ImageSink implements Sink {
     const total = this.#list.length * CHUNK_BYTES;
     let done = from * CHUNK_BYTES;
     const { layout } = this.#plan!;
-    const transfer = { process: this.process, layout, list: this.#list, memory: this.images.memory, slots: this.#fresh };
-    const moved = move('save', transfer, from, to, signal, (bytes) => report({ step: 'copy', done: (done += bytes), total }));
+    const transfer = {
+      process: this.process,
+      layout,
+      list: this.#list,
+      memory: this.images.memory,
+      slots: this.#fresh,
+    };
+    const moved = move('save', transfer, from, to, signal, (bytes) =>
+      report({ step: 'copy', done: (done += bytes), total }),
+    );
     this.#running = moved.catch(() => {});
     return moved;
   }
@@ -102,12 +110,7 @@ export class ImageSink implements Sink {
     return saved;
   }
 
-  #saved(
-    id: string,
-    slots: Uint32Array,
-    kind: Saved['kind'],
-    parent: string | null,
-  ): Saved {
+  #saved(id: string, slots: Uint32Array, kind: Saved['kind'], parent: string | null): Saved {
     const { layout } = this.#plan!;
     const { changed } = this.#delta!;
     const statistics = this.#statistics();

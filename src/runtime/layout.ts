@@ -63,7 +63,9 @@ export class MemoryLayout {
   /** Positions `from … to` of an ascending list, cut by who moves its chunks. */
   byMover(list: Uint32Array, from: number, to: number): { readonly from: number; readonly to: number }[] {
     const cuts = this.movers.map(({ to: end }) => Math.min(to, Math.max(from, positionOf(list, end))));
-    return cuts.map((end, index) => ({ from: index === 0 ? from : cuts[index - 1]!, to: end })).filter((cut) => cut.from < cut.to);
+    return cuts
+      .map((end, index) => ({ from: index === 0 ? from : cuts[index - 1]!, to: end }))
+      .filter((cut) => cut.from < cut.to);
   }
 
   /** Bytes of a chunk of a part. */

@@ -8,13 +8,7 @@ const wordsOf = ({ buffer, byteOffset, length }: Uint8Array): Int32Array | undef
   byteOffset % 4 === 0 ? new Int32Array(buffer, byteOffset, length / 4) : undefined;
 
 /** The numbers of names that differ, from `base` on, go to `target` from `at` on. @returns the next place of `target` */
-export function differing(
-  own: Uint8Array,
-  other: Uint8Array,
-  base: number,
-  target: Uint32Array,
-  at: number,
-): number {
+export function differing(own: Uint8Array, other: Uint8Array, base: number, target: Uint32Array, at: number): number {
   if (Buffer.compare(own, other) === 0) return at;
   const count = own.length / NAME_BYTES;
   const [a, b] = [wordsOf(own) ?? wordsOf(own.slice())!, wordsOf(other) ?? wordsOf(other.slice())!];

@@ -7,8 +7,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { UnknownPolicy } from '../shadow/index.js';
-import { WireError } from './codec.js';
 import { Chain, type Chains, type Target } from './chain.js';
+import { WireError } from './codec.js';
 import { Custody } from './custody.js';
 import { RuntimeError } from './errors.js';
 import { EventBridge, type LiveAllocation } from './event-bridge.js';

@@ -4,10 +4,17 @@
  * were compared, so nothing is hashed again.
  */
 import { hostname } from 'node:os';
-import { CHUNK_BYTES, type Manifest, mapAhead, NAME_BYTES, type Store, type WriteSession } from '../checkpoint/index.js';
+import {
+  CHUNK_BYTES,
+  type Manifest,
+  mapAhead,
+  NAME_BYTES,
+  type Store,
+  type WriteSession,
+} from '../checkpoint/index.js';
 import type { HostMemory } from './host-memory.js';
-import { positionOf } from './layout.js';
 import { LaunchStatistics } from './launch-statistics.js';
+import { positionOf } from './layout.js';
 import { gathered, withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
