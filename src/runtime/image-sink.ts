@@ -12,7 +12,7 @@ import { withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Saved, Sink } from './sink.js';
-import { move } from './transfer.js';
+import { move, progressOf } from './transfer.js';
 
 export class ImageSink implements Sink {
   #plan: Plan | undefined;
@@ -40,7 +40,6 @@ export class ImageSink implements Sink {
     const slots = memory.take(this.#list.length);
     if (!slots) throw new RuntimeError('refused', 'GCR8115', 'host memory was taken by somebody else', 'try again');
     this.#fresh = slots;
-    this.context.report({ step: 'copy', done: 0, total: this.#list.length * CHUNK_BYTES });
   }
 
   copyFromRecorder(): Promise<void> {
@@ -57,8 +56,7 @@ export class ImageSink implements Sink {
 
   #copy(from: number, to: number): Promise<void> {
     const { report, signal } = this.context;
-    const total = this.#list.length * CHUNK_BYTES;
-    let done = from * CHUNK_BYTES;
+    const told = progressOf(report, 'copy', this.#list.length * CHUNK_BYTES, from * CHUNK_BYTES);
     const { layout } = this.#plan!;
     const transfer = {
       process: this.process,
@@ -67,9 +65,7 @@ export class ImageSink implements Sink {
       memory: this.images.memory,
       slots: this.#fresh,
     };
-    const moved = move('save', transfer, from, to, signal, (bytes) =>
-      report({ step: 'copy', done: (done += bytes), total }),
-    );
+    const moved = move('save', transfer, from, to, signal, told);
     this.#running = moved.catch(() => {});
     return moved;
   }

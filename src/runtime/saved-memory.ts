@@ -18,7 +18,7 @@ import type { MemoryLayout } from './layout.js';
 import { gathered } from './names.js';
 import { namesOf } from './plan.js';
 import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
-import { move } from './transfer.js';
+import { move, progressOf } from './transfer.js';
 
 /** Where a checkpoint is. */
 export interface SavedPlace {
@@ -137,16 +137,13 @@ class StoreLoader implements Loader {
 
   async check({ report, signal }: OperationContext): Promise<void> {
     const slots = this.memory.take(this.list.length);
-    let done = 0;
-    const total = this.list.length * CHUNK_BYTES;
-    const told = (chunks: number) => report({ step: 'read', done: (done += chunks * CHUNK_BYTES), total });
-    report({ step: 'read', done, total });
+    const told = progressOf(report, 'read', this.list.length * CHUNK_BYTES);
     if (!slots) {
       // More than fits: it is read twice, this time to check it.
       await this.#eachBlock(async (list, own) => {
         checkCancelled(signal);
         await this.#read(list, own);
-        told(list.length);
+        told(list.length * CHUNK_BYTES);
       });
       return;
     }
@@ -156,7 +153,7 @@ class StoreLoader implements Loader {
       const read = async (at: number) => {
         checkCancelled(signal);
         await this.#read(this.list.subarray(at, at + BLOCK), slots.subarray(at, at + BLOCK));
-        told(Math.min(BLOCK, slots.length - at));
+        told(Math.min(BLOCK, slots.length - at) * CHUNK_BYTES);
       };
       for await (const _ of mapAhead(blocks, WINDOW, read));
       this.#ready = slots;
@@ -168,10 +165,7 @@ class StoreLoader implements Loader {
 
   async load(report: OperationContext['report']): Promise<void> {
     const { process, layout, list, memory } = this;
-    let done = 0;
-    const total = list.length * CHUNK_BYTES;
-    const told = (bytes: number) => report({ step: 'write', done: (done += bytes), total });
-    report({ step: 'write', done, total });
+    const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
     if (this.#ready)
       return move('load', { process, layout, list, memory, slots: this.#ready }, 0, list.length, undefined, told);
     await this.#eachBlock(async (own, slots) => {
@@ -254,10 +248,7 @@ class SavedImage implements SavedMemory {
     const { process, spare } = this;
     const memory = process.hostImages.memory;
     const load = async (report: OperationContext['report']): Promise<void> => {
-      const total = list.length * CHUNK_BYTES;
-      let done = 0;
-      const told = (bytes: number) => report({ step: 'write', done: (done += bytes), total });
-      report({ step: 'write', done, total });
+      const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
       const filled = list.filter((_, i) => slots[i] !== NO_SLOT);
       const own = slots.filter((slot) => slot !== NO_SLOT);
       await move('load', { process, layout, list: filled, memory, slots: own }, 0, filled.length, undefined, told);

@@ -19,7 +19,7 @@ import { gathered, withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Sink } from './sink.js';
-import { move } from './transfer.js';
+import { move, progressOf } from './transfer.js';
 
 /** Chunks that are written as one. */
 const BLOCK = 1024;
@@ -69,7 +69,6 @@ export class StoreSink implements Sink {
     this.#list = withoutZero(delta.table.names, delta.changed);
     this.#slots = this.memory.take(Math.min(this.#list.length, this.memory.freeSlots))!;
     if (!this.#aside) this.#session = await this.#begun();
-    this.context.report({ step: 'copy', done: 0, total: this.#totalBytes });
   }
 
   copyFromRecorder(): Promise<void> {
@@ -86,8 +85,7 @@ export class StoreSink implements Sink {
 
   async #copy(from: number, to: number): Promise<void> {
     const { report, signal } = this.context;
-    let done = from * CHUNK_BYTES;
-    const told = (bytes: number) => report({ step: 'copy', done: (done += bytes), total: this.#totalBytes });
+    const told = progressOf(report, 'copy', this.#totalBytes, from * CHUNK_BYTES);
     if (!this.#aside) return this.#stream(from, to, told);
     const transfer = { process: this.process, layout: this.#plan!.layout, list: this.#list, memory: this.memory };
     await this.#track(move('save', { ...transfer, slots: this.#slots }, from, to, signal, told));

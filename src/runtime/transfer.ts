@@ -45,3 +45,19 @@ export async function move(
   await Promise.allSettled(devices);
   await Promise.all(devices);
 }
+
+/** Tells what has been done of `total` bytes: at once, and with each number of bytes that are added. */
+export function progressOf(
+  report: OperationContext['report'],
+  step: string,
+  total: number,
+  start = 0,
+): (bytes: number) => void {
+  let done = start;
+  const add = (bytes: number) => {
+    done += bytes;
+    report({ step, done, total });
+  };
+  add(0);
+  return add;
+}
