@@ -102,4 +102,23 @@ void MappedMemory::end() {
   driver.cuMemRelease(handle_);
 }
 
+PinnedBuffer::PinnedBuffer(std::shared_ptr<const OpenDevice> device, std::size_t size) : device_(std::move(device)), size_(size) {
+  constexpr unsigned portable = 1;
+  void *data = nullptr;
+  device_->make_current();
+  device_->driver().check(device_->driver().cuMemHostAlloc(&data, size, portable), "cuMemHostAlloc");
+  data_ = static_cast<std::uint8_t *>(data);
+}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (!data_) return;
+  const Driver &driver = device_->driver();
+  try {
+    device_->make_current();
+    driver.cuMemFreeHost(data_);
+  } catch (const DriverError &) {
+    // The context is dead, and its memory with it.
+  }
+}
+
 }  // namespace gcr

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "driver/driver.h"
 
@@ -57,6 +58,25 @@ class MappedMemory {
   std::size_t size_;
   DevicePointer address_ = 0;
   bool mapped_ = false;
+};
+
+// Host memory of the driver's, which kernels reach, too.
+class PinnedBuffer {
+ public:
+  PinnedBuffer(std::shared_ptr<const OpenDevice> device, std::size_t size);
+  PinnedBuffer(PinnedBuffer &&other) noexcept
+      : device_(std::move(other.device_)), data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
+  ~PinnedBuffer();
+
+  std::uint8_t *data() const { return data_; }
+  std::size_t size() const { return size_; }
+  // Unified addressing, which every 64-bit system has: the device's address is ours.
+  DevicePointer address() const { return reinterpret_cast<DevicePointer>(data_); }
+
+ private:
+  std::shared_ptr<const OpenDevice> device_;
+  std::uint8_t *data_ = nullptr;
+  std::size_t size_;
 };
 
 }  // namespace gcr

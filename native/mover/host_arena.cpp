@@ -2,6 +2,7 @@
 #include "mover/host_arena.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,125 +16,126 @@ namespace gcr {
 namespace {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
-constexpr std::size_t stripe = std::size_t{64} << 20;  // what a thread touches at once
 constexpr unsigned most_threads = 16;
 constexpr unsigned register_portable = 1;
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-void *map_memory(std::size_t size) {
-  constexpr int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-  // Fails at once unless the system has set so many aside.
-  if (size % huge_page == 0) {
-    void *huge = mmap(nullptr, size, protection, flags | MAP_HUGETLB, -1, 0);
-    if (huge != MAP_FAILED) return huge;
+// Slots are numbered by 26 bits then: 4 TiB of addresses, which cost nothing.
+constexpr std::size_t most_segments = std::size_t{1} << 16;
+constexpr std::size_t range_bytes = most_segments * HostArena::segment_bytes;
+constexpr int nothing_there = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+// False, with errno, when there is no such memory.
+bool map_segment(std::uint8_t *at) {
+  constexpr std::size_t size = HostArena::segment_bytes;
+  constexpr int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  // Fails at once unless the system has as many huge pages set aside.
+  if (mmap(at, size, protection, flags | MAP_HUGETLB, -1, 0) == MAP_FAILED) {
+    if (mmap(at, size, protection, flags, -1, 0) == MAP_FAILED) return false;
+    madvise(at, size, MADV_HUGEPAGE);
   }
-  // Transparent huge pages need a start that is aligned to them.
-  void *whole = mmap(nullptr, size + huge_page, PROT_NONE, flags | MAP_NORESERVE, -1, 0);
-  if (whole == MAP_FAILED) return nullptr;
-  auto *begin = static_cast<std::uint8_t *>(whole);
-  auto *aligned = begin + (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
-  if (aligned != begin) munmap(begin, static_cast<std::size_t>(aligned - begin));
-  const std::size_t rest = static_cast<std::size_t>(begin + size + huge_page - (aligned + size));
-  if (rest) munmap(aligned + size, rest);
-  if (mprotect(aligned, size, protection) != 0) {
-    munmap(aligned, size);
-    return nullptr;
-  }
-  madvise(aligned, size, MADV_HUGEPAGE);
-  return aligned;
+  // A child of fork would share pages with us until one of both writes, and the device would go on with the wrong one.
+  madvise(at, size, MADV_DONTFORK);
+  madvise(at, size, MADV_DONTDUMP);
+  return true;
+}
+
+void unmap(std::uint8_t *at, std::size_t bytes) { mmap(at, bytes, PROT_NONE, nothing_there | MAP_FIXED, -1, 0); }
+
+void touch(std::uint8_t *data) {
+  if (madvise(data, HostArena::segment_bytes, MADV_POPULATE_WRITE) == 0) return;
+  for (std::size_t at = 0; at < HostArena::segment_bytes; at += 4096) const_cast<volatile std::uint8_t *>(data)[at] = 0;
 }
 
 }  // namespace
 
-HostArena::HostArena(std::size_t slots, const std::shared_ptr<const OpenDevice> &device,
-                     const std::function<void(std::uint64_t, std::uint64_t)> &progress, const std::atomic<bool> &stop)
-    : slots_(slots) {
+HostArena::HostArena() {
+  // Transparent huge pages need a start that is aligned to them; what lies before it is left as it is.
+  void *range = mmap(nullptr, range_bytes + huge_page, PROT_NONE, nothing_there, -1, 0);
+  if (range == MAP_FAILED) throw DriverError(std::string("no addresses for host memory: ") + std::strerror(errno), result::out_of_memory);
+  auto *begin = static_cast<std::uint8_t *>(range);
+  const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
+  data_ = begin + before;
+  if (before > 0) munmap(begin, before);
+  if (before < huge_page) munmap(data_ + range_bytes, huge_page - before);
+}
+
+void HostArena::grow(std::size_t segments, const std::shared_ptr<const OpenDevice> &device, const Progress &progress,
+                     const std::atomic<bool> &stop) {
+  const std::lock_guard alone(growing_);
+  const std::size_t before = segments_;  // changed nowhere else
+  const auto no_memory = [&](const char *why) {
+    return DriverError("no " + std::to_string(segments * segment_bytes) + " bytes of host memory: " + why, result::out_of_memory);
+  };
+  const auto machine = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (segments > machine / segment_bytes || segments > most_segments - before) throw no_memory("the machine has less");
+  // What is not an arena's at the end is given back.
+  struct Rest {
+    const HostArena &arena;
+    std::size_t end;
+    ~Rest() {
+      std::uint8_t *from = arena.data_ + arena.segments_ * segment_bytes;
+      if (from < arena.data_ + end * segment_bytes) unmap(from, static_cast<std::size_t>(arena.data_ + end * segment_bytes - from));
+    }
+  } rest{*this, before};
+  for (; rest.end < before + segments; ++rest.end)
+    if (!map_segment(data_ + rest.end * segment_bytes)) throw no_memory(std::strerror(errno));
+
   std::mutex mutex;
-  std::condition_variable touched;
-  std::vector<std::size_t> untouched;  // bytes, by segment
-  try {
-    map();
-    for (const Segment &segment : segments_) untouched.push_back(segment.size);
-    ThreadPool pool(std::clamp<unsigned>(std::min<std::size_t>(std::thread::hardware_concurrency(), bytes() / stripe + 1), 1, most_threads));
-    for (std::size_t number = 0; number < segments_.size(); ++number) {
-      for (std::size_t from = 0; from < segments_[number].size; from += stripe) {
-        pool.submit([&, number, from] {
-          const std::size_t to = std::min(from + stripe, segments_[number].size);
-          if (!stop) touch(number * segment_bytes + from, number * segment_bytes + to);
-          const std::lock_guard lock(mutex);
-          untouched[number] -= to - from;
-          touched.notify_one();
-        });
-      }
+  std::condition_variable changed;
+  std::vector<char> touched(segments);
+  ThreadPool pool(std::min({std::max(std::thread::hardware_concurrency(), 1u), most_threads, static_cast<unsigned>(segments)}));
+  for (std::size_t i = 0; i < segments; ++i) {
+    pool.submit([&, i] {
+      if (!stop) touch(data_ + (before + i) * segment_bytes);
+      const std::lock_guard lock(mutex);
+      touched[i] = 1;
+      changed.notify_one();
+    });
+  }
+  // Each is pinned while later ones are still touched. When this throws, the pool ends before memory is given back.
+  for (std::size_t i = 0; i < segments; ++i) {
+    {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return touched[i] != 0; });
     }
-    std::uint64_t done = 0;
-    for (std::size_t number = 0; number < segments_.size(); ++number) {
-      {
-        std::unique_lock lock(mutex);
-        touched.wait(lock, [&] { return untouched[number] == 0; });
-      }
-      if (stop) throw DriverError("making host memory was stopped", result::not_ready);
-      if (device) {
-        const std::lock_guard lock(mutex_);
-        if (refusal_.empty()) pin(segments_[number], device);
-      }
-      progress(done += segments_[number].size, bytes());
+    if (stop) throw DriverError("making host memory was stopped", result::not_ready);
+    {
+      const std::lock_guard lock(mutex_);
+      if (device) pin_up_to(before + i + 1, device);
+      ++segments_;
     }
-  } catch (...) {
-    end();
-    throw;
+    progress((i + 1) * segment_bytes, segments * segment_bytes);
   }
 }
 
-HostArena::~HostArena() { end(); }
-
-void HostArena::map() {
-  for (std::size_t at = 0; at < bytes(); at += segment_bytes) {
-    const std::size_t size = std::min(segment_bytes, bytes() - at);
-    void *data = map_memory(size);
-    if (!data)
-      throw DriverError("no " + std::to_string(bytes()) + " bytes of host memory: " + std::strerror(errno), result::out_of_memory);
-    segments_.push_back({static_cast<std::uint8_t *>(data), size, nullptr});
-    // A child of fork would share pages with us until one of both writes, and the device would go on with the wrong one.
-    madvise(data, size, MADV_DONTFORK);
-    madvise(data, size, MADV_DONTDUMP);
-  }
-}
-
-void HostArena::touch(std::size_t from, std::size_t to) const {
-  std::uint8_t *data = segments_[from / segment_bytes].data + from % segment_bytes;
-  if (madvise(data, to - from, MADV_POPULATE_WRITE) == 0) return;
-  for (std::size_t at = 0; at < to - from; at += 4096) const_cast<volatile std::uint8_t *>(data)[at] = 0;
-}
-
-bool HostArena::pin(const Segment &segment, const std::shared_ptr<const OpenDevice> &device) const {
+void HostArena::pin_up_to(std::size_t segments, const std::shared_ptr<const OpenDevice> &device) {
   const Driver &driver = device->driver();
-  Result outcome = result::not_supported;
-  if (driver.cuMemHostRegister && driver.cuMemHostUnregister) {
-    device->make_current();
-    outcome = driver.cuMemHostRegister(segment.data, segment.size, register_portable);
+  const bool can = driver.cuMemHostRegister && driver.cuMemHostUnregister;
+  if (can && pinned_by_.size() < segments && refusal_.empty()) device->make_current();
+  while (pinned_by_.size() < segments && refusal_.empty()) {
+    std::uint8_t *at = data_ + pinned_by_.size() * segment_bytes;
+    const Result outcome = can ? driver.cuMemHostRegister(at, segment_bytes, register_portable) : result::not_supported;
+    if (outcome == 0) pinned_by_.push_back(device);
+    else refusal_ = "cuMemHostRegister: " + driver.error_name(outcome);
   }
-  if (outcome != 0) {
-    refusal_ = "cuMemHostRegister: " + driver.error_name(outcome);
-    return false;
-  }
-  segment.pinned_by = device;
-  return true;
 }
 
-void HostArena::pin(const std::shared_ptr<const OpenDevice> &device) const {
+void HostArena::pin(const std::shared_ptr<const OpenDevice> &device) {
   const std::lock_guard lock(mutex_);
-  for (const Segment &segment : segments_) {
-    if (!refusal_.empty()) return;
-    if (!segment.pinned_by) pin(segment, device);
-  }
+  pin_up_to(segments_, device);
+}
+
+std::size_t HostArena::slots() const {
+  const std::lock_guard lock(mutex_);
+  return segments_ * segment_slots;
 }
 
 bool HostArena::is_pinned() const {
   const std::lock_guard lock(mutex_);
-  return std::all_of(segments_.begin(), segments_.end(), [](const Segment &segment) { return segment.pinned_by != nullptr; });
+  return pinned_by_.size() == segments_;
 }
 
 std::string HostArena::refusal() const {
@@ -141,19 +143,24 @@ std::string HostArena::refusal() const {
   return refusal_;
 }
 
-void HostArena::end() {
-  for (const Segment &segment : segments_) {
-    if (segment.pinned_by) {
-      const Driver &driver = segment.pinned_by->driver();
-      // Refused only when the context is dead, and the driver lets go then by itself.
-      try {
-        segment.pinned_by->make_current();
-        driver.cuMemHostUnregister(segment.data);
-      } catch (const DriverError &) {
-      }
+bool HostArena::is_reached_by(const OpenDevice &device) const {
+  const Driver &driver = device.driver();
+  const std::lock_guard lock(mutex_);
+  DevicePointer address = 0;
+  return pinned_by_.size() == segments_ && driver.cuMemHostGetDevicePointer && driver.cuMemHostGetDevicePointer(&address, data_, 0) == 0 &&
+         address == reinterpret_cast<DevicePointer>(data_);
+}
+
+HostArena::~HostArena() {
+  for (std::size_t i = 0; i < pinned_by_.size(); ++i) {
+    try {
+      pinned_by_[i]->make_current();
+      pinned_by_[i]->driver().cuMemHostUnregister(data_ + i * segment_bytes);
+    } catch (const DriverError &) {
+      // The context is dead, and with it the driver has let go.
     }
-    munmap(segment.data, segment.size);
   }
+  munmap(data_, range_bytes);
 }
 
 }  // namespace gcr

@@ -44,7 +44,7 @@ class Lane {
   void stop();
 
   // For operations.
-  const OpenDevice &device() const { return *device_; }
+  const std::shared_ptr<const OpenDevice> &device() const { return device_; }
   Stream copies() const { return streams_[0]; }
   Stream kernels() const { return streams_[1]; }
   // `second` goes on only when what `first` was given so far is done. One use a piece.

@@ -17,7 +17,7 @@ MovePlan plan_move(std::span<const Span> spans, const HostArena &arena, std::spa
   std::size_t next = 0;  // slot of the chunk that comes
   for (const Span &span : spans) {
     for (std::uint64_t at = 0; at < span.bytes;) {
-      // A run ends with the span, where slots do not follow each other, and where a segment does.
+      // A run ends with the span, where slots do not follow each other, and where a segment does: the driver knows each by itself.
       const std::uint32_t first = slots[next];
       const std::size_t room = HostArena::segment_slots - first % HostArena::segment_slots;
       const std::size_t left = (span.bytes - at + kChunkBytes - 1) / kChunkBytes;

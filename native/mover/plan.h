@@ -40,7 +40,7 @@ struct MovePlan {
 std::uint64_t chunks_of(std::span<const Span> spans);
 
 // Runs of at least `direct_bytes` are copied by themselves, in pieces of at most `piece_bytes`; chunks of shorter ones are scattered. There must
-// be a slot for each chunk, inside of the arena.
+// be a slot for each chunk.
 MovePlan plan_move(std::span<const Span> spans, const HostArena &arena, std::span<const std::uint32_t> slots, std::size_t direct_bytes,
                    std::size_t piece_bytes);
 
