@@ -116,6 +116,7 @@ export const CODES = {
   GCR8111: 'application cannot be supervised',
   GCR8112: 'operation was cancelled',
   GCR8115: 'no room in host memory',
+  GCR8116: 'checkpoint in host memory cannot be dropped',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

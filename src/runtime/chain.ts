@@ -7,7 +7,8 @@ import type { DirtyMark } from './dirty.js';
 import { LaunchStatistics } from './launch-statistics.js';
 
 /** Where a checkpoint is kept. */
-export type Target = 'store' | 'memory';
+export const TARGETS = ['store', 'memory'] as const;
+export type Target = (typeof TARGETS)[number];
 
 /** Where an allocation's chunks are in a table. */
 export interface TablePlace {

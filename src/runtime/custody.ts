@@ -133,6 +133,11 @@ export class Custody {
     return this.#open.values().next().value;
   }
 
+  /** The application's first device, opened. */
+  async firstDevice(): Promise<Device | undefined> {
+    return this.uuids.length > 0 ? this.#device(0) : undefined;
+  }
+
   /** What moves an allocation's memory: its device by number, or the recorder (-1). Ranges of one come best one behind the other. */
   moverOf({ handle }: LiveAllocation): number {
     return handle === 0 ? -1 : (this.#handles.get(handle)?.device ?? 0);

@@ -5,7 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import { type Allocation, CHUNK_BYTES } from '../checkpoint/index.js';
 import type { NameTable } from './chain.js';
+import { RuntimeError } from './errors.js';
 import type { HostMemory } from './host-memory.js';
+import type { SupervisedProcess } from './process.js';
 import type { Saved } from './sink.js';
 
 /** One allocation of an image, and where its chunks are in the image's row. */
@@ -98,4 +100,33 @@ export class HostImages {
       };
     });
   }
+}
+
+/** What became free. */
+export interface DropResult {
+  readonly id: string;
+  readonly bytes: number;
+}
+
+/**
+ * Gives up a checkpoint in memory; the others are as they were.
+ *
+ * @param name the beginning of its id
+ * @throws RuntimeError GCR8116 when there is none, or it holds the memory of a suspended process
+ */
+export function dropImage(process: SupervisedProcess, name: string): DropResult {
+  const image = process.hostImages.find(process, name);
+  const hint = '`gcr-templates status` shows them; checkpoints in the store are removed by `gcr-templates prune`';
+  if (!image) {
+    const message = `no one checkpoint of process ${process.pid} in host memory begins with ${JSON.stringify(name)}`;
+    throw new RuntimeError('not-found', 'GCR8116', message, hint);
+  }
+  if (process.suspendedAs?.id === image.id)
+    throw new RuntimeError(
+      'refused',
+      'GCR8116',
+      `checkpoint ${image.id} holds all memory of process ${process.pid}, which is suspended`,
+      'resume it first',
+    );
+  return { id: image.id, bytes: process.hostImages.drop(image) };
 }

@@ -43,6 +43,11 @@ export class HostMemory {
     return this.#users.length * CHUNK_BYTES;
   }
 
+  /** Bytes that there may be, are, and are not in use. */
+  get size(): { readonly limit: number; readonly reserved: number; readonly free: number } {
+    return { limit: this.limitBytes, reserved: this.reservedBytes, free: this.#free * CHUNK_BYTES };
+  }
+
   get freeSlots(): number {
     return this.#free;
   }

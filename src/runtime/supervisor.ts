@@ -7,13 +7,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { Store } from '../checkpoint/index.js';
+import { CHUNK_BYTES, Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
 import { checkpoint } from './checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
-import { HostImages } from './host-images.js';
+import { dropImage, HostImages } from './host-images.js';
 import { HostMemory } from './host-memory.js';
 import { nativeLibraries } from './libraries.js';
 import { decodeFromRecorder, type Message, PROTOCOL_VERSION } from './messages.js';
@@ -157,9 +157,19 @@ class Supervisor {
     });
     subject.attachLink(link);
     this.#processes.add(subject);
+    if (options.hostMemory !== undefined) void this.#reserve(subject, options.hostMemory);
     // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
     void this.#serve(subject).then(() => link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 }));
     return link;
+  }
+
+  /** Makes the memory for images, which takes seconds, while the application begins. */
+  async #reserve({ custody }: SupervisedProcess, bytes: number): Promise<void> {
+    try {
+      await this.#images.memory.ensureFree(bytes / CHUNK_BYTES, await custody.firstDevice());
+    } catch (error) {
+      this.options.onNote(`host memory was not reserved: ${(error as Error).message}`);
+    }
   }
 
   async #serve(subject: SupervisedProcess): Promise<void> {
@@ -201,14 +211,15 @@ class Supervisor {
         return subject.operate('checkpoint', context, (own) => checkpoint(subject, store, { ...asked, command }, own));
       }
       case 'suspend': {
-        const { note } = request;
-        const asked = { command, ...(note !== undefined && { note }) };
-        return subject.operate('suspend', context, (own) => suspend(subject, store, asked, own));
+        const { operation: _operation, ...asked } = request;
+        return subject.operate('suspend', context, (own) => suspend(subject, store, { ...asked, command }, own));
       }
       case 'resume':
         return subject.operate('resume', context, (own) => resume(subject, store, own));
       case 'restore':
         return subject.operate('restore', context, (own) => restore(subject, store, request.id, own));
+      case 'drop':
+        return subject.operate('drop', context, async () => dropImage(subject, request.id));
     }
   }
 
