@@ -331,7 +331,11 @@ export function withProblem(process: SupervisedProcess, error: unknown): unknown
 }
 
 /** Adds up, because a step may be tried again. */
-async function timed(timings: ControlTimings, step: keyof ControlTimings, run: () => Promise<void>): Promise<void> {
+export async function timed<S extends string>(
+  timings: Partial<Record<S, number>>,
+  step: S,
+  run: () => Promise<void>,
+): Promise<void> {
   const start = performance.now();
   try {
     await run();
