@@ -1,7 +1,7 @@
 /** `gcr-templates checkpoint`: saves the device memory of a supervised process while it goes on. */
 import { type Command, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult, Target } from '../runtime/index.js';
+import type { CheckpointResult, ControlTimings, Target, Timings } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { printDiagnostics } from './output.js';
@@ -25,7 +25,7 @@ interface Options extends ProcessOptions {
 }
 
 /** What a person is told of a checkpoint. */
-export function checkpointText(result: CheckpointResult): string {
+export function checkpointText(result: CheckpointResult & { readonly timings: Timings & ControlTimings }): string {
   const { manifest, target, verified, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
   const { chunks, kind } = manifest;
   const origins = originText(manifest);
@@ -34,7 +34,7 @@ export function checkpointText(result: CheckpointResult): string {
     `  ${verified === 'none' || kind === 'full' ? 'looked at' : 'compared all memory; may have been written:'} ${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
     ...(kind === 'increment' && origins !== '' ? [`  changed by ${origins}`] : []),
     `  the application was held for ${millisecondsText(heldMs)}`,
-    ...('detach' in result.timings ? [`  ${timingsText(result.timings)}`] : []),
+    ...(result.timings.detach !== undefined ? [`  ${timingsText(result.timings)}`] : []),
   ];
   return `${lines.join('\n')}\n`;
 }

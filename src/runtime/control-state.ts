@@ -307,9 +307,7 @@ export class ControlState {
           const late = `${message} within ${milliseconds / 1000} s`;
           timer = setTimeout(() => reject(new RuntimeError('failed', 'GCR8106', late)), milliseconds);
           const { pid } = this.process;
-          forget = this.process.whenEnded(() =>
-            reject(new RuntimeError('failed', 'GCR8107', `process ${pid} ended while its control state was away`)),
-          );
+          forget = this.process.whenEnded(() => reject(hasEnded(pid)));
         }),
       ]);
     } finally {
@@ -318,6 +316,8 @@ export class ControlState {
     }
   }
 }
+
+const hasEnded = (pid: number): RuntimeError => new RuntimeError('failed', 'GCR8107', `process ${pid} has ended`);
 
 const messageOf = (error: unknown): string =>
   error instanceof RuntimeError ? error.diagnostics[0]!.message : (error as Error).message;
@@ -356,6 +356,7 @@ export async function withControlState(
   hooks: ControlHooks,
 ): Promise<ControlOutcome> {
   const { control } = process;
+  if (process.state === 'ended') throw hasEnded(process.pid);
   if (process.state !== 'held' || control.phase !== 'attached') throw new InternalError('the process is not held');
   const timings: ControlTimings = {};
   let failure: { readonly error: unknown } | undefined;
