@@ -73,6 +73,8 @@ const AFTER: Readonly<Record<DriverStep, ControlPhase>> = {
 
 /** What a control state takes on a device when nobody saw how much it left there: a context, and a little. */
 const UNSEEN_BYTES = 640 << 20;
+/** What memory is had in. */
+const GRANULE_BYTES = 2 << 20;
 /** Memory that is free comes in pieces. */
 const SPARE_BYTES = 32 << 20;
 
@@ -98,6 +100,8 @@ export class ControlState {
   problem: string | undefined;
   /** Bytes that the control state left free when it went, by device. */
   #left: ReadonlyMap<number, number> | undefined;
+  /** What gives back the memory that is kept free for its return. */
+  #kept: (() => void)[] = [];
   /** The driver's step that has not come back. */
   #underWay: Promise<void> | undefined;
 
@@ -184,7 +188,7 @@ export class ControlState {
   /** {@link leave}, without an error: a process that cannot be brought back is suspended, see {@link problem}. */
   async recover(context: OperationContext): Promise<void> {
     const { process } = this;
-    if (process.state === 'ended') return;
+    if (process.state === 'ended') return this.giveRoom();
     this.problem = undefined;
     try {
       await this.leave(context);
@@ -204,6 +208,7 @@ export class ControlState {
       if (!action) continue;
       report({ step: action });
       try {
+        this.giveRoom();
         if (action === 'restore') await this.#checkRoom();
         await timed(timings, action, () => this.#drive(action));
       } catch (error) {
@@ -277,6 +282,21 @@ export class ControlState {
     });
     await this.#within(refusable, DEADLINES[action], `the driver did not ${action} process ${pid}`);
     this.phase = AFTER[action];
+  }
+
+  /** Keeps what the control state left for its return: others are quick to take what is free, and a restore without room cannot be repeated. */
+  async keepRoom(): Promise<void> {
+    for (const [device, bytes] of this.#left ?? []) {
+      if (bytes === 0) continue;
+      const whole = Math.ceil((bytes + SPARE_BYTES) / GRANULE_BYTES) * GRANULE_BYTES;
+      // Where that fails there is little left, and the check before the restore decides.
+      const give = await this.process.custody.reserve(device, whole).catch(() => undefined);
+      if (give) this.#kept.push(give);
+    }
+  }
+
+  giveRoom(): void {
+    for (const give of this.#kept.splice(0)) give();
   }
 
   #ask(deadlineMs = STATE_MS): Promise<DriverState> {
@@ -371,11 +391,13 @@ export async function withControlState(
   try {
     refused = await control.enter(hooks.driver ?? 'required', context, timings, check);
     check();
+    await control.keepRoom();
     let next: 'restore' | 'stay' = 'restore';
     await timed(timings, 'checkpointed', async () => {
       next = (await hooks.checkpointed?.()) ?? 'restore';
     });
     if (next === 'restore') await control.leave(context, timings);
+    else control.giveRoom();
   } catch (error) {
     failure ??= { error };
   }

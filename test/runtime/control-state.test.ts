@@ -217,8 +217,8 @@ describe('resume', () => {
     const store = await memoryStore();
     const memory = app.snapshot();
     await suspended(app, store);
-    app.driver.free = 100 << 20;
-    await expect(resumed(app, store)).rejects.toThrow(/GCR8114.*needs 545\.3 MB of fake, of which 104\.9 MB are free/);
+    app.driver.free = 10 << 20;
+    await expect(resumed(app, store)).rejects.toThrow(/GCR8114.*needs 25\.2 MB of fake, of which 7\.3 MB are free/);
     expect(app.driver.steps).toEqual(['lock', 'checkpoint']);
     expect(app.process.state).toBe('suspended');
     app.driver.free = 1 << 30;
@@ -289,6 +289,21 @@ describe('checkpoint with control state', () => {
     });
     await expect(failing).rejects.toThrow('planted');
     await expectRunning(app, store, after);
+  });
+
+  it('keeps what the control state leaves free from others', async () => {
+    const { app } = started();
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    await withControl(app, store, contextOf(), async () => {
+      // Another program takes all there is.
+      app.driver.free = 0;
+      return 'restore';
+    });
+    await expectRunning(app, store, memory);
+    const free = app.driver.free;
+    await withControl(app, store);
+    expect(app.driver.free).toBe(free);
   });
 
   it('is refused before anything is stopped when the driver cannot', async () => {
