@@ -98,8 +98,8 @@ export class ControlState {
   phase: ControlPhase = 'attached';
   /** Why it could not be brought back when that was tried last. */
   problem: string | undefined;
-  /** Bytes that the control state left free when it went, by device. */
-  #left: ReadonlyMap<number, number> | undefined;
+  /** Bytes that must be free for the control state to come back, by device, as far as that was seen when it went. */
+  #needed: ReadonlyMap<number, number> | undefined;
   /** What gives back the memory that is kept free for its return. */
   #kept: (() => void)[] = [];
   /** The driver's step that has not come back. */
@@ -110,7 +110,7 @@ export class ControlState {
   /** The process came here without its memory, and where the driver has it is not known. */
   takenOver(): void {
     this.phase = 'unknown';
-    this.#left = undefined;
+    this.#needed = undefined;
   }
 
   /**
@@ -163,8 +163,12 @@ export class ControlState {
         await timed(timings, action, () => this.#drive(action));
       }
       const after = await this.#freeMemory();
-      this.#left = new Map(
-        [...after].map(([device, free]) => [device, Math.max(0, free - (before.get(device) ?? free))]),
+      this.#needed = new Map(
+        [...after].map(([device, free]) => {
+          const was = before.get(device) ?? free;
+          // Where there was no more to spare before, there need not be now.
+          return [device, free > was ? free - was + Math.min(was, SPARE_BYTES) : 0];
+        }),
       );
       return undefined;
     } catch (error) {
@@ -255,9 +259,9 @@ export class ControlState {
   async #checkRoom(): Promise<void> {
     const { pid, hello } = this.process;
     for (const [device, free] of await this.#freeMemory()) {
-      const needed = this.#left ? this.#left.get(device) : UNSEEN_BYTES;
-      if (needed !== undefined && needed > 0 && free < needed + SPARE_BYTES)
-        throw new NoRoom(pid, hello.devices[device]!.name, needed, free);
+      const needed = this.#needed ? (this.#needed.get(device) ?? 0) : UNSEEN_BYTES;
+      // What was kept for it is whole pieces.
+      if (free < needed - (needed % GRANULE_BYTES)) throw new NoRoom(pid, hello.devices[device]!.name, needed, free);
     }
   }
 
@@ -286,9 +290,9 @@ export class ControlState {
 
   /** Keeps what the control state left for its return: others are quick to take what is free, and a restore without room cannot be repeated. */
   async keepRoom(): Promise<void> {
-    for (const [device, bytes] of this.#left ?? []) {
-      if (bytes === 0) continue;
-      const whole = Math.ceil((bytes + SPARE_BYTES) / GRANULE_BYTES) * GRANULE_BYTES;
+    for (const [device, bytes] of this.#needed ?? []) {
+      const whole = bytes - (bytes % GRANULE_BYTES);
+      if (whole === 0) continue;
       // Where that fails there is little left, and the check before the restore decides.
       const give = await this.process.custody.reserve(device, whole).catch(() => undefined);
       if (give) this.#kept.push(give);

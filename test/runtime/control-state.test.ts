@@ -218,7 +218,7 @@ describe('resume', () => {
     const memory = app.snapshot();
     await suspended(app, store);
     app.driver.free = 10 << 20;
-    await expect(resumed(app, store)).rejects.toThrow(/GCR8114.*needs 25\.2 MB of fake, of which 7\.3 MB are free/);
+    await expect(resumed(app, store)).rejects.toThrow(/GCR8114.*needs 58\.7 MB of fake, of which 7\.3 MB are free/);
     expect(app.driver.steps).toEqual(['lock', 'checkpoint']);
     expect(app.process.state).toBe('suspended');
     app.driver.free = 1 << 30;
