@@ -11,7 +11,7 @@ import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js
 import { DirtyAccumulator, type Mark } from './accumulator.js';
 import { AllocationMap } from './allocations.js';
 import { LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
-import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
+import type { AccessDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import type { LaunchRecord } from './launch.js';
 import { ModuleMemory } from './module-memory.js';
@@ -56,10 +56,8 @@ export class ShadowExecutor {
   #whenever: LaunchEnvironment;
   /** Variables whose place was told since the last `module` event. */
   readonly #placed = new Set<string>();
-  /** All live allocations as descriptors, and the epoch they are of. */
-  #everything: { readonly epoch: number; readonly descriptors: readonly AccessDescriptor[] } | undefined;
-  /** Answers that name all allocations, by their reasons; good while they are made of the present ones. */
-  readonly #unknownSets = new WeakMap<readonly Reason[], DirtySet>();
+  /** Answers that name all allocations, by their reasons, with the epoch they are of. */
+  readonly #unknownSets = new WeakMap<readonly Reason[], { readonly epoch: number; readonly set: DirtySet }>();
   readonly #whys = new Map<string, readonly Reason[]>();
 
   constructor(templates: TemplateFile, options: ShadowOptions = {}) {
@@ -253,13 +251,14 @@ export class ShadowExecutor {
   #unknownSet(launch: LaunchRecord, reasons: readonly Reason[]): DirtySet {
     if (this.#unknown === 'args') return new DirtySet('unknown', reasons, this.#allocationsOfArguments(launch));
     // Whole programs are made of such launches: the same answer is the same object, which everybody who was given it knows again.
-    const everything = this.#allAllocations();
-    let set = this.#unknownSets.get(reasons);
-    if (set?.descriptors !== everything) {
-      set = new DirtySet('unknown', reasons, everything);
-      this.#unknownSets.set(reasons, set);
+    const { epoch } = this.allocations;
+    let known = this.#unknownSets.get(reasons);
+    if (known?.epoch !== epoch) {
+      const { descriptors, bytes } = this.allocations.everything();
+      known = { epoch, set: new DirtySet('unknown', reasons, descriptors, bytes) };
+      this.#unknownSets.set(reasons, known);
     }
-    return set;
+    return known.set;
   }
 
   /** Why nothing is known of a launch, the same object for the same words. */
@@ -273,16 +272,9 @@ export class ShadowExecutor {
     return reasons;
   }
 
-  #allAllocations(): readonly AccessDescriptor[] {
-    const { epoch } = this.allocations;
-    if (this.#everything?.epoch !== epoch)
-      this.#everything = { epoch, descriptors: this.allocations.all().map(rangeDescriptor) };
-    return this.#everything.descriptors;
-  }
-
   #allocationsOfArguments({ parameters }: LaunchRecord): readonly AccessDescriptor[] {
     const view = new DataView(parameters.buffer, parameters.byteOffset, parameters.byteLength);
-    return this.allocations.pointedTo(view).map(rangeDescriptor);
+    return this.allocations.pointedTo(view).map(({ whole }) => whole);
   }
 
   /** A moment to ask {@link since} about. */
