@@ -73,7 +73,8 @@ function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
   });
 }
 
-class PlainArena implements HostArena {
+/** Host memory that nobody pinned. */
+export class PlainArena implements HostArena {
   #bytes: Uint8Array[] = [];
   closed = false;
 
