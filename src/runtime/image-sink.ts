@@ -12,7 +12,7 @@ import { withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Saved, Sink } from './sink.js';
-import { move, progressOf } from './transfer.js';
+import { move, nameCopied, progressOf, type Transfer } from './transfer.js';
 
 export class ImageSink implements Sink {
   #plan: Plan | undefined;
@@ -42,8 +42,10 @@ export class ImageSink implements Sink {
     this.#fresh = slots;
   }
 
-  copyFromRecorder(): Promise<void> {
-    return this.#copy(0, this.#recorderEnd);
+  async copyFromRecorder(): Promise<void> {
+    const end = this.#recorderEnd;
+    await this.#copy(0, end);
+    nameCopied(this.#transfer, 0, end, this.#delta!.table.names);
   }
 
   copyFromDevices(): Promise<void> {
@@ -54,18 +56,15 @@ export class ImageSink implements Sink {
     return positionOf(this.#list, this.#plan!.layout.recorderChunks);
   }
 
+  get #transfer(): Transfer {
+    const { layout } = this.#plan!;
+    return { process: this.process, layout, list: this.#list, memory: this.images.memory, slots: this.#fresh };
+  }
+
   #copy(from: number, to: number): Promise<void> {
     const { report, signal } = this.context;
     const told = progressOf(report, 'copy', this.#list.length * CHUNK_BYTES, from * CHUNK_BYTES);
-    const { layout } = this.#plan!;
-    const transfer = {
-      process: this.process,
-      layout,
-      list: this.#list,
-      memory: this.images.memory,
-      slots: this.#fresh,
-    };
-    const moved = move('save', transfer, from, to, signal, told);
+    const moved = move('save', this.#transfer, from, to, signal, told);
     this.#running = moved.catch(() => {});
     return moved;
   }

@@ -1,5 +1,6 @@
 /** Chunks of a process's memory to slots of host memory and back: in large pieces, a few under way, several devices at once. */
-import { CHUNK_BYTES, mapAhead } from '../checkpoint/index.js';
+import { CHUNK_BYTES, mapAhead, NAME_BYTES } from '../checkpoint/index.js';
+import { hashChunks } from '../native/index.js';
 import type { HostMemory } from './host-memory.js';
 import type { MemoryLayout } from './layout.js';
 import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
@@ -44,6 +45,23 @@ export async function move(
   });
   await Promise.allSettled(devices);
   await Promise.all(devices);
+}
+
+/**
+ * Names chunks as they are in their slots: what only the recorder reaches (managed memory) the host may change even while the application is held, and a
+ * chunk must not get the name of what it was a moment ago.
+ */
+export function nameCopied(
+  { layout, list, memory, slots }: Omit<Transfer, 'process'>,
+  from: number,
+  to: number,
+  names: Uint8Array,
+): void {
+  const lengths = layout.lengthsOf(list, from, to);
+  for (let at = from; at < to; at++) {
+    const bytes = memory.view(slots[at]!, 1).subarray(0, lengths[at - from]);
+    names.set(hashChunks(bytes), NAME_BYTES * list[at]!);
+  }
 }
 
 /** Tells what has been done of `total` bytes: at once, and with each number of bytes that are added. */
