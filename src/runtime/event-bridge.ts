@@ -83,7 +83,7 @@ const MAX_WAITING = 1 << 20;
 
 export class EventBridge {
   readonly executor: ShadowExecutor;
-  readonly dirty = new DirtyOrigins();
+  readonly dirty: DirtyOrigins;
   statistics = new LaunchStatistics();
   readonly #modules: ModuleImages;
   readonly #loaded = new Map<number, LoadedModule>();
@@ -103,7 +103,9 @@ export class EventBridge {
   constructor(modules: ModuleImages, options: { readonly unknown?: UnknownPolicy } = {}) {
     this.#modules = modules;
     const none = { format: TEMPLATE_FORMAT, version: TEMPLATE_VERSION, modules: [], kernels: [], missing: [] } as const;
-    this.executor = new ShadowExecutor(none, { unknown: options.unknown ?? 'all' });
+    const unknown = options.unknown ?? 'all';
+    this.executor = new ShadowExecutor(none, { unknown });
+    this.dirty = new DirtyOrigins(unknown === 'all');
   }
 
   get state(): RecordingState {
