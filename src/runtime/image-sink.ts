@@ -12,7 +12,7 @@ import { withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Saved, Sink } from './sink.js';
-import { move, nameCopied, progressOf, type Transfer } from './transfer.js';
+import { progressOf, saveNamed, type Transfer } from './transfer.js';
 
 export class ImageSink implements Sink {
   #plan: Plan | undefined;
@@ -42,10 +42,8 @@ export class ImageSink implements Sink {
     this.#fresh = slots;
   }
 
-  async copyFromRecorder(): Promise<void> {
-    const end = this.#recorderEnd;
-    await this.#copy(0, end);
-    nameCopied(this.#transfer, 0, end, this.#delta!.table.names);
+  copyFromRecorder(): Promise<void> {
+    return this.#copy(0, this.#recorderEnd);
   }
 
   copyFromDevices(): Promise<void> {
@@ -64,7 +62,7 @@ export class ImageSink implements Sink {
   #copy(from: number, to: number): Promise<void> {
     const { report, signal } = this.context;
     const told = progressOf(report, 'copy', this.#list.length * CHUNK_BYTES, from * CHUNK_BYTES);
-    const moved = move('save', this.#transfer, from, to, signal, told);
+    const moved = saveNamed(this.#transfer, from, to, this.#delta!.table.names, signal, told);
     this.#running = moved.catch(() => {});
     return moved;
   }

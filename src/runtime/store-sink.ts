@@ -19,7 +19,7 @@ import { gathered, withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Sink } from './sink.js';
-import { move, nameCopied, progressOf, type Transfer } from './transfer.js';
+import { progressOf, saveNamed, type Transfer } from './transfer.js';
 
 /** Chunks that are written as one. */
 const BLOCK = 1024;
@@ -93,11 +93,8 @@ export class StoreSink implements Sink {
     await this.#track(this.#save({ ...transfer, slots: this.#slots }, from, to, told));
   }
 
-  async #save(transfer: Transfer, from: number, to: number, told: (bytes: number) => void): Promise<void> {
-    await move('save', transfer, from, to, this.context.signal, told);
-    const { layout, list } = transfer;
-    const end = Math.min(to, positionOf(list, layout.recorderChunks));
-    if (from < end) nameCopied(transfer, from, end, this.#delta!.table.names);
+  #save(transfer: Transfer, from: number, to: number, told: (bytes: number) => void): Promise<void> {
+    return saveNamed(transfer, from, to, this.#delta!.table.names, this.context.signal, told);
   }
 
   /** Copies block after block, each written and its slots used again; resolves when all are in host memory. */

@@ -43,7 +43,8 @@ describe('where the device computes names', () => {
     app.launch('stir_part', 8, 256, [data, 3 * 16_384, 2048, 5]);
     Object.assign(app.moved, { names: 0, save: 0, load: 0 });
     const { manifest, dirtyChunks } = await save(app, store);
-    expect({ ...app.moved, dirtyChunks }).toEqual({ names: 81, save: 1, load: 0, dirtyChunks: 1 });
+    // What is copied is named once more, to be sure that nobody wrote it meanwhile.
+    expect({ ...app.moved, dirtyChunks }).toEqual({ names: 82, save: 1, load: 0, dirtyChunks: 1 });
     app.launch('stir_part', 8, 256, [data, 0, 2048, 5]);
     expect(await goBack(app, store, manifest.id)).toMatchObject({ chunks: 1, bytes: CHUNK_BYTES });
     expect(app.moved.load).toBe(1);
@@ -122,6 +123,32 @@ describe('a device that fails', () => {
         expect(manifest).toMatchObject({ kind: 'increment', launches: { exact: 1 }, chunks: { changed: 1 } });
         if (to === 'memory') expect(app.process.hostImages.memory.freeSlots).toBe(free - 1);
       });
+
+  it('has no chunk under the name of another when somebody writes it while it is copied', async () => {
+    for (const to of ['store', 'memory'] as const) {
+      const { app, data } = started({ namesOnDevice: true });
+      const store = await memoryStore();
+      await save(app, store, { to });
+      app.launch('stir_part', 8, 256, [data, 0, 2048, 3]);
+      app.onSave = () => {
+        app.memory(data.number)[17]! ^= 1;
+      };
+      await expect(save(app, store, { to })).rejects.toThrow(/GCR8105.*changed while it was held/);
+      expect(app.held).toBe(false);
+      app.onSave = () => {};
+      expect((await save(app, store, { to })).manifest).toMatchObject({ kind: 'increment', chunks: { changed: 1 } });
+      expect((await store.verify({ readData: true })).problems).toEqual([]);
+    }
+    // What the host may change at any time is saved as it was copied.
+    const { app } = started();
+    const counters = app.variable('g_counters', 4096);
+    const store = await memoryStore();
+    let value = 0;
+    app.onRead = () => app.memory(counters.number).fill(++value);
+    const { manifest } = await save(app, store);
+    app.onRead = () => {};
+    await expectSaved(app, store, manifest.id, app.snapshot());
+  });
 
   it('in naming what a restore compares, leaves memory as it was', async () => {
     const { app, data } = started();

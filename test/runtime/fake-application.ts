@@ -112,6 +112,8 @@ export class FakeApplication {
   onWrite: () => void = () => {};
   onSave: () => void = () => {};
   onNames: () => void = () => {};
+  /** Called before the application reads memory for the supervisor. */
+  onRead: () => void = () => {};
   /** What the device named, copied out and copied in, in chunks. */
   readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
@@ -284,6 +286,7 @@ export class FakeApplication {
         return reply(0, '');
       case 'read':
       case 'write': {
+        if (message.name === 'read') this.onRead();
         const { address, size } = message.body;
         const found = this.holding(address);
         const from = Number(address - found.address);
