@@ -44,7 +44,7 @@ const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
   GCR8111: EXIT.unavailable,
   GCR8112: EXIT.interrupted,
   GCR8115: EXIT.unavailable,
-  GCR8116: EXIT.notFound,
+  GCR8116: EXIT.unavailable,
   GCR9002: EXIT.cannotWrite,
   GCR9003: EXIT.internal,
 };

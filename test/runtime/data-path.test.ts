@@ -217,7 +217,7 @@ describe('a checkpoint in host memory', () => {
     ]);
     expect((await store.list()).checkpoints).toHaveLength(0);
     expect(dropImage(app.process, first.manifest.id.slice(0, 8)).bytes).toBe(chunk);
-    expect(() => dropImage(app.process, first.manifest.id)).toThrow(/GCR8116/);
+    expect(() => dropImage(app.process, first.manifest.id)).toThrow(/GCR7011/);
     dropImage(app.process, second.manifest.id);
     expect(await save(app, store, { to: 'memory' })).toMatchObject({ fullBecause: 'the parent was dropped' });
   });
