@@ -123,7 +123,8 @@ function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
   });
 }
 
-class PlainArena implements HostArena {
+/** Host memory that nobody pinned. */
+export class PlainArena implements HostArena {
   #bytes: Uint8Array[] = [];
   closed = false;
 
@@ -163,6 +164,8 @@ export class FakeApplication {
   onCreate: (bytes: number) => void = () => {};
   onSave: () => void = () => {};
   onNames: () => void = () => {};
+  /** Called before the application reads memory for the supervisor. */
+  onRead: () => void = () => {};
   /** What the device named, copied out and copied in, in chunks. */
   readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
@@ -346,6 +349,7 @@ export class FakeApplication {
         return reply(0, '');
       case 'read':
       case 'write': {
+        if (message.name === 'read') this.onRead();
         const { address, size } = message.body;
         const found = this.holding(address);
         const from = Number(address - found.address);
