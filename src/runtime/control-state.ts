@@ -89,7 +89,9 @@ class NoRoom extends RuntimeError {
 /** The driver said no. */
 class DriverRefusal extends RuntimeError {
   constructor(pid: number, action: string, message: string) {
-    super('failed', 'GCR8113', `the driver could not ${action} process ${pid}: ${message}`);
+    const lost = 'when this goes on the process is lost and has to be ended; checkpoints in the store are as they were';
+    const what = `the driver could not ${action} process ${pid}: ${message}`;
+    super('failed', 'GCR8113', what, action === 'restore' ? lost : undefined);
   }
 }
 
