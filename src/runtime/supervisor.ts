@@ -32,6 +32,7 @@ import { startSimulatedDevice } from './simulated-device.js';
 import { type ProcessStatus, statusOf } from './status.js';
 import { resume, suspend } from './suspend.js';
 import { cacheFolder, TemplateCache } from './template-cache.js';
+import { TextSearch } from './text-search.js';
 
 export interface RunOptions {
   /** Program and arguments. */
@@ -75,7 +76,7 @@ class Supervisor {
     readonly store: Store,
     readonly parts: Parts,
   ) {
-    this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), options.onNote);
+    this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), new TextSearch(), options.onNote);
   }
 
   /** A connection of a recorder, which has to say who it is. */
