@@ -44,6 +44,7 @@ struct DriverError : std::runtime_error {
   may(cuStreamDestroy, _v2, (Stream))                                                                                      \
   may(cuStreamSynchronize, , (Stream))                                                                                     \
   may(cuStreamIsCapturing, , (Stream, int *))                                                                              \
+  may(cuStreamGetCaptureInfo, _v3, (Stream, int *, std::uint64_t *, Graph *, const GraphNode **, const void **, std::size_t *)) \
   need(cuMemAddressReserve, , (DevicePointer *, std::size_t, std::size_t, DevicePointer, unsigned long long))              \
   need(cuMemAddressFree, , (DevicePointer, std::size_t))                                                                   \
   need(cuMemCreate, , (Handle *, std::size_t, const AllocationProperties *, unsigned long long))                           \

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "recorder/contracts.h"
+
 namespace gcr {
 namespace {
 
@@ -154,7 +156,9 @@ std::uint64_t Memory::tell(DevicePointer address, std::size_t size, AllocationKi
   if (driver_.cuCtxGetCurrent) driver_.cuCtxGetCurrent(&context);
   if (address) allocations_[address] = {number, size, kind, context, 0, 0};
   if (context) contexts_.insert(context);
-  emitter_.allocation(AllocEvent{number, address, size, handle, offset, static_cast<std::uint32_t>(kind), saveable});
+  // What a documented library allocates for itself, its calls may write.
+  const auto family = static_cast<std::uint16_t>(family_at(this_thread.caller));
+  emitter_.allocation(AllocEvent{number, address, size, handle, offset, static_cast<std::uint32_t>(kind), saveable}, family);
   return number;
 }
 
