@@ -347,11 +347,12 @@ export class EventBridge {
       return { launch, set };
     };
     if (!known || !module) return unknown('the kernel’s module is not known');
-    const template = templateOf(module, known.name);
-    if (call && !template) return documented(call);
     if ((event.flags & LAUNCH_INCOMPLETE) !== 0) return unknown('the launch’s parameters are not known');
     this.#enter(module);
     try {
+      const template = templateOf(module, known.name);
+      // Asking without a template would forget what is known of memory.
+      if (call && !template) return documented(call);
       const placed = template ? placeParameters(template, known, parameters) : parameters;
       if (!placed) return unknown('the launch’s parameters do not fit the kernel’s template');
       const set = ask({ ...launch, parameters: placed });
