@@ -31,20 +31,28 @@ constexpr int nccl_versions_end = 22900;
 struct Function {
   const LoadedLibrary *library;
   void *code;
+  // When every caller meant it for certain: the loads up to then.
+  mutable std::atomic<unsigned long long> loads{0};
 };
 
 // The last answer; another library's replaces it and the old one stays for threads that look at it.
 using Slot = std::atomic<const Function *>;
 
 const Function *find_function(Slot &slot, const char *stem, const char *symbol, const void *caller) {
-  const LoadedLibrary *library = LoadedLibraries::all().find(stem, caller);
+  const unsigned long long loads = LoadedLibraries::loads();
   const Function *known = slot.load(std::memory_order_acquire);
-  if (known && known->library == library) return known;
+  if (known && known->loads.load(std::memory_order_relaxed) == loads) return known;
+  bool sole = false;
+  const LoadedLibrary *library = LoadedLibraries::all().find(stem, caller, &sole);
   if (!library) return nullptr;
-  void *code = real_symbol(library->handle, symbol);
-  if (!code) return nullptr;
-  known = new Function{library, code};
-  slot.store(known, std::memory_order_release);
+  if (!known || known->library != library) {
+    void *code = real_symbol(library->handle, symbol);
+    if (!code) return nullptr;
+    known = new Function{library, code};
+    slot.store(known, std::memory_order_release);
+  }
+  // Loads of before the search, so that one during it is seen.
+  if (sole) known->loads.store(loads, std::memory_order_relaxed);
   return known;
 }
 
@@ -423,7 +431,7 @@ const Row rows[] = {
 void *library_wrapper_for(void *found, const char *name) {
   const Row *row = std::find_if(std::begin(rows), std::end(rows), [&](const Row &one) { return !std::strcmp(one.symbol, name); });
   if (row == std::end(rows) || found == row->wrapper) return nullptr;
-  // Ours forwards to the one library of the kind; where there are several, or it is somebody else's function, the program gets what it found.
+  // Ours forwards to the first library of the kind; another one's function, or somebody else's, is the program's as it found it.
   const LoadedLibrary *library = LoadedLibraries::all().find(row->stem, nullptr);
   return library && LoadedLibraries::all().at(found) == library ? row->wrapper : nullptr;
 }

@@ -71,11 +71,15 @@ LoadedLibraries &LoadedLibraries::all() {
   return *one;
 }
 
-// What was found before stays, by path and place; what was unloaded before anybody used it does no harm.
-void LoadedLibraries::refresh() {
+unsigned long long LoadedLibraries::loads() {
   unsigned long long loads = 0;
   dl_iterate_phdr(count_loads, &loads);
-  if (loads == loads_) return;
+  return loads;
+}
+
+// What was found before stays, by path and place; what was unloaded before anybody used it does no harm.
+void LoadedLibraries::refresh() {
+  if (loads() == loads_) return;
   Search search;
   dl_iterate_phdr(look_at, &search);
   for (LoadedLibrary *one : search.found) {
@@ -96,7 +100,7 @@ bool LoadedLibraries::open(LoadedLibrary &library) {
   return true;
 }
 
-const LoadedLibrary *LoadedLibraries::find(const char *stem, const void *caller) {
+const LoadedLibrary *LoadedLibraries::find(const char *stem, const void *caller, bool *sole) {
   std::array<LoadedLibrary *, 8> named{};
   std::size_t count = 0;
   {
@@ -105,12 +109,17 @@ const LoadedLibrary *LoadedLibraries::find(const char *stem, const void *caller)
     for (LoadedLibrary *one : libraries_)
       if (is_named(one->file, stem) && count < named.size()) named[count++] = one;
   }
+  if (sole) *sole = count == 1;
   if (count == 1) return open(*named[0]) ? named[0] : nullptr;
   Dl_info info;
   link_map *map = nullptr;
-  if (!caller || !dladdr1(caller, &info, reinterpret_cast<void **>(&map), RTLD_DL_LINKMAP)) return nullptr;
+  if (caller && dladdr1(caller, &info, reinterpret_cast<void **>(&map), RTLD_DL_LINKMAP)) {
+    for (std::size_t i = 0; i < count; ++i)
+      if (needs(map, [&](const char *name) { return named[i]->file == name; }) && open(*named[i])) return named[i];
+  }
+  // Who looked a function up got ours for the first of them alone.
   for (std::size_t i = 0; i < count; ++i)
-    if (needs(map, [&](const char *name) { return named[i]->file == name; }) && open(*named[i])) return named[i];
+    if (open(*named[i])) return named[i];
   return nullptr;
 }
 

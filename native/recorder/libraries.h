@@ -25,8 +25,11 @@ class LoadedLibraries {
  public:
   static LoadedLibraries &all();
 
-  // The library named `stem`.so… that a call from `caller` means; null when there is none, or none to be sure of. The result stays.
-  const LoadedLibrary *find(const char *stem, const void *caller);
+  // How often anything has been loaded: while it is the same, so is what is loaded but for what was unloaded.
+  static unsigned long long loads();
+  // The library named `stem`.so… that a call from `caller` means: the one that the caller was linked with, else the first that was loaded; null when
+  // there is none. The result stays. `sole`: every caller means it.
+  const LoadedLibrary *find(const char *stem, const void *caller, bool *sole = nullptr);
   // The library that has this address; null for any other.
   const LoadedLibrary *at(const void *code);
 
