@@ -210,7 +210,7 @@ void *choose(void *library, const char *name) {
 
 // What the program gets instead of the driver's function, null to go on to the real dlsym.
 extern "C" GCR_PLAIN void *gcr_choose(void *library, const char *name) {
-  const bool ours = name && ((name[0] == 'c' && name[1] == 'u') || (name[0] == 'n' && name[1] == 'c'));
+  const bool ours = name && ((name[0] == 'c' && name[1] == 'u') || (name[0] == 'n' && name[1] == 'c' && name[2] == 'c' && name[3] == 'l'));
   return ours ? gcr::choose(library, name) : nullptr;
 }
 
