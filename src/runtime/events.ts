@@ -52,6 +52,37 @@ const launchBody: Layout<LaunchBody> = {
   },
 };
 
+const callDescription = struct({ family: u32, outputs: paddedList(place, 48), name: text });
+/** What a library call may write; the same object for the same bytes, so that it is known again at the cost of a look-up. */
+export type CallDescription = ContentOf<typeof callDescription>;
+const MAX_DESCRIPTIONS = 10_000;
+const descriptions = new Map<string, CallDescription>();
+interface CallBody {
+  readonly call: number;
+  readonly description: CallDescription;
+}
+const callBody: Layout<CallBody> = {
+  read: (from) => {
+    const call = from.u32();
+    const bytes = from.take(from.left);
+    const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+    let description = descriptions.get(key);
+    if (!description) {
+      const reader = new WireReader(bytes);
+      description = callDescription.read(reader);
+      if (reader.left >= MAX_PADDING) throw new WireError(`call has ${reader.left} bytes too many`);
+      for (const output of description.outputs) checkPlace(output);
+      if (descriptions.size >= MAX_DESCRIPTIONS) descriptions.clear();
+      descriptions.set(key, description);
+    }
+    return { call, description };
+  },
+  write: (to, { call, description }) => {
+    to.u32(call);
+    callDescription.write(to, description);
+  },
+};
+
 const EVENTS = {
   filler: { type: 0, body: struct({}) },
   module: { type: 1, body: struct({ module: u64 }) },
@@ -92,10 +123,7 @@ const EVENTS = {
   stopped: { type: 16, body: struct({ reason: text }) },
   wait: { type: 17, body: struct({ stream: u64 }) },
   'tensor-map': { type: 18, body: struct({ address, map: fixedBytes(128) }) },
-  call: {
-    type: 19,
-    body: struct({ call: u32, family: u32, outputs: paddedList(place, 48), name: text }),
-  },
+  call: { type: 19, body: callBody },
 } as const;
 
 export type EventName = Exclude<keyof typeof EVENTS, 'filler' | 'graph'> | 'graph';
@@ -174,9 +202,6 @@ function check(event: RecordedEvent): void {
       return;
     case 'wrote':
       if (event.body.address + event.body.size > ADDRESS_SPACE) throw new WireError('write outside of all addresses');
-      return;
-    case 'call':
-      for (const output of event.body.outputs) checkPlace(output);
       return;
     case 'graph':
       if (event.body.count !== event.body.nodes.length)

@@ -5,17 +5,13 @@
  * Sound as far as the library keeps to its documentation, which `checkpoint --verify` checks as it checks templates.
  */
 import { type AccessDescriptor, type AllocationMap, DirtySet, rangeDescriptor } from '../shadow/index.js';
-import { type CallEvent, extentOf, type Place } from './events.js';
-
-/** Different calls whose answers are kept. */
-const MAX_CALLS = 10_000;
+import { type CallDescription, type CallEvent, extentOf, type Place } from './events.js';
 
 /** What a call may write. */
 export interface LibraryCall {
   /** The entry point. */
   readonly name: string;
-  readonly family: number;
-  readonly outputs: readonly Place[];
+  readonly description: CallDescription;
   /** For allocations of this epoch. */
   epoch: number;
   set: DirtySet | undefined;
@@ -30,7 +26,7 @@ export class LibraryCalls {
   /** By number: the last call that a thread of the application told. */
   readonly #current = new Map<number, LibraryCall>();
   /** The same call again is the same answer, which is added up once. */
-  readonly #known = new Map<string, LibraryCall>();
+  readonly #known = new WeakMap<CallDescription, LibraryCall>();
   readonly #owned = new Map<number, Set<Owned>>();
 
   /** A library allocated memory for itself. */
@@ -52,13 +48,11 @@ export class LibraryCalls {
     return number === 0 ? undefined : this.#current.get(number);
   }
 
-  of({ body: { family, name, outputs } }: CallEvent): LibraryCall {
-    const key = `${family} ${name} ${outputs.map((at) => Object.values(at).join()).join(' ')}`;
-    let call = this.#known.get(key);
+  of({ body: { description } }: CallEvent): LibraryCall {
+    let call = this.#known.get(description);
     if (!call) {
-      if (this.#known.size >= MAX_CALLS) this.#known.clear();
-      call = { name, family, outputs, epoch: -1, set: undefined };
-      this.#known.set(key, call);
+      call = { name: description.name, description, epoch: -1, set: undefined };
+      this.#known.set(description, call);
     }
     return call;
   }
@@ -67,8 +61,9 @@ export class LibraryCalls {
   writes(call: LibraryCall, allocations: AllocationMap): DirtySet {
     if (call.set && call.epoch === allocations.epoch) return call.set;
     // An output in host memory (a scalar result) is in no allocation.
-    const outputs = call.outputs.filter(({ address }) => allocations.find(address)).flatMap(descriptorsOf);
-    const own = [...(this.#owned.get(call.family) ?? [])].map(({ address, size }) =>
+    const { outputs: places, family } = call.description;
+    const outputs = places.filter(({ address }) => allocations.find(address)).flatMap(descriptorsOf);
+    const own = [...(this.#owned.get(family) ?? [])].map(({ address, size }) =>
       rangeDescriptor({ from: address, to: address + BigInt(size) }),
     );
     const message = `outputs as ${call.name} documents them`;

@@ -34,7 +34,10 @@ const at = (address: bigint, width: number, height = 1, pitch = width): Place =>
 let bridge: EventBridge;
 const tell = (name: RecordedEvent['name'], body: object, flags = 0) =>
   bridge.push({ name, flags, stream: 0, body } as unknown as RecordedEvent);
-const call = (number: number, outputs: readonly Place[]) => ({ call: number, family: 1, outputs, name: 'product' });
+const call = (number: number, outputs: readonly Place[]) => ({
+  call: number,
+  description: { family: 1, outputs, name: 'product' },
+});
 const launch = (kernel: number, inCall: number) => ({
   function: kernel,
   grid: [1, 1, 1],

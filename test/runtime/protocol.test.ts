@@ -58,7 +58,13 @@ const nodes = [
     }),
   ),
   event('copy', fc.record({ target: place, source: address })),
-  event('call', fc.record({ call: u32, family: u32, outputs: fc.array(place, { maxLength: 5 }), name: text })),
+  event(
+    'call',
+    fc.record({
+      call: u32,
+      description: fc.record({ family: u32, outputs: fc.array(place, { maxLength: 5 }), name: text }),
+    }),
+  ),
   event('wrote', fc.record({ address, size: address, reason: text })),
 ];
 const EVENT = fc.oneof(
