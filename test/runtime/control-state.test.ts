@@ -5,6 +5,7 @@ import { checkpoint } from '../../src/runtime/checkpoint.js';
 import { checkpointWithControl } from '../../src/runtime/control-checkpoint.js';
 import { type ControlHooks, withControlState } from '../../src/runtime/control-state.js';
 import type { OperationContext } from '../../src/runtime/process.js';
+import { statusOf } from '../../src/runtime/status.js';
 import { resume, type SuspendOptions, suspend } from '../../src/runtime/suspend.js';
 import { FakeApplication } from './fake-application.js';
 
@@ -343,10 +344,13 @@ describe('checkpoint with control state', () => {
     await expect(failed).rejects.toThrow(/is suspended, because it could not be brought back: .*OUT_OF_MEMORY/);
     expect(app).toMatchObject({ held: true, detached: true });
     expect(app.process).toMatchObject({ state: 'suspended', suspendedAs: undefined });
+    const told = () => statusOf(app.process, ['fake'], 'mem');
+    expect(await told()).toMatchObject({ driver: 'checkpointed', problem: expect.stringMatching(/OUT_OF_MEMORY/) });
     expect((await store.list()).checkpoints).toHaveLength(0);
     await expect(resumed(app, store)).rejects.toThrow(/OUT_OF_MEMORY/);
     app.driver.before = () => {};
     expect(await resumed(app, store)).toMatchObject({ id: null, bytes: 0 });
+    expect(await told()).toMatchObject({ state: 'running', driver: 'running', problem: null });
     await expectRunning(app, store, memory);
   });
 
