@@ -307,6 +307,19 @@ describe('checkpoint with control state', () => {
     expect(app.driver.free).toBe(free);
   });
 
+  it('keeps nothing for a process that has ended while its control state was away', async () => {
+    const { app } = started();
+    const store = await memoryStore();
+    const { free } = app.driver;
+    const failing = withControl(app, store, contextOf(), async () => {
+      expect(app.driver.free).toBeLessThan(free);
+      app.end();
+      throw new Error('planted');
+    });
+    await expect(failing).rejects.toThrow('planted');
+    expect(app.driver.free).toBe(free + app.driver.controlBytes);
+  });
+
   it('is refused before anything is stopped when the driver cannot', async () => {
     const { app } = started();
     const store = await memoryStore();
@@ -439,6 +452,7 @@ describe('checkpoint with control state', () => {
     it(`ends when the application does, at ${step}`, async () => {
       const { app } = started();
       const store = await memoryStore();
+      const { free } = app.driver;
       let struck = false;
       const own = contextOf((told) => {
         if (told === step) app.end();
@@ -448,6 +462,8 @@ describe('checkpoint with control state', () => {
       await withControl(app, store, own).catch((error) => expect(String(error)).toMatch(/GCR8107|GCR8105/));
       expect(struck).toBe(true);
       expect(app.process).toMatchObject({ state: 'ended', operation: undefined });
+      // Nothing is kept for it.
+      expect(app.driver.free).toBeGreaterThanOrEqual(free);
     });
   }
 });
