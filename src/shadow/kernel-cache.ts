@@ -3,6 +3,9 @@
  * relative to the launch's pointers, under geometry and the parameter words that the analysis looked at; the outer one holds
  * finished answers, under the pointers too.
  *
+ * A finished answer that is quickly made from its inner result is kept when it is made a second time. Most are never asked for
+ * again, and every object that is kept costs the garbage collector, and the processor's caches, more than making it anew.
+ *
  * Soundness. A result depends on nothing but its key (and on known memory, which its owner checks): the analysis reports each
  * word it reads. When a later analysis reads a word that no key had, everything is dropped, because older keys are too short.
  */
@@ -99,6 +102,9 @@ class KeyTable<T> {
 
 const GEOMETRY_WORDS = 10;
 
+/** Places for hashes of answers that were made once; a power of two. */
+const MET_ONCE = 2048;
+
 export class KernelCache<Inner, Outer> {
   readonly #inner = new KeyTable<Inner>();
   readonly #outer = new KeyTable<Outer>();
@@ -108,6 +114,12 @@ export class KernelCache<Inner, Outer> {
   /** Offsets of pointers that results are relative to. */
   #pointers: number[] = [];
   readonly #buffer: number[] = [];
+  /** Upper halves of hashes of answers that were not kept, by the lower half. */
+  readonly #metOnce = new Uint16Array(MET_ONCE);
+  /** The last answer that was not kept: launches are often repeated at once. */
+  readonly #lastKey: number[] = [];
+  #lastHash = 0;
+  #last: Outer | undefined;
   #innerLength = 0;
   #innerHash = 0;
   #outerLength = 0;
@@ -150,7 +162,15 @@ export class KernelCache<Inner, Outer> {
   }
 
   get outer(): Outer | undefined {
-    return this.#outer.get(this.#buffer, this.#outerLength, this.#outerHash);
+    return this.#isLast() ? this.#last : this.#outer.get(this.#buffer, this.#outerLength, this.#outerHash);
+  }
+
+  #isLast(): boolean {
+    if (this.#last === undefined || this.#lastHash !== this.#outerHash) return false;
+    const key = this.#buffer;
+    const last = this.#lastKey;
+    for (let index = 0; index < this.#outerLength; index++) if (key[index] !== last[index]) return false;
+    return true;
   }
 
   get inner(): Inner | undefined {
@@ -174,6 +194,7 @@ export class KernelCache<Inner, Outer> {
     if (!grown) return false;
     this.#inner.clear();
     this.#outer.clear();
+    this.#last = undefined;
     return true;
   }
 
@@ -181,8 +202,18 @@ export class KernelCache<Inner, Outer> {
     this.#inner.set(this.#buffer, this.#innerLength, this.#innerHash, value);
   }
 
-  storeOuter(value: Outer): void {
-    this.#outer.set(this.#buffer, this.#outerLength, this.#outerHash, value);
+  /** @param isQuicklyMade whether it follows from the inner result with little work */
+  storeOuter(value: Outer, isQuicklyMade: boolean): void {
+    const hash = this.#outerHash;
+    const slot = hash & (MET_ONCE - 1);
+    if (!isQuicklyMade || this.#metOnce[slot] === hash >>> 16) {
+      this.#outer.set(this.#buffer, this.#outerLength, hash, value);
+      return;
+    }
+    this.#metOnce[slot] = hash >>> 16;
+    this.#last = value;
+    this.#lastHash = hash;
+    for (let index = 0; index < this.#outerLength; index++) this.#lastKey[index] = this.#buffer[index]!;
   }
 }
 
