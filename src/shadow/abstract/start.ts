@@ -31,7 +31,7 @@ export abstract class Starting extends Control {
     if (this.symbols.length > 0) this.symbols = [];
     this.unread = false;
     this.bounding = undefined;
-    this.everywhere.clear();
+    if (this.everywhere.size > 0) this.everywhere.clear();
     const sameThreads = this.#history.follow(launch, this.consulted);
     if (!sameThreads) {
       this.#ground = undefined;
@@ -54,8 +54,8 @@ export abstract class Starting extends Control {
     const { state } = this;
     state.reset(new Domain(domain), mark, steps);
     while (this.uniformIds.length > uniforms) this.uniformMemo[this.uniformIds.pop()!] = undefined;
-    this.loadedRoots.clear();
-    this.roots.length = roots;
+    if (this.loadedRoots.size > 0) this.loadedRoots.clear();
+    while (this.roots.length > roots) this.roots.pop();
   }
 
   /** Makes the atoms of all thread coordinates that the slice names, before anything forks. */
