@@ -42,7 +42,11 @@ function isWide(descriptor: AccessDescriptor): boolean {
 }
 
 function inMemory({ start, width, dimensions }: RelativeDescriptor, base: bigint): AccessDescriptor {
-  return { start: BigInt.asUintN(64, base + BigInt(start)), width, dimensions };
+  return {
+    start: start === 0 ? BigInt.asUintN(64, base) : BigInt.asUintN(64, base + BigInt(start)),
+    width,
+    dimensions,
+  };
 }
 
 export interface Placed {
@@ -78,9 +82,9 @@ function pointerAt(parameters: Uint8Array, offset: number): bigint {
 function placeExactly(places: readonly Place[], parameters: Uint8Array): AccessDescriptor[] {
   const placed: AccessDescriptor[] = [];
   for (const { root, big, descriptors } of places) {
-    let base = big;
-    if (root?.kind === 'parameter') base += pointerAt(parameters, root.offset);
-    else if (root?.kind === 'loaded') base += root.value;
+    let base =
+      root?.kind === 'parameter' ? pointerAt(parameters, root.offset) : root?.kind === 'loaded' ? root.value : 0n;
+    if (big !== 0n) base += big;
     for (const descriptor of descriptors) placed.push(inMemory(descriptor, base));
   }
   return placed;

@@ -139,7 +139,7 @@ export abstract class Control extends Conditions {
   #hull(choices: readonly number[], width: number): Form {
     const forms = choices.map((choice) => this.plain(this.evaluate(choice), width));
     const { domain } = this.state;
-    if (forms.some((form) => form.big !== 0n)) return this.unknown(width);
+    if (forms.some((form) => form.isLarge)) return this.unknown(width);
     return this.between(
       Math.min(...forms.map((form) => domain.low(form))),
       Math.max(...forms.map((form) => domain.high(form))),
@@ -323,7 +323,7 @@ export abstract class Control extends Conditions {
       const opposite = order && scaleForm(order, -1, 64);
       form = stayWhen ? order : opposite && addNumber(opposite, -1);
     }
-    if (form?.big !== 0n || form.root !== NO_ROOT) return undefined;
+    if (form === undefined || form.isLarge || form.root !== NO_ROOT) return undefined;
     const c = coefficientOf(form, round);
     return c < 0 ? addNumber(form, -c) : undefined;
   }
@@ -338,7 +338,7 @@ export abstract class Control extends Conditions {
     }
     const width = this.plan.widths[args[0]!]!;
     const raw = addForms(this.plain(a), this.plain(b), -1, width);
-    if (raw?.big !== 0n) return undefined;
+    if (raw === undefined || raw.isLarge) return undefined;
     const difference = this.window(raw, width, true);
     const c = coefficientOf(difference, round);
     const first = addForms(difference, atomForm(round), -c, 64);

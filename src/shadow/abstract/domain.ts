@@ -177,11 +177,13 @@ export class Domain {
 
   /** Least value of a form's terms and constant, root and large part left out. */
   low(form: Form): number {
+    if (form.atoms.length === 0) return form.constant;
     return this.#extreme(form, 1);
   }
 
   /** Greatest value. */
   high(form: Form): number {
+    if (form.atoms.length === 0) return form.constant;
     return -this.#extreme(form, -1);
   }
 

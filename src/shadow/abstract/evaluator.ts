@@ -24,8 +24,8 @@ import {
   rootForm,
   scaleForm,
   termsOf,
-  withBig,
   withConstant,
+  withoutBig,
   withoutRoot,
 } from './form.js';
 import { Integers } from './integers.js';
@@ -78,16 +78,15 @@ export abstract class Evaluator extends Integers {
     const width = this.plan.widths[id]!;
     if (this.plan.isInteger[id]) return this.integer(id, op as IntegerOperation, width);
     if (op === 'parameter') return this.parameter(this.plan.values[id]![2] as number, width);
-    const rest = this.plan.values[id]!.slice(2);
+    if (op === 'phi') return this.phi(id);
+    const value = this.plan.values[id]!;
+    if (op === 'special') return this.special(value[2] as string);
+    const rest = value.slice(2);
     switch (op) {
-      case 'special':
-        return this.special(rest[0] as string);
       case 'parameterAddress':
         return withConstant(rootForm(this.root({ kind: 'window', space: 'parameter', index: 0 })), rest[0] as number);
       case 'objectAddress':
         return this.object(rest[0] as number);
-      case 'phi':
-        return this.phi(id);
       case 'load':
         return this.#load(id, rest[1] as number, rest[0] as MemorySpace, width, 0);
       case 'element': {
@@ -154,7 +153,7 @@ export abstract class Evaluator extends Integers {
     state.probing++;
     try {
       const form = this.evaluate(id);
-      if (form.root !== NO_ROOT || form.big !== 0n) return ANYTHING;
+      if (form.root !== NO_ROOT || form.isLarge) return ANYTHING;
       return { low: state.domain.low(form), high: state.domain.high(form) };
     } catch (error) {
       if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
@@ -204,7 +203,7 @@ export abstract class Evaluator extends Integers {
   /** What a table holds at the places that a form takes: one progression, or cases of which each is one. */
   #table(place: Form, width: number, read: (offset: number) => bigint | undefined): Form {
     const { domain } = this.state;
-    const canonical = domain.canonical(withBig(place, 0n));
+    const canonical = domain.canonical(withoutBig(place));
     if (!canonical || !Number.isFinite(domain.low(canonical)) || !Number.isFinite(domain.high(canonical)))
       return this.unknown(width);
     const free = canonical.atoms.filter((atom) => domain.lo[atom] !== domain.hi[atom]);
