@@ -53,7 +53,8 @@ export abstract class Evaluator extends Integers {
     const known = this.uniformMemo[id] ?? this.state.memo[id];
     if (known !== undefined) return known;
     this.state.spend(1);
-    const result = this.plan.widths[id] === 1 ? this.#bit(id) : this.#operation(id);
+    const width = this.plan.widths[id]!;
+    const result = this.lines?.valueOf(id, width) ?? (width === 1 ? this.#bit(id) : this.#operation(id));
     if (this.plan.uniform[id] && !isScaledFloor(result) && result.atoms.length === 0) {
       this.uniformMemo[id] = result;
       this.uniformIds.push(id);
@@ -143,13 +144,15 @@ export abstract class Evaluator extends Integers {
   }
 
   #rangeEverywhere(id: number): Range {
-    const { state, bounding } = this;
+    const { state, bounding, lines } = this;
     const { mark, domain, loops, steps } = state;
     for (let known = 0; known < state.memo.length; known++) state.forget(known);
     state.domain = new Domain(this.threads);
     state.loops = new Map();
     state.steps = new Map();
     this.bounding = undefined;
+    // Lines speak of atoms that the ground has, and all threads have not.
+    this.lines = undefined;
     state.probing++;
     try {
       const form = this.evaluate(id);
@@ -161,6 +164,7 @@ export abstract class Evaluator extends Integers {
     } finally {
       state.probing--;
       this.bounding = bounding;
+      this.lines = lines;
       state.steps = steps;
       state.loops = loops;
       state.domain = domain;
