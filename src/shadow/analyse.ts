@@ -58,10 +58,47 @@ function planOf(template: KernelTemplate): Plan {
   return plan;
 }
 
+const NOTHING_MISSED: Inner['missed'] = [];
+/** Places of memory that are noted as missed at most. */
+const MAX_MISSED = 64;
+
+/** What an execution sees of the device, and what it asked for in vain. */
+class World implements Environment {
+  #missed: { address: bigint; bytes: number }[] | undefined;
+  #environment!: LaunchEnvironment;
+  #isBlind = false;
+  hasKnownMemory = false;
+
+  /** @param isBlind whether memory is to be taken as unknown */
+  enter(environment: LaunchEnvironment, isBlind: boolean): void {
+    this.#missed = undefined;
+    this.#environment = environment;
+    this.#isBlind = isBlind;
+    this.hasKnownMemory = !isBlind && !environment.memory.isEmpty;
+  }
+
+  get missed(): Inner['missed'] {
+    return this.#missed ?? NOTHING_MISSED;
+  }
+
+  symbol(name: string): bigint | undefined {
+    return this.#environment.symbols.get(name);
+  }
+
+  read(address: bigint, bytes: number): Uint8Array | undefined {
+    const content = this.#isBlind ? undefined : this.#environment.memory.read(address, bytes);
+    if (content !== undefined) return content;
+    this.#missed ??= [];
+    if (this.#missed.length < MAX_MISSED) this.#missed.push({ address, bytes });
+    return undefined;
+  }
+}
+
 /** Analyses the launches of one kernel. */
 class KernelAnalyser {
   readonly #cache: KernelCache<Inner, Outer>;
   readonly #execution: AbstractExecution;
+  readonly #world = new World();
   #concreteFailures = 0;
   #blindRuns = 0;
 
@@ -118,22 +155,13 @@ class KernelAnalyser {
 
   /** Executes abstractly and stores the result under what it depends on. */
   #execute(launch: LaunchRecord, environment: LaunchEnvironment, blind = false): Inner {
-    const missed: { address: bigint; bytes: number }[] = [];
-    const { memory, symbols } = environment;
-    const world: Environment = {
-      symbol: (name) => symbols.get(name),
-      read: (address, bytes) => {
-        const content = blind ? undefined : memory.read(address, bytes);
-        if (content === undefined && missed.length < 64) missed.push({ address, bytes });
-        return content;
-      },
-      hasKnownMemory: !blind && !memory.isEmpty,
-    };
+    const world = this.#world;
+    world.enter(environment, blind);
     // Generic addresses into shared memory count only when they might leave it.
     const { plan } = this.#execution;
     const groups = environment.provenance ? plan.countedGroups : plan.allGroups;
     const result = this.#execution.run(launch, world, groups);
-    const inner: Inner = { result, missed, blind };
+    const inner: Inner = { result, missed: world.missed, blind };
     const pointers: number[] = [];
     for (const { root } of result.places) if (root?.kind === 'parameter') pointers.push(root.offset);
     for (const { effects } of result.outcomes)

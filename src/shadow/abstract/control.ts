@@ -270,21 +270,25 @@ export abstract class Control extends Conditions {
     };
     if (bounds.length === 0) return fail();
     // In the whole of the bounded domain no promised window may be left.
-    const check = new Domain(state.domain);
-    if (bounds.every((bound) => check.assumeNonNegative(bound))) {
-      if (!Number.isFinite(check.hi[round]!)) return fail();
+    const bounded = new Domain(state.domain);
+    const isFeasible = bounds.every((bound) => bounded.assumeNonNegative(bound));
+    if (isFeasible) {
+      if (!Number.isFinite(bounded.hi[round]!)) return fail();
       for (const { form, low, high } of bounding.promises) {
-        if (check.low(form) < low || check.high(form) > high) return fail();
+        if (bounded.low(form) < low || bounded.high(form) > high) return fail();
       }
     }
-    if (bounds.length < loop.exits.length) state.domain.inexact = true;
+    const isPartial = bounds.length < loop.exits.length;
+    if (isPartial) state.domain.inexact = true;
     // Round zero is always there; later rounds when the tests before them held.
     const first = bounds.map((bound) => {
       const c = coefficientOf(bound, round);
       return addForms(bound, atomForm(round), -c, 64)!;
     });
     if (first.every((form) => state.domain.low(form) >= 0)) {
-      for (const bound of bounds) if (!state.domain.assumeNonNegative(bound)) this.infeasible();
+      if (!isFeasible) this.infeasible();
+      state.domain = bounded;
+      if (isPartial) bounded.inexact = true;
       return round;
     }
     // Variables are remembered from here on, so nothing else would leave the loop.

@@ -77,10 +77,8 @@ export class History {
   }
 
   /** Notes a launch; whether its threads are those of the one before. */
-  follow(launch: LaunchRecord, consulted: Uint8Array): boolean {
+  follow(launch: LaunchRecord, parameters: DataView, consulted: Uint8Array): boolean {
     const same = this.#followSizes(launch);
-    const { buffer, byteOffset, byteLength } = launch.parameters;
-    const parameters = new DataView(buffer, byteOffset, byteLength);
     for (let word = 0; word < this.#words.length; word++) {
       const content = wordAt(parameters, word * 4);
       if (same && consulted[word] !== 0 && content !== this.#words[word]) this.varying[word] = 1;

@@ -35,7 +35,7 @@ export abstract class Starting extends Control {
     this.unread = false;
     this.bounding = undefined;
     if (this.everywhere.size > 0) this.everywhere.clear();
-    const sameThreads = this.#history.follow(launch, this.consulted);
+    const sameThreads = this.#history.follow(launch, this.parameters, this.consulted);
     if (!sameThreads) {
       this.#ground = undefined;
       this.lines = undefined;
