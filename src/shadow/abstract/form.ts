@@ -283,10 +283,28 @@ export function coefficientOf(form: Form, atom: number): number {
 }
 
 export function greatestCommonDivisor(a: number, b: number): number {
+  // Remainders of small whole numbers are much quicker than those of doubles.
+  let small = a | 0;
+  let other = b | 0;
+  if (small === a && other === b) {
+    while (other !== 0) {
+      const rest = (small % other) | 0;
+      small = other;
+      other = rest;
+    }
+    return Math.abs(small);
+  }
   let left = Math.abs(a);
   let right = Math.abs(b);
   while (right !== 0) [left, right] = [right, left % right];
   return left;
+}
+
+/** The greatest number that divides all coefficients; 0 when there are none. */
+export function contentOf(coefs: readonly number[]): number {
+  let divisor = 0;
+  for (let i = 0; i < coefs.length && divisor !== 1; i++) divisor = greatestCommonDivisor(divisor, coefs[i]!);
+  return divisor;
 }
 
 /** Whether both have the same atoms with the same coefficients. */
