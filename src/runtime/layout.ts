@@ -6,6 +6,7 @@ import { type Allocation, type AllocationKind, CHUNK_BYTES, chunksOf } from '../
 import { NameTable } from './chain.js';
 import type { MemoryRange } from './custody.js';
 import type { LiveAllocation } from './event-bridge.js';
+import { runLength } from './names.js';
 import type { SupervisedProcess } from './process.js';
 
 export interface Part {
@@ -99,8 +100,7 @@ export class MemoryLayout {
       while (chunk >= this.parts[index]!.first + this.parts[index]!.count) index++;
       const part = this.parts[index]!;
       const limit = Math.min(to - at, part.first + part.count - chunk);
-      let count = 1;
-      while (count < limit && list[at + count] === chunk + count) count++;
+      const count = runLength(list, at, limit);
       run(part, chunk, count, at);
       at += count;
     }

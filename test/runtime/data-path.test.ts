@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { type BeginOptions, CHUNK_BYTES } from '../../src/checkpoint/index.js';
 import { dropImage } from '../../src/runtime/host-images.js';
 import { HostMemory, NO_SLOT } from '../../src/runtime/host-memory.js';
+import { runLength } from '../../src/runtime/names.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
 import { FakeApplication, PlainArena } from './fake-application.js';
@@ -347,6 +348,20 @@ describe('a checkpoint in host memory', () => {
 });
 
 describe('slots of host memory', () => {
+  it('are told in runs', () => {
+    const draw = random(7);
+    for (let round = 0; round < 200; round++) {
+      let number = 0;
+      const list = Uint32Array.from({ length: 1 + Math.floor(draw() * 40) }, () => (number += draw() < 0.8 ? 1 : 3));
+      for (let at = 0; at < list.length; at++) {
+        const limit = 1 + Math.floor(draw() * (list.length - at));
+        let expected = 1;
+        while (expected < limit && list[at + expected] === list[at]! + expected) expected++;
+        expect(runLength(list, at, limit)).toBe(expected);
+      }
+    }
+  });
+
   it('lie in one run where there is one, and are free when nobody has them', async () => {
     const memory = new HostMemory(plainArena, 3 * 1024 * CHUNK_BYTES);
     await memory.ensureFree(2000);
