@@ -62,10 +62,14 @@ export class MemoryLayout {
   }
 
   /** Positions `from … to` of an ascending list, cut by who moves its chunks. */
-  byMover(list: Uint32Array, from: number, to: number): { readonly from: number; readonly to: number }[] {
+  byMover(
+    list: Uint32Array,
+    from: number,
+    to: number,
+  ): { readonly mover: number; readonly from: number; readonly to: number }[] {
     const cuts = this.movers.map(({ to: end }) => Math.min(to, Math.max(from, positionOf(list, end))));
-    return cuts
-      .map((end, index) => ({ from: index === 0 ? from : cuts[index - 1]!, to: end }))
+    return this.movers
+      .map(({ mover }, index) => ({ mover, from: index === 0 ? from : cuts[index - 1]!, to: cuts[index]! }))
       .filter((cut) => cut.from < cut.to);
   }
 
@@ -104,6 +108,11 @@ export class MemoryLayout {
       run(part, chunk, count, at);
       at += count;
     }
+  }
+
+  /** What is moved for all chunks. */
+  allRanges(): MemoryRange[] {
+    return this.parts.map(({ live }) => ({ live, from: 0, bytes: live.size }));
   }
 
   /** What is moved for chunks `list[from … to)`. */

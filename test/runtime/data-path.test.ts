@@ -342,7 +342,7 @@ describe('a checkpoint in host memory', () => {
     await goBack(app, store, manifest.id);
     expectMemory(app, layout);
     app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
-    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8109.*was ended.*not what checkpoint/);
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8109.*was ended.*not what was copied to it/);
     expect(app.killed).toBe(true);
   });
 });
