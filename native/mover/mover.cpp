@@ -8,12 +8,17 @@
 namespace gcr {
 namespace {
 
-constexpr std::size_t piece_bytes = std::size_t{32} << 20;        // of copies: what a small operation waits for a large one
-constexpr std::size_t hashed_bytes = std::size_t{4} << 20;        // what the processor hashes at once
-constexpr std::uint32_t first_named = 4096, most_named = 65536;   // chunks of a piece: a small one first, so that the device begins soon
-constexpr std::size_t direct_bytes = std::size_t{1} << 20;        // from here on a copy of its own is as fast as any
-constexpr std::uint32_t most_moved = 1024;                        // chunks of a piece
-constexpr unsigned moving_blocks = 32;                            // fill the bus, and leave the rest of the device to others
+// Pieces of copies: large enough for the full rate, and not longer than a small operation may have to wait.
+constexpr std::size_t piece_bytes = std::size_t{64} << 20;
+constexpr std::uint32_t most_moved = 2048;  // chunks
+// What the processor hashes at once.
+constexpr std::size_t hashed_bytes = std::size_t{4} << 20;
+// Chunks of a piece that is named: a small one first, so that the device begins soon.
+constexpr std::uint32_t first_named = 4096, most_named = 65536;
+// From here on a copy of its own is as fast as our kernels (docs/benchmarks.md, "The data path").
+constexpr std::size_t direct_bytes = std::size_t{2} << 20;
+// Enough to fill the bus. More would take the memory from whatever else runs on the device, and bring nothing.
+constexpr unsigned gathering_blocks = 8, scattering_blocks = 16;
 
 enum class Direction { to_host, to_device };
 
@@ -157,8 +162,10 @@ class Move : public Operation {
     std::memcpy(places_[place].data(), plan_.scattered.data() + listed_, count * sizeof(ListedChunk));
     listed_ += count;
     const auto base = reinterpret_cast<DevicePointer>(arena_->data());
-    const auto move = direction_ == Direction::to_host ? &DeviceKernels::gather : &DeviceKernels::scatter;
-    (kernels_->*move)(places_[place].address(), static_cast<std::uint32_t>(count), base, moving_blocks, lane_.kernels());
+    const DevicePointer list = places_[place].address();
+    const auto chunks = static_cast<std::uint32_t>(count);
+    if (direction_ == Direction::to_host) kernels_->gather(list, chunks, base, gathering_blocks, lane_.kernels());
+    else kernels_->scatter(list, chunks, base, scattering_blocks, lane_.kernels());
     return lane_.kernels();
   }
 
