@@ -214,13 +214,24 @@ class PlainCopy : public Operation {
   std::uint64_t done_ = 0;
 };
 
+// None where the driver cannot compile them: the compiler is a library of its own, which containers may lack, and knows only so many devices.
+std::unique_ptr<DeviceKernels> compiled(const std::shared_ptr<const OpenDevice> &device) {
+  try {
+    return std::make_unique<DeviceKernels>(device);
+  } catch (const DriverError &error) {
+    constexpr Result no_binary = 209, invalid_text = 218, no_compiler = 221, newer_text = 222;
+    for (const Result expected : {no_binary, invalid_text, no_compiler, newer_text})
+      if (error.result == expected) return nullptr;
+    throw;
+  }
+}
+
 }  // namespace
 
 Mover::Mover(std::shared_ptr<const OpenDevice> device, bool kernels)
-    : device_(std::move(device)), kernels_(kernels ? std::make_unique<DeviceKernels>(device_) : nullptr), names_(device_), saves_(device_),
-      loads_(device_) {
+    : device_(std::move(device)), kernels_(kernels ? compiled(device_) : nullptr), names_(device_), saves_(device_), loads_(device_) {
   for (unsigned place = 0; place < Lane::places; ++place) {
-    name_places_.emplace_back(device_, kernels ? NamesOnDevice::place_bytes() : hashed_bytes);
+    name_places_.emplace_back(device_, kernels_ ? NamesOnDevice::place_bytes() : hashed_bytes);
     save_places_.emplace_back(device_, Move::place_bytes());
     load_places_.emplace_back(device_, Move::place_bytes());
   }

@@ -265,10 +265,15 @@ TEST(an_arena_that_cannot_grow_stays_as_it_is) {
   std::memset(place.arena->slot(0), 1, 3 * HostArena::segment_bytes);
 }
 
-TEST(kernels_that_do_not_load_are_an_error) {
-  FakeDriver::fail("cuModuleLoadDataEx", 0, result::invalid_value);
+TEST(kernels_that_cannot_be_compiled_are_done_without) {
+  FakeDriver::fail("cuModuleLoadDataEx", 0, 221);
+  Place place;
+  CHECK(!place.mover->has_kernels());
+  Random random(9);
+  check_there_and_back(place, random);
+  FakeDriver::fail("cuModuleLoadDataEx", 0, result::out_of_memory);
   try {
-    Place place;
+    Mover other(place.device, true);
     CHECK(false);
   } catch (const DriverError &error) {
     CHECK(std::string(error.what()) == "cuModuleLoadDataEx: CUDA_ERROR_SOMETHING");
