@@ -13,12 +13,12 @@ constexpr std::size_t piece_bytes = std::size_t{64} << 20;
 constexpr std::uint32_t most_moved = 2048;  // chunks
 // What the processor hashes at once.
 constexpr std::size_t hashed_bytes = std::size_t{4} << 20;
-// Chunks of a piece that is named: a small one first, so that the device begins soon.
-constexpr std::uint32_t first_named = 4096, most_named = 65536;
+// Chunks of pieces that are named: small at first, so that the device begins soon, and each list is made while the piece before is named.
+constexpr std::uint32_t first_named = 2048, most_named = 32768;
 // From here on a copy of its own is as fast as our kernels (docs/benchmarks.md, "The data path").
 constexpr std::size_t direct_bytes = std::size_t{2} << 20;
-// Enough to fill the bus. More would take the memory from whatever else runs on the device, and bring nothing.
-constexpr unsigned gathering_blocks = 8, scattering_blocks = 16;
+// Of each of two kernels: enough to fill the bus. More would slow down whatever else runs on the device, and bring nothing.
+constexpr unsigned gathering_blocks = 4, scattering_blocks = 16;
 
 enum class Direction { to_host, to_device };
 
@@ -59,17 +59,17 @@ class NamesOnDevice : public Operation {
   std::optional<Stream> issue(unsigned place) override {
     if (cursor_.at_end()) return std::nullopt;
     auto *list = reinterpret_cast<ListedChunk *>(places_[place].data());
-    const std::uint32_t most = issued_ == 0 ? first_named : most_named;
     std::uint32_t count = 0;
-    for (; count < most && !cursor_.at_end(); ++count) {
+    for (; count < next_size_ && !cursor_.at_end(); ++count) {
       const std::size_t length = std::min(kChunkBytes, cursor_.bytes());
       list[count] = {cursor_.address(), static_cast<std::uint32_t>(length), count};
       cursor_.advance(length);
     }
-    kernels_.name(places_[place].address(), count, places_[place].address() + names_at, lane_.kernels());
+    kernels_.name(places_[place].address(), count, places_[place].address() + names_at, lane_.kernels(place));
     pieces_[place] = {issued_, count};
     issued_ += count;
-    return lane_.kernels();
+    next_size_ = std::min(2 * next_size_, most_named);
+    return lane_.kernels(place);
   }
 
   void ended(unsigned place) override {
@@ -90,6 +90,7 @@ class NamesOnDevice : public Operation {
   ChunkCursor cursor_;
   ChunkName *const names_;
   std::uint64_t issued_ = 0;
+  std::uint32_t next_size_ = first_named;
   Piece pieces_[Lane::places] = {};
 };
 
@@ -164,9 +165,9 @@ class Move : public Operation {
     const auto base = reinterpret_cast<DevicePointer>(arena_->data());
     const DevicePointer list = places_[place].address();
     const auto chunks = static_cast<std::uint32_t>(count);
-    if (direction_ == Direction::to_host) kernels_->gather(list, chunks, base, gathering_blocks, lane_.kernels());
-    else kernels_->scatter(list, chunks, base, scattering_blocks, lane_.kernels());
-    return lane_.kernels();
+    if (direction_ == Direction::to_host) kernels_->gather(list, chunks, base, gathering_blocks, lane_.kernels(place));
+    else kernels_->scatter(list, chunks, base, scattering_blocks, lane_.kernels(place));
+    return lane_.kernels(place);
   }
 
   Stream issue_direct() {

@@ -205,11 +205,6 @@ Driver make() {
     advance(*fake, fake->given);
     return state().sticky;
   };
-  d.cuStreamWaitEvent = [](Stream stream, Event event, unsigned) -> Result {
-    BEGIN("cuStreamWaitEvent");
-    const FakeEvent at = *reinterpret_cast<FakeEvent *>(event);
-    return give(stream, [at] { advance(*at.stream, at.position); });
-  };
   d.cuEventCreate = [](Event *event, unsigned) -> Result {
     BEGIN("cuEventCreate");
     *event = reinterpret_cast<Event>(new FakeEvent);

@@ -1,4 +1,5 @@
 // The data path over a driver that does everything as late as it may: contents, turns, failures, and that nothing is left behind.
+#include <cerrno>
 #include <cstring>
 #include <future>
 #include <numeric>
@@ -147,6 +148,23 @@ TEST(chunks_move_without_kernels_and_without_pinned_memory) {
   check_there_and_back(unreached, random);
 }
 
+TEST(names_of_very_many_spans_are_in_order) {
+  for (const bool kernels : {true, false}) {
+    Place place(kernels);
+    Random random(5);
+    Spans spans = place.all({});
+    for (int i = 0; i < 20000; ++i) {
+      const std::size_t bytes = 1 + random.below(100), at = 16 * random.below(Place::memory_bytes / 16 - 100);
+      spans.list.push_back({place.memories[i % 2]->address() + at, bytes});
+    }
+    std::vector<ChunkName> names(spans.list.size());
+    CHECK(started([&](Lane::Done done) { place.mover->names(spans, names.data(), std::move(done)); }).get().empty());
+    std::size_t wrong = 0;
+    each_chunk(spans, [&](std::uint8_t *bytes, std::size_t length, std::size_t i) { wrong += names[i] != chunk_name(bytes, length); });
+    CHECK(wrong == 0);
+  }
+}
+
 TEST(a_plan_keeps_runs_together) {
   Place place;
   const DevicePointer base = place.memories[0]->address();
@@ -208,6 +226,14 @@ TEST(a_failed_call_is_told_and_harms_nothing_else) {
   }
 }
 
+TEST(a_device_that_has_no_room_for_now_is_tried_again) {
+  Place place;
+  FakeDriver::fail("cuEventCreate", 2, result::out_of_memory);
+  const Spans one = place.all({{place.memories[0]->address(), kChunkBytes}});
+  CHECK(save(place, one, {0}).get() == "cuEventCreate: CUDA_ERROR_SOMETHING");
+  CHECK(save(place, one, {0}).get().empty());
+}
+
 TEST(a_dead_context_is_told_of_to_all) {
   {
     Place place;
@@ -261,6 +287,12 @@ TEST(an_arena_that_cannot_grow_stays_as_it_is) {
   const std::atomic<bool> at_once = true;
   CHECK(grow(2, at_once) == "making host memory was stopped");
   CHECK(place.arena->slots() == HostArena::segment_slots && place.arena->is_pinned());
+  // What was made of it is not there any more.
+  int ends[2];
+  CHECK(pipe(ends) == 0 && write(ends[1], place.arena->data(), 1) == 1);
+  CHECK(write(ends[1], place.arena->slot(HostArena::segment_slots), 1) == -1 && errno == EFAULT);
+  close(ends[0]);
+  close(ends[1]);
   CHECK(grow(2, never).empty() && place.arena->slots() == 3 * HostArena::segment_slots);
   std::memset(place.arena->slot(0), 1, 3 * HostArena::segment_bytes);
 }
