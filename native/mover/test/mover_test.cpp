@@ -289,8 +289,8 @@ TEST(an_arena_that_cannot_grow_stays_as_it_is) {
   CHECK(place.arena->slots() == HostArena::segment_slots && place.arena->is_pinned());
   // What was made of it is not there any more.
   int ends[2];
-  CHECK(pipe(ends) == 0 && write(ends[1], place.arena->data(), 1) == 1);
-  CHECK(write(ends[1], place.arena->slot(HostArena::segment_slots), 1) == -1 && errno == EFAULT);
+  CHECK(pipe(ends) == 0 && ::write(ends[1], place.arena->data(), 1) == 1);
+  CHECK(::write(ends[1], place.arena->slot(HostArena::segment_slots), 1) == -1 && errno == EFAULT);
   close(ends[0]);
   close(ends[1]);
   CHECK(grow(2, never).empty() && place.arena->slots() == 3 * HostArena::segment_slots);
