@@ -15,6 +15,7 @@ export interface NativeLock {
 
 export interface NativeWriter {
   write(bytes: Uint8Array): Promise<Uint8Array>;
+  writeNamed(slots: Uint8Array, names: Uint8Array, lengths: Uint32Array): Promise<void>;
   finish(): Promise<{ chunks: number; storedChunks: number; storedBytes: number; packs: number }>;
   abort(): Promise<void>;
 }
