@@ -258,7 +258,7 @@ export class FakeApplication {
       import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
       create: async (bytes) => {
         this.onCreate();
-        const memory = new Uint8Array(bytes);
+        const memory = new Uint8Array(bytes).fill(0xaa);
         return { memory: new PhysicalMemory(memory), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
