@@ -12,6 +12,8 @@ export interface ProcessStatus {
   readonly state: ProcessState;
   /** Where the driver's own checkpoint has it. */
   readonly driver: DriverState | 'unknown';
+  /** Why it is suspended though nobody asked for it: a checkpoint could not bring it back. Null otherwise. */
+  readonly problem: string | null;
   /** Why not everything is known any more; null while it is. */
   readonly recordingStopped: string | null;
   readonly operation: { readonly name: string; readonly step: string; readonly milliseconds: number } | null;
@@ -56,6 +58,7 @@ export async function statusOf(
     store,
     state: subject.state,
     driver,
+    problem: subject.control.problem ?? null,
     recordingStopped: bridge.state.kind === 'recording' ? null : bridge.state.reason,
     operation: operation
       ? { name: operation.name, step: operation.step, milliseconds: Date.now() - operation.since }

@@ -79,7 +79,7 @@ export class FakeDriver implements DriverControl {
 
   /** Bytes that are free, and that the process's control state takes. */
   free = 2 ** 33;
-  controlBytes = 520 << 20;
+  controlBytes = 24 << 20;
 
   async freeMemory(): Promise<number> {
     return this.free;
@@ -106,8 +106,10 @@ const SLOT = 65_536;
 
 /** Physical memory that a device's operations know. */
 class PhysicalMemory implements SharedMemory {
-  constructor(readonly bytes: Uint8Array) {}
-  close(): void {}
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly close: () => void = () => {},
+  ) {}
 }
 
 /** Chunks of spans, as views. */
@@ -159,7 +161,7 @@ export class FakeApplication {
   /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
   /** Called before memory is made. */
-  onCreate: () => void = () => {};
+  onCreate: (bytes: number) => void = () => {};
   onSave: () => void = () => {};
   onNames: () => void = () => {};
   /** Called before the application reads memory for the supervisor. */
@@ -257,9 +259,13 @@ export class FakeApplication {
       namesOnDevice,
       import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
       create: async (bytes) => {
-        this.onCreate();
+        this.onCreate(bytes);
         const memory = new Uint8Array(bytes).fill(0xaa);
-        return { memory: new PhysicalMemory(memory), fd: this.#descriptor(memory) };
+        this.driver.free -= bytes;
+        const close = () => {
+          this.driver.free += bytes;
+        };
+        return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
         this.onNames();
