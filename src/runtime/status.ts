@@ -1,5 +1,5 @@
 /** What `status` and `ps` tell of a process. */
-import type { LaunchVerdict } from '../checkpoint/index.js';
+import { LAUNCH_VERDICTS, type LaunchVerdict } from '../checkpoint/index.js';
 import type { DriverState } from './control-state.js';
 import type { ImageStatus } from './host-images.js';
 import type { ProcessState, SupervisedProcess } from './process.js';
@@ -31,6 +31,15 @@ export interface ProcessStatus {
   readonly waiting: number;
 }
 
+/** Launches since the last checkpoint, those included that one which failed meanwhile has counted. */
+function launchesSince({ bridge, chains, lastTarget }: SupervisedProcess): Record<LaunchVerdict, number> {
+  const [counted, now] = [chains[lastTarget].statistics.byVerdict, bridge.statistics.byVerdict];
+  return Object.fromEntries(LAUNCH_VERDICTS.map((verdict) => [verdict, counted[verdict] + now[verdict]])) as Record<
+    LaunchVerdict,
+    number
+  >;
+}
+
 /** How long the driver may take to say where a process is. */
 const DRIVER_MS = 1_000;
 
@@ -60,7 +69,7 @@ export async function statusOf(
     lastCheckpoint: subject.chains[subject.lastTarget].last?.id ?? null,
     images: subject.hostImages.status(subject),
     hostMemory: subject.hostImages.memory.size,
-    launches: bridge.statistics.byVerdict,
+    launches: launchesSince(subject),
     waiting: bridge.waiting,
   };
 }
