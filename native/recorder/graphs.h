@@ -43,6 +43,8 @@ class Graphs {
   void set_child(ThreadState &thread, GraphExec exec, GraphNode node, Graph child);
   void set_unknown(GraphExec exec);
   void destroyed(GraphExec exec);
+  // Tells a new supervisor all of them.
+  void retell();
   // The number, 0 for one that was not seen.
   std::uint64_t number(GraphExec exec);
 

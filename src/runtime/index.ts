@@ -10,3 +10,4 @@ export { runtimeFolder } from './runtime-folder.js';
 export type { ProcessStatus } from './status.js';
 export { type RunOptions, type RunOutcome, run } from './supervisor.js';
 export type { ResumeResult, SuspendResult } from './suspend.js';
+export { type AdoptedProcess, adopt } from './takeover.js';

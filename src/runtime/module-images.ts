@@ -26,15 +26,24 @@ export class TemplateBuilder {
     readonly onFailure: (message: string) => void,
   ) {}
 
-  /** The templates of an image; those of none when it cannot be used, which makes its launches unknown. */
-  templates(bytes: Buffer): Promise<TemplateFile> {
-    const image = TemplateCache.nameOf(bytes);
+  /**
+   * The templates of an image; those of none when it cannot be used, which makes its launches unknown.
+   *
+   * @param image its name
+   */
+  templates(bytes: Buffer, image: string): Promise<TemplateFile> {
     let result = this.#known.get(image);
     if (!result) {
       result = this.#find(image, bytes);
       this.#known.set(image, result);
     }
     return result;
+  }
+
+  /** The templates of an image that was built before, by its name; those of none when they are not kept any more. */
+  async templatesOf(image: string): Promise<TemplateFile> {
+    const found = this.#known.get(image) ?? this.cache.get(image);
+    return (await found) ?? WITHOUT;
   }
 
   async #find(image: string, bytes: Buffer): Promise<TemplateFile> {
@@ -66,19 +75,34 @@ function variablesOf({ kernels }: TemplateFile): readonly string[] {
   ];
 }
 
+/** What templates come from. */
+export type ImageTemplates = Pick<TemplateBuilder, 'templates' | 'templatesOf'>;
+
 /** The modules of one process by number. */
 export class ModuleImages {
   readonly #templates = new Map<number, TemplateFile | 'building'>();
 
   /** @param onReady called when the templates of a module are there, with the names of its variables that they know */
   constructor(
-    readonly builder: Pick<TemplateBuilder, 'templates'>,
+    readonly builder: ImageTemplates,
     readonly onReady: (module: number, variables: readonly string[]) => void,
   ) {}
 
-  image(module: number, bytes: Buffer): void {
+  /** @returns the image's name */
+  image(module: number, bytes: Buffer): string {
+    const image = TemplateCache.nameOf(bytes);
+    this.#take(module, this.builder.templates(bytes, image));
+    return image;
+  }
+
+  /** An image that an earlier supervisor has seen. */
+  known(module: number, image: string): void {
+    this.#take(module, this.builder.templatesOf(image));
+  }
+
+  #take(module: number, building: Promise<TemplateFile>): void {
     this.#templates.set(module, 'building');
-    this.builder.templates(bytes).then((templates) => {
+    void building.then((templates) => {
       if (this.#templates.get(module) === 'building') this.#templates.set(module, templates);
       this.onReady(module, variablesOf(templates));
     });

@@ -14,8 +14,9 @@ import type { DirtyMark } from './dirty.js';
 import { cancelled, checkCancelled, RuntimeError } from './errors.js';
 import { EventBridge, type LiveAllocation } from './event-bridge.js';
 import { decodeEvents } from './events.js';
-import type { MessageBody } from './messages.js';
-import { ModuleImages, type TemplateBuilder } from './module-images.js';
+import { decodeKept, encodeKept, type Kept } from './kept.js';
+import { GREETINGS, type Greeting, KEEP_SAVED, type MessageBody } from './messages.js';
+import { type ImageTemplates, ModuleImages } from './module-images.js';
 import type { DriverControl, EventRing, Parts } from './parts.js';
 import type { LinkListener, RecorderLink } from './recorder-link.js';
 
@@ -50,7 +51,8 @@ export interface LastCheckpoint {
 
 export interface ProcessOptions {
   readonly parts: Parts;
-  readonly builder: Pick<TemplateBuilder, 'templates'>;
+  readonly builder: ImageTemplates;
+  readonly command: readonly string[];
   readonly unknown?: UnknownPolicy;
   readonly onEnd: () => void;
   readonly kill: (pid: number, why: string) => void;
@@ -73,9 +75,16 @@ export class SupervisedProcess implements LinkListener {
   suspendedAs: string | undefined;
   operation: { readonly name: string; step: string; readonly since: number } | undefined;
   readonly #options: ProcessOptions;
-  readonly #ring: EventRing;
+  /** What it was started with, as far as it is known. */
+  command: readonly string[];
+  /** What an earlier supervisor wanted this one to know. */
+  kept: Kept | undefined;
+  #ring: EventRing;
   /** Makes allocation numbers unique among all processes. */
-  readonly #tag = BigInt(randomBytes(4).readUInt32LE());
+  #tag = randomBytes(4).readUInt32LE();
+  /** Called when the process, which was asked to let its connection go, is there again. */
+  #whenBack: (() => void) | undefined;
+  #back: Promise<void> = Promise.resolve();
   readonly #whenEnded = new Set<() => void>();
   #link: RecorderLink | undefined;
 
@@ -97,7 +106,12 @@ export class SupervisedProcess implements LinkListener {
       () => this.link,
     );
     this.control = new ControlState(this);
+    this.command = options.command;
     this.#ring = parts.openRing(fds[0]!, fds[1]!, () => this.drain());
+  }
+
+  get greeting(): Greeting {
+    return GREETINGS[this.hello.greeting] ?? 'begins';
   }
 
   /** Called once, before anything else. */
@@ -122,16 +136,78 @@ export class SupervisedProcess implements LinkListener {
 
   /** The number of an allocation in a store: never that of another process's. */
   storeId(allocation: Pick<LiveAllocation, 'number'>): bigint {
-    return (this.#tag << 32n) | BigInt(allocation.number);
+    return (BigInt(this.#tag) << 32n) | BigInt(allocation.number);
+  }
+
+  /**
+   * Leaves with the recorder what another supervisor would have to know.
+   *
+   * @param checkpoint that holds the memory of a suspended process
+   */
+  keep(checkpoint?: string): void {
+    const text = encodeKept({ tag: this.#tag, command: this.command, ...(checkpoint !== undefined && { checkpoint }) });
+    this.link.send('keep', { flags: checkpoint === undefined ? 0 : KEEP_SAVED, text });
+  }
+
+  /**
+   * Has the recorder of a process without memory let connection and ring go, so that nothing of them is in the process.
+   *
+   * @throws RuntimeError
+   */
+  async park(): Promise<void> {
+    const back = new Promise<void>((resolve) => (this.#whenBack = resolve));
+    this.#back = back;
+    try {
+      await this.link.request('park', {}, ANSWER_MS);
+    } catch (error) {
+      // Its answer may be overtaken by the end of the connection.
+      if (this.link.isOpen) {
+        this.#whenBack = undefined;
+        throw error;
+      }
+    }
+    this.link.close();
+    this.#ring.close();
+  }
+
+  /** Whether it was parked and has not come back. */
+  get isParked(): boolean {
+    return this.#whenBack !== undefined;
+  }
+
+  /** A process that was parked greets again. */
+  comesBack(link: RecorderLink, fds: readonly number[]): void {
+    this.#ring = this.#options.parts.openRing(fds[0]!, fds[1]!, () => this.drain());
+    this.#link = link;
+    this.#whenBack?.();
+    this.#whenBack = undefined;
+  }
+
+  /** @throws RuntimeError when a parked process does not come back */
+  async back(deadlineMs: number): Promise<void> {
+    await within(this.#back, deadlineMs, `process ${this.pid} did not come back`, new AbortController().signal);
   }
 
   told(message: Parameters<LinkListener['told']>[0], fds: readonly number[]): void {
     switch (message.name) {
       case 'image': {
         const { module, size } = message.body;
-        this.images.image(module, this.#readImage(fds[0]!, size));
+        const name = this.images.image(module, this.#readImage(fds[0]!, size));
+        this.link.send('image-name', { module, image: Buffer.from(name, 'hex') });
         return this.bridge.pump();
       }
+      case 'known-image':
+        this.images.known(message.body.module, Buffer.from(message.body.image).toString('hex'));
+        return this.bridge.pump();
+      case 'vacant':
+        return this.custody.vacant(message.body.handle, message.body.size, message.body.device);
+      case 'kept':
+        this.kept = decodeKept(message.body.text);
+        if (this.kept) {
+          this.#tag = this.kept.tag;
+          this.command = this.kept.command;
+        }
+        return;
       case 'handle':
         return this.custody.take(message.body.handle, message.body.size, message.body.device, fds[0]!);
       case 'handle-gone':
@@ -161,7 +237,7 @@ export class SupervisedProcess implements LinkListener {
   }
 
   ended(): void {
-    if (this.state === 'ended') return;
+    if (this.state === 'ended' || this.isParked) return;
     this.drain();
     this.state = 'ended';
     this.#ring.close();

@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
@@ -14,7 +14,7 @@ import { checkpointWithControl } from './control-checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
 import { nativeLibraries } from './libraries.js';
-import { decodeFromRecorder, type Message, PROTOCOL_VERSION } from './messages.js';
+import { decodeFromRecorder, type Message, PROTOCOL_VERSION, WELCOME_KNOWN } from './messages.js';
 import { TemplateBuilder } from './module-images.js';
 import { connectionOf, nativeParts } from './native-parts.js';
 import type { Parts } from './parts.js';
@@ -45,6 +45,8 @@ export interface RunOptions {
   readonly onNote: (message: string) => void;
 }
 
+type SupervisorOptions = Pick<RunOptions, 'unknown' | 'onNote'> & { readonly command: readonly string[] };
+
 /** How the application ended. */
 export interface RunOutcome {
   readonly code: number | null;
@@ -64,14 +66,16 @@ const HELLO_MS = 10_000;
 
 type NativeConnection = Parameters<typeof connectionOf>[0];
 
-class Supervisor {
+export class Supervisor {
   readonly #processes = new Set<SupervisedProcess>();
   readonly #servers = new Map<SupervisedProcess, ControlServer>();
   readonly #builder: TemplateBuilder;
   #whenEmpty: () => void = () => {};
+  /** Told of a process whose supervisor was another one. */
+  onTakenOver: (subject: SupervisedProcess) => void = () => {};
 
   constructor(
-    readonly options: RunOptions,
+    readonly options: SupervisorOptions,
     readonly folder: string,
     readonly store: Store,
     readonly parts: Parts,
@@ -118,12 +122,15 @@ class Supervisor {
     }
     if (hello.name !== 'hello') return refuse(`it began with ${hello.name}`);
     if (hello.body.version !== PROTOCOL_VERSION) return refuse(`its recorder is of version ${hello.body.version}`);
+    const known = [...this.#processes].find((one) => one.pid === pid && one.isParked);
+    if (known) return this.#back(known, connection, fds);
     let subject: SupervisedProcess;
     try {
       // Whom signals and the driver's checkpoint reach is what the system says, not what the process says of itself.
       subject = new SupervisedProcess({ ...hello.body, pid }, fds, {
         parts: this.parts,
         builder: this.#builder,
+        command: options.command,
         ...(options.unknown && { unknown: options.unknown }),
         onEnd: () => this.#ended(subject),
         kill: (pid, why) => {
@@ -135,18 +142,35 @@ class Supervisor {
       options.onNote(`a process that cannot be supervised: ${(error as Error).message}`);
       return undefined;
     }
-    const link = new RecorderLink(connection, {
+    const link = this.#linkOf(subject, connection);
+    subject.attachLink(link);
+    this.#processes.add(subject);
+    // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
+    void this.#serve(subject).then(() => {
+      link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 });
+      if (subject.greeting === 'begins') subject.keep();
+      else this.onTakenOver(subject);
+    });
+    return link;
+  }
+
+  #linkOf(subject: SupervisedProcess, connection: ReturnType<typeof connectionOf>): RecorderLink {
+    return new RecorderLink(connection, {
       told: (message, own) => subject.told(message, own),
       ended: (reason) => {
-        if (reason !== undefined) options.onNote(`process ${subject.pid} goes on unrecorded: ${reason}`);
+        if (reason !== undefined && !subject.isParked)
+          this.options.onNote(`process ${subject.pid} goes on unrecorded: ${reason}`);
         subject.ended();
       },
       closeFd: this.parts.closeFd,
     });
-    subject.attachLink(link);
-    this.#processes.add(subject);
-    // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
-    void this.#serve(subject).then(() => link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 }));
+  }
+
+  /** A process that was asked to let its connection go is there again; it has nothing new to tell. */
+  #back(subject: SupervisedProcess, connection: ReturnType<typeof connectionOf>, fds: readonly number[]): RecorderLink {
+    const link = this.#linkOf(subject, connection);
+    link.send('welcome', { version: PROTOCOL_VERSION, flags: WELCOME_KNOWN });
+    subject.comesBack(link, fds);
     return link;
   }
 
@@ -175,12 +199,12 @@ class Supervisor {
   }
 
   status(subject: SupervisedProcess): Promise<ProcessStatus> {
-    return statusOf(subject, this.options.command, this.store.place);
+    return statusOf(subject, this.store.place);
   }
 
   async handle(subject: SupervisedProcess, request: ControlRequest, context: OperationContext): Promise<unknown> {
     const { store } = this;
-    const { command } = this.options;
+    const { command } = subject;
     switch (request.operation) {
       case 'status':
         return this.status(subject);
@@ -230,7 +254,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
   const folder = runtimeFolder();
   ensureRuntimeFolder(folder);
   const store = await Store.open({ directory: options.store }, { create: true });
-  removeLeftOvers(folder);
+  await removeLeftOvers(folder);
   const socket = recorderSocket(folder, process.pid);
   rmSync(socket, { force: true });
   const device =
@@ -244,6 +268,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
     const environment: NodeJS.ProcessEnv = {
       ...process.env,
       GCR_SOCKET: socket,
+      GCR_STORE: resolve(options.store),
       LD_PRELOAD: before(libraries.recorder, process.env['LD_PRELOAD']),
     };
     if (device && libraries.driver) {

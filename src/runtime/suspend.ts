@@ -51,6 +51,8 @@ export async function suspend(
   const result = await checkpoint(process, store, { ...options, keepHeld: true, around }, context).catch((error) => {
     throw withProblem(process, error);
   });
+  // From here on another supervisor can bring it back, should this one end.
+  process.keep(result.manifest.id);
   process.suspendedAs = result.manifest.id;
   process.state = 'suspended';
   process.custody.releaseAll();
@@ -75,6 +77,7 @@ export async function resume(
   // From here on memory is what it was: whatever fails now, custody holds it, and nothing has to come from the store again.
   process.suspendedAs = undefined;
   await control.leave(context, timings);
+  process.keep();
   process.state = 'held';
   context.report({ step: 'release' });
   await process.release();
