@@ -276,8 +276,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
       environment['GCR_DRIVER'] = libraries.driver.file;
       environment['LD_LIBRARY_PATH'] = before(libraries.driver.folder, process.env['LD_LIBRARY_PATH']);
     }
-    const stdio = ['inherit', 'inherit', 'inherit', ...(device ? [device.lifeline] : [])] as const;
-    const child = spawn(program, args, { stdio: [...stdio], env: environment });
+    const child = spawn(program, args, { stdio: 'inherit', env: environment });
     const stop = forwardSignals(child);
     try {
       const outcome = await new Promise<RunOutcome>((resolve, reject) => {

@@ -12,6 +12,7 @@ import { RuntimeError } from './errors.js';
 import { nativeParts } from './native-parts.js';
 import type { SupervisedProcess } from './process.js';
 import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder, takeoverSocket } from './runtime-folder.js';
+import { type SimulatedDevice, startSimulatedDevice } from './simulated-device.js';
 import { Supervisor } from './supervisor.js';
 
 export interface AdoptOptions {
@@ -79,6 +80,7 @@ export class Successor {
     readonly supervisor: Supervisor,
     readonly store: Store,
     readonly pid: number,
+    readonly device: SimulatedDevice | undefined,
   ) {
     this.#greeted = new Promise((resolve, reject) => {
       supervisor.onTakenOver = (subject) => {
@@ -106,15 +108,19 @@ export class Successor {
       throw new RuntimeError('busy', 'GCR8104', `process ${pid} has a supervisor`, hint);
     }
     const opened = await Store.open({ directory: store });
-    // The supervisor uses the same driver as the application, as a client of its own.
-    if (simulatedDevice) process.env['GCR_SIM_SOCKET'] = simulatedDevice;
+    // The supervisor uses the same driver as the application, as a client of its own. A simulated device ends when nobody is connected.
+    let device: SimulatedDevice | undefined;
+    if (simulatedDevice) {
+      process.env['GCR_SIM_SOCKET'] = simulatedDevice;
+      if (!(await removeIfStale(simulatedDevice))) device = await startSimulatedDevice(simulatedDevice);
+    }
     const supervisor = new Supervisor(
       { command: commandOf(pid), onNote },
       folder,
       opened,
       nativeParts(driver ?? 'libcuda.so.1'),
     );
-    const successor = new Successor(supervisor, opened, pid);
+    const successor = new Successor(supervisor, opened, pid, device);
     try {
       successor.#listeners.push(listen(place, (connection) => supervisor.connected(connection)));
       // Processes that it starts look for the first supervisor.
@@ -172,6 +178,7 @@ export class Successor {
     for (const timer of this.#timers) clearTimeout(timer);
     this.supervisor.close();
     for (const listener of this.#listeners) listener.close();
+    this.device?.release();
     this.store.close();
   }
 }

@@ -26,10 +26,17 @@ export interface Device {
   readonly maxSteps: number;
   /** The client of a process, if it has one. */
   clientOf(pid: number): Client | undefined;
+  /** The client of a process that has let the device go, which looks for it; undefined when there is none. */
+  summon(pid: number): Promise<Client | undefined>;
+  /** A driver has said hello. */
+  greeted(client: Client): void;
   /** Something to tell people. */
   note(message: string): void;
   gone(client: Client): void;
 }
+
+/** The state of a process whose driver has let the device go. */
+const CHECKPOINTED = 2;
 
 type ProcessAnswer = { readonly status: number; readonly state: number };
 
@@ -37,6 +44,7 @@ export class Client {
   #worker: Worker | undefined;
   #pid: number | undefined;
   #closed = false;
+  #leaves = false;
   /** Requests to the driver, by number, and who waits for their answer. */
   readonly #asked = new Map<bigint, (answer: ProcessAnswer) => void>();
   #nextRequest = 1n;
@@ -55,9 +63,9 @@ export class Client {
     );
   }
 
-  /** Process of the driver, once it has said hello. */
+  /** Process of the driver, from its hello until it goes. */
   get pid(): number | undefined {
-    return this.#pid;
+    return this.#leaves ? undefined : this.#pid;
   }
 
   close(): void {
@@ -121,6 +129,8 @@ export class Client {
         return this.#process(request, reader);
       case FROM_DRIVER.processReply: {
         const answer = { status: reader.u32(), state: reader.u32() };
+        // It lets its connection go now, and is to be summoned.
+        if (answer.state === CHECKPOINTED) this.#leaves = true;
         this.#asked.get(request)?.(answer);
         this.#asked.delete(request);
         return;
@@ -147,6 +157,7 @@ export class Client {
     this.#pid = pid;
     const body = new MessageWriter().u64(this.device.ledger.total).bytes(this.device.uuid).content();
     this.#send(replyPacket(request, RESULT.success, '', body));
+    this.device.greeted(this);
   }
 
   #memory(request: bigint, reader: MessageReader, fd: number): void {
@@ -160,9 +171,13 @@ export class Client {
     if (!reader.complete) return this.#invalid('process');
     const answer = ({ status, state }: ProcessAnswer): void =>
       this.#send(replyPacket(request, status, '', new MessageWriter().u32(state).content()));
+    const ask = (target: Client | undefined): void => {
+      if (target) target.ask(action, timeout, answer);
+      else answer({ status: RESULT.notInitialized, state: 0 });
+    };
     const target = this.device.clientOf(pid);
-    if (target) target.ask(action, timeout, answer);
-    else answer({ status: RESULT.notInitialized, state: 0 });
+    if (target) ask(target);
+    else void this.device.summon(pid).then(ask);
   }
 
   /** Has the driver do something to its own process. */
