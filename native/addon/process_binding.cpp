@@ -1,6 +1,8 @@
 // See process_binding.h.
 #include "addon/process_binding.h"
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 
@@ -43,11 +45,27 @@ Napi::Value state(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+/// freeMemory(driver, uuid)
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  const std::string path = string_argument(info, 0);
+  const Bytes uuid = bytes_argument(info, 1);
+  std::array<std::uint8_t, 16> wanted{};
+  if (uuid.size != wanted.size()) throw Napi::RangeError::New(info.Env(), "a UUID has 16 bytes");
+  std::copy_n(uuid.data, wanted.size(), wanted.begin());
+  auto* const job = new Job(info.Env());
+  const Napi::Promise promise = job->promise();
+  const auto found = std::make_shared<std::size_t>(0);
+  job->set_result([found](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(*found)); });
+  Environment::of(info.Env()).run_long(job, [=] { *found = free_memory(open_driver(path), wanted.data()); });
+  return promise;
+}
+
 }  // namespace
 
 void define_process(Napi::Env env, Napi::Object exports) {
   exports.Set("processCheckpoint", Napi::Function::New<checkpoint>(env));
   exports.Set("processState", Napi::Function::New<state>(env));
+  exports.Set("freeMemory", Napi::Function::New<memory>(env));
 }
 
 }  // namespace gcr

@@ -17,4 +17,7 @@ constexpr int process_unsupported = 4;
 /// 0 running, 1 locked, 2 checkpointed, 3 failed, process_unsupported.
 int process_state(const Driver& driver, int pid);
 
+/// Bytes of the device that nobody uses. `uuid` has sixteen bytes. Where this process has no context on the device it makes one for the question.
+std::size_t free_memory(const Driver& driver, const std::uint8_t* uuid);
+
 }  // namespace gcr

@@ -45,6 +45,8 @@ const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
   GCR8112: EXIT.interrupted,
   GCR8113: EXIT.unavailable,
   GCR8114: EXIT.unavailable,
+  GCR8115: EXIT.unavailable,
+  GCR8116: EXIT.notFound,
   GCR9002: EXIT.cannotWrite,
   GCR9003: EXIT.internal,
 };

@@ -1,17 +1,18 @@
 /** `gcr-templates suspend` and `resume`: a process that gives its device memory back, and gets it again. */
 import type { Command } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import { type ResumeResult, RuntimeError, type SuspendResult } from '../runtime/index.js';
+import { type ResumeResult, RuntimeError, type SuspendResult, type Target } from '../runtime/index.js';
 import { adoptArguments } from './adopt-command.js';
 import { startInBackground } from './background.js';
 import { checkpointText } from './checkpoint-command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
-import { ask, type ProcessOptions, pidOption, timingsText } from './process-options.js';
+import { ask, type ProcessOptions, pidOption, targetOption, timingsText } from './process-options.js';
 import { type Finish, printJson } from './store-options.js';
 
 interface Options extends ProcessOptions {
   readonly keepContext?: boolean;
+  readonly to?: Target;
   readonly note?: string;
 }
 
@@ -20,10 +21,11 @@ interface ResumeOptions extends ProcessOptions {
 }
 
 async function suspend(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { keepContext, note } = options;
+  const { keepContext, to, note } = options;
   const request = {
     operation: 'suspend',
     ...(keepContext && { keepContext }),
+    ...(to && { to }),
     ...(note !== undefined && { note }),
   } as const;
   const result = await ask<SuspendResult>(options, request, signal);
@@ -61,12 +63,14 @@ export function addSuspendCommand(program: Command, finish: Finish): void {
     .description('save a supervised process and free its device memory; it waits until it is resumed')
     .addOption(pidOption())
     .option('--keep-context', 'leave contexts, streams and modules on the device: some hundred megabytes, and faster')
+    .addOption(targetOption())
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 Nothing of the process stays on the device, where the driver can take its control state (570 and newer); a warning says when it cannot.
+With --to memory nothing is written to disk, which is faster; should the supervisor end while the process is suspended, its memory is lost.
 
 Examples:
   gcr-templates suspend --pid 4711

@@ -33,3 +33,8 @@ export async function processState(driver: string, pid: number): Promise<Process
   if (state === undefined) throw new Error(`the driver says that process ${pid} is in a state that is not known`);
   return state;
 }
+
+/** Bytes of a device that nobody uses. Rejects with an `Error`. Where this process has no context on the device it makes one for the question. */
+export function freeMemory(driver: string, uuid: Uint8Array): Promise<number> {
+  return addon().freeMemory(driver, uuid);
+}

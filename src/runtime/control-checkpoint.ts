@@ -3,13 +3,13 @@
  * on the device in custody meanwhile, and what is dirty of it is copied beside the driver's work; nothing clean moves.
  */
 import type { Store } from '../checkpoint/index.js';
-import { type CheckpointOptions, type CheckpointResult, checkpoint } from './checkpoint.js';
+import { type CheckpointOptions, type CheckpointResult, checkpoint, type Timings } from './checkpoint.js';
 import { type ControlHooks, type ControlTimings, withControlState } from './control-state.js';
 import { RuntimeError } from './errors.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 
 export interface ControlCheckpointResult extends CheckpointResult {
-  readonly timings: ControlTimings;
+  readonly timings: Timings & ControlTimings;
 }
 
 /**
@@ -34,5 +34,5 @@ export async function checkpointWithControl(
     ({ timings } = await withControlState(process, context, { during: copy, ...(checkpointed && { checkpointed }) }));
   };
   const result = await checkpoint(process, store, { ...options, around }, context);
-  return { ...result, timings };
+  return { ...result, timings: { ...result.timings, ...timings } };
 }

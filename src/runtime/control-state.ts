@@ -9,6 +9,8 @@
  * the process is then. What cannot be brought back for now (the device has no room) stays suspended with its memory in custody, for `resume` to
  * try again. So no process is left locked with nobody to unlock it; when the supervisor itself dies, the recorder ends what has no memory.
  */
+
+import { formatBytes } from '../checkpoint/index.js';
 import { InternalError } from '../diagnostics/index.js';
 import { checkCancelled, RuntimeError } from './errors.js';
 import { MAX_DESCRIPTORS } from './messages.js';
@@ -69,6 +71,19 @@ const AFTER: Readonly<Record<DriverStep, ControlPhase>> = {
   unlock: 'detached',
 };
 
+/** What a control state takes on a device when nobody saw how much it left there: a context, and a little. */
+const UNSEEN_BYTES = 640 << 20;
+/** Memory that is free comes in pieces. */
+const SPARE_BYTES = 32 << 20;
+
+/** There is no room for the control state. The driver was not asked: a restore that fails for want of memory is not to be repeated. */
+class NoRoom extends RuntimeError {
+  constructor(pid: number, device: string, needed: number, free: number) {
+    const message = `the control state of process ${pid} needs ${formatBytes(needed)} of ${device}, of which ${formatBytes(free)} are free`;
+    super('failed', 'GCR8114', message, 'free device memory and try again');
+  }
+}
+
 /** The driver said no. */
 class DriverRefusal extends RuntimeError {
   constructor(pid: number, action: string, message: string) {
@@ -81,6 +96,8 @@ export class ControlState {
   phase: ControlPhase = 'attached';
   /** Why it could not be brought back when that was tried last. */
   problem: string | undefined;
+  /** Bytes that the control state left free when it went, by device. */
+  #left: ReadonlyMap<number, number> | undefined;
   /** The driver's step that has not come back. */
   #underWay: Promise<void> | undefined;
 
@@ -89,6 +106,7 @@ export class ControlState {
   /** The process came here without its memory, and where the driver has it is not known. */
   takenOver(): void {
     this.phase = 'unknown';
+    this.#left = undefined;
   }
 
   /**
@@ -109,6 +127,8 @@ export class ControlState {
   /** Where the driver has the process, for people. */
   async driverState(deadlineMs: number): Promise<DriverState | 'unknown'> {
     if (this.phase === 'attached') return 'running';
+    // It would wait for the step that is under way.
+    if (this.#underWay) return 'unknown';
     try {
       return await this.#ask(deadlineMs);
     } catch {
@@ -132,11 +152,16 @@ export class ControlState {
     await timed(timings, 'detach', () => this.#detach(context));
     if (driver === 'none') return undefined;
     try {
+      const before = await this.#freeMemory();
       for (const action of ['lock', 'checkpoint'] as const) {
         check();
         context.report({ step: action });
         await timed(timings, action, () => this.#drive(action));
       }
+      const after = await this.#freeMemory();
+      this.#left = new Map(
+        [...after].map(([device, free]) => [device, Math.max(0, free - (before.get(device) ?? free))]),
+      );
       return undefined;
     } catch (error) {
       if (driver === 'required' || !(error instanceof DriverRefusal)) throw error;
@@ -179,9 +204,11 @@ export class ControlState {
       if (!action) continue;
       report({ step: action });
       try {
+        if (action === 'restore') await this.#checkRoom();
         await timed(timings, action, () => this.#drive(action));
       } catch (error) {
-        if (!(error instanceof DriverRefusal) || tries++ >= RESTORE_TRIES) throw error;
+        const again = error instanceof DriverRefusal || error instanceof NoRoom;
+        if (!again || tries++ >= RESTORE_TRIES) throw error;
         await new Promise((resolve) => setTimeout(resolve, RESTORE_PAUSE_MS));
       }
     }
@@ -205,6 +232,28 @@ export class ControlState {
     }
     await Promise.all(underWay);
     this.phase = 'attached';
+  }
+
+  /** By device; those of which the driver does not tell are missing. */
+  async #freeMemory(): Promise<Map<number, number>> {
+    const { custody, hello, driverControl } = this.process;
+    const free = new Map<number, number>();
+    for (const device of custody.deviceNumbers) {
+      const uuid = hello.devices[device]?.uuid;
+      if (!uuid) continue;
+      const found = this.#within(driverControl.freeMemory(uuid), STATE_MS, 'the driver did not tell what is free');
+      await found.then((bytes) => free.set(device, bytes)).catch(() => {});
+    }
+    return free;
+  }
+
+  async #checkRoom(): Promise<void> {
+    const { pid, hello } = this.process;
+    for (const [device, free] of await this.#freeMemory()) {
+      const needed = this.#left ? this.#left.get(device) : UNSEEN_BYTES;
+      if (needed !== undefined && needed > 0 && free < needed + SPARE_BYTES)
+        throw new NoRoom(pid, hello.devices[device]!.name, needed, free);
+    }
   }
 
   async #detach({ report }: OperationContext): Promise<void> {
@@ -240,6 +289,8 @@ export class ControlState {
     const state = await this.#ask();
     if (state !== 'failed') return state === 'running' || state === 'unsupported' ? 'detached' : state;
     process.kill('the driver cannot restore it');
+    const ended = new Promise<never>(() => {});
+    await this.#within(ended, STATE_MS, 'it did not end').catch(() => {});
     const hint = 'checkpoints in the store are as they were; start the application anew';
     throw new RuntimeError('failed', 'GCR8113', `process ${process.pid} was ended: the driver has lost it`, hint);
   }
@@ -280,7 +331,11 @@ export function withProblem(process: SupervisedProcess, error: unknown): unknown
 }
 
 /** Adds up, because a step may be tried again. */
-async function timed(timings: ControlTimings, step: keyof ControlTimings, run: () => Promise<void>): Promise<void> {
+export async function timed<S extends string>(
+  timings: Partial<Record<S, number>>,
+  step: S,
+  run: () => Promise<void>,
+): Promise<void> {
   const start = performance.now();
   try {
     await run();

@@ -1,9 +1,11 @@
-export type { CheckpointResult, MissedChunk } from './checkpoint.js';
+export { TARGETS, type Target } from './chain.js';
+export type { CheckpointResult, MissedChunk, Timings } from './checkpoint.js';
 export type { ControlCheckpointResult } from './control-checkpoint.js';
 export { type CallOptions, ControlError, call, callAll } from './control-client.js';
 export type { ControlRequest } from './control-protocol.js';
 export type { ControlTimings } from './control-state.js';
 export { RuntimeError } from './errors.js';
+export type { DropResult, ImageStatus } from './host-images.js';
 export type { OperationReport } from './process.js';
 export type { RestoreResult } from './restore.js';
 export { runtimeFolder } from './runtime-folder.js';

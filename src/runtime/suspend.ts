@@ -7,11 +7,12 @@
  * fails leaves the application suspended, to be tried again.
  */
 import type { Store } from '../checkpoint/index.js';
-import { type CheckpointOptions, type CheckpointResult, checkpoint } from './checkpoint.js';
-import { type ControlOutcome, type ControlTimings, withControlState, withProblem } from './control-state.js';
+import { type CheckpointOptions, type CheckpointResult, checkpoint, type Timings } from './checkpoint.js';
+import { type ControlOutcome, type ControlTimings, timed, withControlState, withProblem } from './control-state.js';
 import { RuntimeError } from './errors.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { fillAll } from './restore.js';
+import { openSaved } from './saved-memory.js';
 
 export interface SuspendOptions extends CheckpointOptions {
   /** Leave contexts, streams and modules on the device. */
@@ -19,7 +20,7 @@ export interface SuspendOptions extends CheckpointOptions {
 }
 
 export interface SuspendResult extends CheckpointResult {
-  readonly timings: ControlTimings;
+  readonly timings: Timings & ControlTimings;
   /** Why contexts, streams and modules stay on the device though they were to leave it. */
   readonly warning?: string;
 }
@@ -29,8 +30,11 @@ export interface ResumeResult {
   readonly id: string | null;
   readonly bytes: number;
   readonly handles: number;
-  readonly timings: ControlTimings;
+  readonly timings: ResumeTimings;
 }
+
+/** `load` goes on beside `restore` and `unlock`. */
+export type ResumeTimings = ControlTimings & { recreate?: number; load?: number };
 
 /** @throws RuntimeError, StoreError; the application then goes on */
 export async function suspend(
@@ -51,13 +55,13 @@ export async function suspend(
   const result = await checkpoint(process, store, { ...options, keepHeld: true, around }, context).catch((error) => {
     throw withProblem(process, error);
   });
-  // From here on another supervisor can bring it back, should this one end.
-  process.keep(result.manifest.id);
-  process.suspendedAs = result.manifest.id;
+  // From here on another supervisor can bring it back, should this one end; from this one's memory it could not.
+  if (result.target === 'store') process.keep(result.manifest.id);
+  process.suspendedAs = { target: result.target, id: result.manifest.id };
   process.state = 'suspended';
   process.custody.releaseAll();
   const { timings, refused = refusal } = outcome;
-  return { ...result, timings, ...(refused !== undefined && { warning: refused }) };
+  return { ...result, timings: { ...result.timings, ...timings }, ...(refused !== undefined && { warning: refused }) };
 }
 
 /** @throws RuntimeError, StoreError; the application then stays suspended */
@@ -69,46 +73,49 @@ export async function resume(
   if (process.state !== 'suspended')
     throw new RuntimeError('refused', 'GCR8108', `process ${process.pid} is not suspended`);
   const { control, custody } = process;
-  const id = process.suspendedAs;
-  const timings: ControlTimings = {};
+  const place = process.suspendedAs;
+  const timings: ResumeTimings = {};
   let bytes = 0;
-  if (id === undefined) await control.unlock(context, timings);
-  else bytes = await bringBack(process, store, id, context, timings);
-  // From here on memory is what it was: whatever fails now, custody holds it, and nothing has to come from the store again.
+  if (place === undefined) await control.unlock(context, timings);
+  else bytes = await bringBack(process, store, place, context, timings);
+  // From here on memory is what it was: whatever fails now, custody holds it, and nothing has to be filled again.
   process.suspendedAs = undefined;
   await control.leave(context, timings);
   process.keep();
   process.state = 'held';
   context.report({ step: 'release' });
   await process.release();
-  return { id: id ?? null, bytes, handles: custody.handles.size, timings };
+  return { id: place?.id ?? null, bytes, handles: custody.handles.size, timings };
 }
 
 /** New memory with the checkpoint's content, and the control state beside it. Gives the memory up again when something fails. */
 async function bringBack(
   process: SupervisedProcess,
   store: Store,
-  id: string,
+  place: NonNullable<SupervisedProcess['suspendedAs']>,
   context: OperationContext,
-  timings: ControlTimings,
+  timings: ResumeTimings,
 ): Promise<number> {
   const { custody, control } = process;
   context.report({ step: 'check' });
-  const plan = await store.restorePlan(id);
+  const saved = await openSaved(process, store, place);
   try {
     context.report({ step: 'recreate' });
-    await custody.recreateAll();
+    await timed(timings, 'recreate', () => custody.recreateAll());
+    let bytes = 0;
     const [filled, unlocked] = await Promise.allSettled([
-      fillAll(process, plan, context),
+      timed(timings, 'load', async () => {
+        bytes = await fillAll(process, saved, context);
+      }),
       control.unlock(context, timings),
     ]);
     if (unlocked.status === 'rejected') throw unlocked.reason;
     if (filled.status === 'rejected') throw filled.reason;
-    return filled.value;
+    return bytes;
   } catch (error) {
     custody.releaseAll();
     throw error;
   } finally {
-    plan.close();
+    saved.close();
   }
 }

@@ -11,6 +11,7 @@ import { listen } from '../native/index.js';
 import { RuntimeError } from './errors.js';
 import { nativeParts } from './native-parts.js';
 import type { SupervisedProcess } from './process.js';
+import { takeUp } from './restore.js';
 import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder, takeoverSocket } from './runtime-folder.js';
 import { type SimulatedDevice, startSimulatedDevice } from './simulated-device.js';
 import { Supervisor } from './supervisor.js';
@@ -158,12 +159,10 @@ export class Successor {
         );
       }
       subject.state = 'suspended';
-      subject.suspendedAs = id;
+      subject.suspendedAs = { target: 'store', id };
       subject.control.takenOver();
-      // Nothing has run since.
-      subject.last = { id, mark: subject.bridge.dirty.mark() };
-      subject.saved = new Set(subject.bridge.allocations.keys());
       subject.keep(id);
+      await takeUp(subject, this.store, subject.suspendedAs);
     });
     return subject;
   }

@@ -5,15 +5,27 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KernelProgram } from '../../src/ir/index.js';
-import type { CheckpointAction } from '../../src/native/index.js';
+import { type CheckpointAction, hashChunks } from '../../src/native/index.js';
 import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
 import type { ContentOf } from '../../src/runtime/codec.js';
 import type { DriverState } from '../../src/runtime/control-state.js';
 import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
+import { HostImages } from '../../src/runtime/host-images.js';
+import { HostMemory } from '../../src/runtime/host-memory.js';
 import { decodeMessage, encodeMessage, type Message } from '../../src/runtime/messages.js';
-import type { Connection, DriverControl, Parts, DeviceMemory as SharedMemory } from '../../src/runtime/parts.js';
+import {
+  type Connection,
+  type Device,
+  type DeviceSpan,
+  type DriverControl,
+  type HostArena,
+  type Parts,
+  SEGMENT_SLOTS,
+  type DeviceMemory as SharedMemory,
+} from '../../src/runtime/parts.js';
 import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
+import { StagingPool } from '../../src/runtime/staging.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
 import { programsOfText, ROOT } from '../sim/helpers.js';
 
@@ -29,8 +41,8 @@ interface Allocation {
   readonly handle: number;
 }
 
-/** What the recorder's end answers with an error, or never. */
-export type Fault = 'refuse' | 'silence' | 'end';
+/** What the recorder's end answers with an error (having done half of it), or never. */
+export type Fault = 'refuse' | 'half' | 'silence' | 'end';
 
 /** The driver's own checkpoint, with a real one's rules about states; each step can be made to fail. */
 export class FakeDriver implements DriverControl {
@@ -40,6 +52,8 @@ export class FakeDriver implements DriverControl {
   /** Called when a step is done, before it is answered. */
   after: (action: CheckpointAction) => unknown = () => {};
   readonly steps: CheckpointAction[] = [];
+  /** A restore that found no memory cannot be repeated. */
+  lost = false;
 
   constructor(readonly app: FakeApplication) {}
 
@@ -52,12 +66,83 @@ export class FakeDriver implements DriverControl {
     if (this.at !== from[action]) throw new Error(`${action}: CUDA_ERROR_ILLEGAL_STATE`);
     // Memory that is mapped and was exported.
     if (action === 'checkpoint' && !this.app.detached) throw new Error(`${action}: CUDA_ERROR_NOT_SUPPORTED`);
+    if (action === 'restore' && this.free < this.controlBytes) {
+      this.lost = true;
+      throw new Error('restore: CUDA_ERROR_OUT_OF_MEMORY');
+    }
+    if (action === 'restore' && this.lost) throw new Error('restore: CUDA_ERROR_OPERATING_SYSTEM');
     this.at = to[action];
+    if (action === 'checkpoint') this.free += this.controlBytes;
+    if (action === 'restore') this.free -= this.controlBytes;
     await this.after(action);
+  }
+
+  /** Bytes that are free, and that the process's control state takes. */
+  free = 2 ** 33;
+  controlBytes = 520 << 20;
+
+  async freeMemory(): Promise<number> {
+    return this.free;
   }
 
   async state(): Promise<DriverState> {
     return this.at;
+  }
+}
+
+/** What memory has of an application, and how its device is. */
+export interface FakeOptions {
+  /** Kernels. */
+  readonly file?: string;
+  /** Changes what templates are made of. */
+  readonly plant?: (text: string) => string;
+  readonly namesOnDevice?: boolean;
+  /** Bytes of host memory for staging, and for images. */
+  readonly staging?: number;
+  readonly hostMemory?: number;
+}
+
+const SLOT = 65_536;
+
+/** Physical memory that a device's operations know. */
+class PhysicalMemory implements SharedMemory {
+  constructor(readonly bytes: Uint8Array) {}
+  close(): void {}
+}
+
+/** Chunks of spans, as views. */
+function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
+  return spans.flatMap(({ memory, offset, bytes }) => {
+    const all = (memory as PhysicalMemory).bytes;
+    if (offset + bytes > all.length) throw new Error('a span ends outside of its memory');
+    return Array.from({ length: Math.ceil(bytes / SLOT) }, (_, i) =>
+      all.subarray(offset + i * SLOT, offset + Math.min(bytes, (i + 1) * SLOT)),
+    );
+  });
+}
+
+class PlainArena implements HostArena {
+  #bytes: Uint8Array[] = [];
+  closed = false;
+
+  get slots(): number {
+    return this.#bytes.length * SEGMENT_SLOTS;
+  }
+
+  async grow(bytes: number): Promise<void> {
+    for (let left = bytes; left > 0; left -= SEGMENT_SLOTS * SLOT)
+      this.#bytes.push(new Uint8Array(SEGMENT_SLOTS * SLOT));
+  }
+
+  view(first: number, count: number): Uint8Array {
+    const at = first % SEGMENT_SLOTS;
+    if (at + count > SEGMENT_SLOTS || first + count > this.slots) throw new RangeError('not in one segment');
+    return this.#bytes[Math.floor(first / SEGMENT_SLOTS)]!.subarray(at * SLOT, (at + count) * SLOT);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.#bytes = [];
   }
 }
 
@@ -70,8 +155,14 @@ export class FakeApplication {
   held = false;
   detached = false;
   killed = false;
-  /** Errors of device memory: called before each write. */
+  /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
+  /** Called before memory is made. */
+  onCreate: () => void = () => {};
+  onSave: () => void = () => {};
+  onNames: () => void = () => {};
+  /** What the device named, copied out and copied in, in chunks. */
+  readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
   readonly driver = new FakeDriver(this);
   /** Names of requests, in order. */
@@ -88,7 +179,7 @@ export class FakeApplication {
   #next = 1;
   #address = 0x7f0000000000n;
 
-  constructor(file = APP_KERNELS, plant?: (text: string) => string) {
+  constructor({ file = APP_KERNELS, plant, namesOnDevice = false, staging, hostMemory = 1 << 30 }: FakeOptions = {}) {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
     const parts: Parts = {
@@ -100,14 +191,12 @@ export class FakeApplication {
         },
         close: () => {},
       }),
-      openDevice: async () => ({
-        import: async (fd) => this.#memory(this.#descriptors.get(fd)!),
-        create: async (bytes) => {
-          const memory = new Uint8Array(bytes);
-          return { memory: this.#memory(memory), fd: this.#descriptor(memory) };
-        },
-        close: () => {},
-      }),
+      openDevice: async () => this.#device(namesOnDevice),
+      createArena: async (bytes) => {
+        const arena = new PlainArena();
+        await arena.grow(bytes);
+        return arena;
+      },
       createBuffer: (bytes) => {
         const memory = new Uint8Array(bytes);
         const fd = this.#descriptor(memory);
@@ -143,9 +232,12 @@ export class FakeApplication {
       parts,
       builder,
       command: ['fake'],
+      staging: new StagingPool(parts.createArena, staging),
+      images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
       onEnd: () => {},
       kill: () => {
         this.killed = true;
+        queueMicrotask(() => this.end());
       },
     });
     this.#link = new RecorderLink(connection, this.process);
@@ -161,12 +253,31 @@ export class FakeApplication {
     return fd;
   }
 
-  #memory(memory: Uint8Array): SharedMemory {
+  #device(namesOnDevice: boolean): Device {
     return {
-      read: async (offset, target) => target.set(memory.subarray(offset, offset + target.length)),
-      write: async (offset, bytes) => {
+      namesOnDevice,
+      import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
+      create: async (bytes) => {
+        this.onCreate();
+        const memory = new Uint8Array(bytes);
+        return { memory: new PhysicalMemory(memory), fd: this.#descriptor(memory) };
+      },
+      names: async (spans) => {
+        this.onNames();
+        const chunks = chunksOfSpans(spans);
+        this.moved.names += chunks.length;
+        return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));
+      },
+      save: async (spans, arena, slots) => {
+        this.onSave();
+        for (const [i, chunk] of chunksOfSpans(spans).entries()) arena.view(slots[i]!, 1).set(chunk);
+        this.moved.save += slots.length;
+      },
+      load: async (spans, arena, slots) => {
         this.onWrite();
-        memory.set(bytes, offset);
+        for (const [i, chunk] of chunksOfSpans(spans).entries())
+          chunk.set(arena.view(slots[i]!, 1).subarray(0, chunk.length));
+        this.moved.load += slots.length;
       },
       close: () => {},
     };
@@ -208,7 +319,8 @@ export class FakeApplication {
     if (fault === 'end') return this.#link.closed();
     const reply = (status: number, text: string, result: Uint8Array = new Uint8Array(0)) =>
       this.#link.message(encodeMessage('reply', { status, message: text, result }, message.request), []);
-    if (fault === 'refuse') return reply(1, 'planted');
+    if (fault === 'half') this.#half();
+    if (fault === 'refuse' || fault === 'half') return reply(1, 'planted');
     switch (message.name) {
       case 'hold': {
         this.held = true;
@@ -243,6 +355,13 @@ export class FakeApplication {
       default:
         return reply(0, '');
     }
+  }
+
+  /** The first half of the memory is unmapped. */
+  #half(): void {
+    this.detached = true;
+    const [first] = this.#handles.values();
+    first!.memory = undefined;
   }
 
   /** What an allocation holds now. */

@@ -53,6 +53,8 @@ async function expectSaved(app: FakeApplication, store: Store, id: string, memor
 }
 
 const MIB = 1 << 20;
+/** Templates derived from a kernel that returns at once. */
+const returnsAtOnce = (text: string) => text.replace(/(\.entry stir_part\([^)]*\)\s*\{)/, '$1 ret;');
 
 function started() {
   const app = new FakeApplication();
@@ -184,8 +186,7 @@ describe('checkpoint', () => {
   });
 
   it('finds with --verify what a template missed, and names kernel and chunk', async () => {
-    // The template is derived from a kernel that returns at once.
-    const app = new FakeApplication(undefined, (text) => text.replace(/(\.entry stir_part\([^)]*\)\s*\{)/, '$1 ret;'));
+    const app = new FakeApplication({ plant: returnsAtOnce });
     const data = app.alloc(MIB);
     const other = app.alloc(MIB);
     const store = await memoryStore();
@@ -374,7 +375,7 @@ describe('suspend', () => {
     await expect(again()).rejects.toThrow(/GCR8108/);
     expect(app).toMatchObject({ held: true, detached: true });
     app.faults.clear();
-    expect(await again()).toMatchObject({ id: manifest.id, handles: 3 });
+    expect(await again()).toMatchObject({ id: null, handles: 3 });
     expect(app).toMatchObject({ held: false, detached: false });
     for (const [number, bytes] of memory) expect(Buffer.compare(app.memory(number), bytes)).toBe(0);
     app.launch('stir_part', 4, 128, [data, 0, 512, 1]);
