@@ -20,8 +20,10 @@ namespace gcr {
 namespace {
 
 constexpr std::uint32_t status_errno = 0x10000;
-constexpr int patience = 300;  // looks for a new supervisor until a process without memory is ended: a minute
-constexpr useconds_t look_without_memory = 200'000, look_while_running = 1'000'000;  // microseconds
+// Looks for a supervisor. A process without memory is looking for five seconds in short steps, because it may be one that is just being written to
+// disk; after a minute it is ended.
+constexpr int short_looks = 250, patience = short_looks + 275;
+constexpr useconds_t short_look = 20'000, look_without_memory = 200'000, look_while_running = 1'000'000;  // microseconds
 constexpr std::int64_t shut_ns = 2'000'000'000;
 
 std::string driver_text(const Driver &driver, const char *what, std::uint32_t status) {
@@ -264,7 +266,7 @@ void Agent::reconnect() {
   // Looks are counted, not time: a process that is restored from disk has not waited meanwhile.
   for (int looks = 0; !detached_ || saved_ || looks < patience; ++looks) {
     if (::access(path.c_str(), F_OK) == 0 && meet(path)) return;
-    ::usleep(detached_ ? look_without_memory : look_while_running);
+    ::usleep(!detached_ ? look_while_running : looks < short_looks ? short_look : look_without_memory);
   }
   end("gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n");
 }

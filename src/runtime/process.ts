@@ -30,8 +30,13 @@ const ANSWER_MS = 10_000;
 /** How long templates and shadow execution may take to catch up, before the application is held and while it is. */
 const CATCH_UP_MS = 120_000;
 const SETTLE_MS = 30_000;
+/** How long a parked process may take to come back. */
+const UNPARK_MS = 30_000;
 /** Names in one message: mangled ones have up to a few hundred bytes. */
 const LOCATED_AT_ONCE = 50;
+
+/** Of a process that was parked. */
+const NO_RING: EventRing = { drain: () => new Uint8Array(0), consumed: 0, close: () => {} };
 
 /** Where an operation is. `done` and `total` are bytes. */
 export interface OperationReport {
@@ -59,6 +64,8 @@ export interface ProcessOptions {
   readonly parts: Parts;
   readonly builder: ImageTemplates;
   readonly command: readonly string[];
+  /** Listens where a process of that number looks for a supervisor. */
+  readonly offer: (pid: number) => { close(): void };
   readonly staging: StagingPool;
   readonly images: HostImages;
   readonly unknown?: UnknownPolicy;
@@ -181,6 +188,7 @@ export class SupervisedProcess implements LinkListener {
     }
     this.link.close();
     this.#ring.close();
+    this.#ring = NO_RING;
   }
 
   /** Whether it was parked and has not come back. */
@@ -196,9 +204,27 @@ export class SupervisedProcess implements LinkListener {
     this.#whenBack = undefined;
   }
 
-  /** @throws RuntimeError when a parked process does not come back */
-  async back(deadlineMs: number): Promise<void> {
-    await within(this.#back, deadlineMs, `process ${this.pid} did not come back`, new AbortController().signal);
+  /** What a parked process needs to be able to come back. */
+  whenUnparked: () => void = () => {};
+
+  /** Has a parked process connect again. @throws RuntimeError GCR8106 when it does not */
+  async unpark(): Promise<void> {
+    if (!this.isParked) return;
+    const offer = this.#options.offer(this.pid);
+    try {
+      this.whenUnparked();
+      const { signal } = new AbortController();
+      await within(this.#back, UNPARK_MS, `process ${this.pid} did not come back`, signal);
+    } finally {
+      this.whenUnparked = () => {};
+      offer.close();
+    }
+  }
+
+  /** It was parked, and has ended. */
+  over(): void {
+    this.#whenBack = undefined;
+    this.ended();
   }
 
   told(message: Parameters<LinkListener['told']>[0], fds: readonly number[]): void {
@@ -313,6 +339,8 @@ export class SupervisedProcess implements LinkListener {
   /** Lets the application go on, with its memory and its control state. Never fails; what cannot be brought back is suspended. */
   async release(): Promise<void> {
     if (this.state !== 'held') return;
+    await this.unpark().catch((error: Error) => this.#lost(error));
+    if (this.state !== 'held') return;
     await this.control.recover({ report: () => {}, signal: new AbortController().signal });
     if (this.state !== 'held') return;
     try {
@@ -322,6 +350,12 @@ export class SupervisedProcess implements LinkListener {
       this.link.close((error as Error).message);
     }
     if (this.state === 'held') this.state = 'running';
+  }
+
+  /** A parked process that does not come back has no memory and nobody to give it any. */
+  #lost(error: Error): void {
+    this.kill(error.message);
+    this.over();
   }
 
   /** Ends the application, which cannot go on. */

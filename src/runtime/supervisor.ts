@@ -14,6 +14,7 @@ import { checkpoint } from './checkpoint.js';
 import { checkpointWithControl } from './control-checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
+import { durableCheckpoint } from './durable.js';
 import { dropImage, HostImages } from './host-images.js';
 import { HostMemory } from './host-memory.js';
 import { nativeLibraries } from './libraries.js';
@@ -31,10 +32,12 @@ import {
   removeIfStale,
   removeLeftOvers,
   runtimeFolder,
+  takeoverSocket,
 } from './runtime-folder.js';
 import { startSimulatedDevice } from './simulated-device.js';
 import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
+import { surroundingsOf } from './surroundings.js';
 import { resume, suspend } from './suspend.js';
 import { cacheFolder, TemplateCache } from './template-cache.js';
 
@@ -146,6 +149,7 @@ export class Supervisor {
         parts: this.parts,
         builder: this.#builder,
         command: options.command,
+        offer: (one) => listen(takeoverSocket(surroundingsOf(one).socket, one), (back) => this.connected(back)),
         staging: this.#staging,
         images: this.#images,
         ...(options.unknown && { unknown: options.unknown }),
@@ -236,7 +240,12 @@ export class Supervisor {
       case 'status':
         return this.status(subject);
       case 'checkpoint': {
-        const { operation: _operation, control, ...asked } = request;
+        const { operation: _operation, control, durable, stop, criu, ...asked } = request;
+        if (durable) {
+          const supervised = [...this.#processes].map(({ pid }) => pid);
+          const options = { ...asked, command, supervised, ...(stop && { stop }), ...(criu !== undefined && { criu }) };
+          return subject.operate('checkpoint', context, (own) => durableCheckpoint(subject, store, options, own));
+        }
         const save = control ? checkpointWithControl : checkpoint;
         return subject.operate('checkpoint', context, (own) => save(subject, store, { ...asked, command }, own));
       }

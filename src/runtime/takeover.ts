@@ -15,6 +15,7 @@ import { takeUp } from './restore.js';
 import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder, takeoverSocket } from './runtime-folder.js';
 import { type SimulatedDevice, startSimulatedDevice } from './simulated-device.js';
 import { Supervisor } from './supervisor.js';
+import { type Surroundings, surroundingsOf } from './surroundings.js';
 
 export interface AdoptOptions {
   readonly pid: number;
@@ -33,43 +34,10 @@ export interface AdoptedProcess {
   readonly store: string;
 }
 
-/** What a supervised process was started with. */
-export interface Surroundings {
-  /** The socket of its first supervisor. */
-  readonly socket: string;
-  readonly store: string | undefined;
-  readonly driver: string | undefined;
-  readonly simulatedDevice: string | undefined;
-}
-
 /** The recorder looks every second; it may have to wait for a capture to end. */
 const GREETING_MS = 15_000;
 /** How long telling everything again may take. */
 const TELLING_MS = 120_000;
-
-/** @throws RuntimeError GCR8102 */
-export function surroundingsOf(pid: number): Surroundings {
-  const missing = (why: string) =>
-    new RuntimeError('not-found', 'GCR8102', `process ${pid} ${why}`, '`gcr-templates run` starts one that can be');
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/environ`, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw missing(code === 'ENOENT' ? 'does not exist' : `cannot be looked at: ${message}`);
-  }
-  const values = new Map(
-    text.split('\0').map((entry) => [entry.split('=', 1)[0]!, entry.slice(entry.indexOf('=') + 1)]),
-  );
-  const socket = values.get('GCR_SOCKET');
-  if (!socket) throw missing('was not started under supervision');
-  return {
-    socket,
-    store: values.get('GCR_STORE') || undefined,
-    driver: values.get('GCR_DRIVER') || undefined,
-    simulatedDevice: values.get('GCR_SIM_SOCKET') || undefined,
-  };
-}
 
 /** A supervisor that listens in the place of one that has gone, for one process of it. */
 export class Successor {

@@ -232,6 +232,7 @@ export class FakeApplication {
       parts,
       builder,
       command: ['fake'],
+      offer: () => ({ close: () => {} }),
       staging: new StagingPool(parts.createArena, staging),
       images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
       onEnd: () => {},
