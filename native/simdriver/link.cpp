@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -124,7 +125,8 @@ void DeviceLink::stay_away() {
 
 void DeviceLink::leave() {
   away_ = true;
-  channel_.shutdown();
+  // Wakes the thread that receives; only when that has closed the socket does the device see the end of the connection.
+  ::shutdown(channel_.descriptor(), SHUT_RD);
 }
 
 bool DeviceLink::come_back() {

@@ -8,15 +8,16 @@ import { release, tmpdir } from 'node:os';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { promisify } from 'node:util';
 import { RuntimeError } from './errors.js';
+import { ensureRuntimeFolder, runtimeFolder } from './runtime-folder.js';
 
 const LEAST_MAJOR = 4;
 const VERSION_MS = 10_000;
 /** `CAP_SYS_PTRACE` and `CAP_CHECKPOINT_RESTORE`. */
 const CAPABILITIES = (1n << 19n) | (1n << 40n);
+/** What it says whenever it may not have more descriptors. */
+const HARMLESS = /RLIMIT_NOFILE/;
 /** Lines of its log that an error shows. */
 const SHOWN_LINES = 4;
-const DUMP_LOG = 'dump.log';
-const RESTORE_LOG = 'restore.log';
 /** Deleted files that a process still has open go into the image up to this size. */
 const GHOST_LIMIT = '256M';
 
@@ -107,7 +108,7 @@ function errorsOf(log: string): string {
   } catch {
     return 'it left no log';
   }
-  const errors = text.split('\n').filter((line) => line.includes('Error ('));
+  const errors = text.split('\n').filter((line) => line.includes('Error (') && !HARMLESS.test(line));
   return (
     errors
       .slice(0, SHOWN_LINES)
@@ -121,9 +122,12 @@ async function run(
   criu: Criu,
   what: 'dump' | 'restore',
   args: readonly string[],
-  log: string,
   stdio: readonly ('ignore' | 'inherit' | number)[],
 ): Promise<void> {
+  // Not in the store, where an image that failed is removed.
+  const folder = runtimeFolder();
+  ensureRuntimeFolder(folder);
+  const log = join(folder, `criu-${what}.log`);
   // Without plugins: it would lead the device's state away itself.
   const plugins = mkdtempSync(join(tmpdir(), 'gcr-criu-'));
   const privileges = process.getuid!() === 0 ? [] : ['--unprivileged'];
@@ -163,12 +167,10 @@ async function run(
  * @throws RuntimeError GCR8118; the processes then go on
  */
 export async function dumpTree(criu: Criu, root: number, folder: string, then: 'running' | 'stopped'): Promise<void> {
-  const log = join(folder, DUMP_LOG);
   await run(
     criu,
     'dump',
     ['--tree', String(root), '--images-dir', folder, `--leave-${then}`, '--ghost-limit', GHOST_LIMIT],
-    log,
     ['ignore', 'ignore', 'ignore'],
   );
 }
@@ -177,17 +179,16 @@ export async function dumpTree(criu: Criu, root: number, folder: string, then: '
  * Brings a tree of processes back, under the numbers of before.
  *
  * @param stdio what its first process had as standard input, output and error: pipes among them become those of this process
- * @param log folder for its log
  * @throws RuntimeError GCR8118; nothing is left of them then
  */
-export async function restoreTree(criu: Criu, folder: string, stdio: readonly string[], log: string): Promise<void> {
+export async function restoreTree(criu: Criu, folder: string, stdio: readonly string[]): Promise<void> {
   const pipes = new Map<string, number>();
   for (const [index, link] of stdio.entries()) if (link.startsWith('pipe:') && !pipes.has(link)) pipes.set(link, index);
   const inherited = [...pipes.keys()].flatMap((link, index) => ['--inherit-fd', `fd[${3 + index}]:${link}`]);
-  await run(criu, 'restore', ['--images-dir', folder, '--restore-detached', ...inherited], join(log, RESTORE_LOG), [
-    'inherit',
-    'inherit',
-    'inherit',
-    ...pipes.values(),
-  ]);
+  await run(
+    criu,
+    'restore',
+    ['--images-dir', folder, '--restore-detached', ...inherited],
+    ['inherit', 'inherit', 'inherit', ...pipes.values()],
+  );
 }

@@ -85,7 +85,13 @@ export async function durableCheckpoint(
     tree = treeOf(root);
     numbers = threadsOf(tree);
     context.report({ step: 'dump' });
-    await timed('dump', () => dumpTree(criu, root, writer.path, stop ? 'stopped' : 'running'));
+    try {
+      await timed('dump', () => dumpTree(criu, root, writer.path, stop ? 'stopped' : 'running'));
+    } catch (error) {
+      // Whatever brings it back speaks to it.
+      await process.unpark();
+      throw error;
+    }
     if (stop) {
       process.whenUnparked = () => signalAll(tree, 'SIGCONT');
       return 'stay';

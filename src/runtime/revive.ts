@@ -10,7 +10,6 @@ import { type Criu, findCriu, isOlder, machineNow, restoreTree } from './criu.js
 import { RuntimeError } from './errors.js';
 import type { OperationContext } from './process.js';
 import { endAll, isTaken, treeOf } from './process-tree.js';
-import { runtimeFolder } from './runtime-folder.js';
 import { type ResumeResult, resume } from './suspend.js';
 import { Successor } from './takeover.js';
 
@@ -126,7 +125,7 @@ export async function revive(options: ReviveOptions): Promise<void> {
     successor = await Successor.listen(origin.pid, surroundings, options.store, onNote);
     await checkDevice(successor, manifest);
     report({ step: 'revive' });
-    await timed('restore', () => restoreTree(criu, imageFolder(store.place, image), image.stdio, runtimeFolder()));
+    await timed('restore', () => restoreTree(criu, imageFolder(store.place, image), image.stdio));
     const result = await bringBack(successor, id, image, context, timed);
     options.onReady({ ...result, pid: origin.pid, host });
     await successor.ended(signal);

@@ -44,7 +44,8 @@ export class Client {
   #worker: Worker | undefined;
   #pid: number | undefined;
   #closed = false;
-  #leaves = false;
+  /** Called when a driver that leaves has gone. */
+  #left: (() => void) | undefined;
   /** Requests to the driver, by number, and who waits for their answer. */
   readonly #asked = new Map<bigint, (answer: ProcessAnswer) => void>();
   #nextRequest = 1n;
@@ -65,7 +66,7 @@ export class Client {
 
   /** Process of the driver, from its hello until it goes. */
   get pid(): number | undefined {
-    return this.#leaves ? undefined : this.#pid;
+    return this.#left ? undefined : this.#pid;
   }
 
   close(): void {
@@ -76,6 +77,7 @@ export class Client {
     for (const answer of this.#asked.values()) answer({ status: RESULT.notInitialized, state: 0 });
     this.#asked.clear();
     this.device.gone(this);
+    this.#left?.();
   }
 
   #stopWorker(): void {
@@ -129,10 +131,11 @@ export class Client {
         return this.#process(request, reader);
       case FROM_DRIVER.processReply: {
         const answer = { status: reader.u32(), state: reader.u32() };
-        // It lets its connection go now, and is to be summoned.
-        if (answer.state === CHECKPOINTED) this.#leaves = true;
-        this.#asked.get(request)?.(answer);
+        const tell = this.#asked.get(request);
         this.#asked.delete(request);
+        // It lets its connection go now, and is to be summoned. Who is told that it is checkpointed finds nothing of the device in it.
+        if (answer.state === CHECKPOINTED) this.#left = () => tell?.(answer);
+        else tell?.(answer);
         return;
       }
       default:
