@@ -25,6 +25,7 @@ pid_of() { for _ in $(seq 100); do
   sleep 0.2
 done; }
 same() { cmp "$1" "$2"; }
+off_device() { ! nvidia-smi --query-compute-apps=pid --format=csv,noheader | grep -qx "$1"; }
 
 # Without and with the recorder; then with checkpoints while it runs, by a command that takes its time.
 compare() { # NAME QUICK… -- SLOW…
@@ -50,6 +51,11 @@ compare() { # NAME QUICK… -- SLOW…
   expect "$name: another increment" gcr checkpoint --pid "$pid" --incremental
   cat "$work/log"
   expect "$name: suspend" gcr suspend --pid "$pid"
+  expect "$name: nothing of it on the device" off_device "$pid"
+  expect "$name: resume" gcr resume --pid "$pid"
+  expect "$name: checkpoint with control state" gcr checkpoint --pid "$pid" --control
+  cat "$work/log"
+  expect "$name: suspend, keeping the context" gcr suspend --pid "$pid" --keep-context
   expect "$name: resume" gcr resume --pid "$pid"
   wait "$run"
   expect "$name: the same result after all that" same "$work/plain" "$work/recorded"

@@ -17,11 +17,24 @@ const ARGS = ['--steps', String(STEPS), '--size', '16', '--pace'];
 
 /** The steps that each operation tells of. */
 export const OPERATIONS = {
-  checkpoint: ['check', 'catch-up', 'hold', 'drain', 'plan', 'copy', 'write', 'commit'],
-  full: ['check', 'hold', 'drain', 'copy', 'write', 'commit'],
+  checkpoint: ['check', 'catch-up', 'hold', 'drain', 'plan', 'compare', 'copy', 'write', 'commit'],
+  full: ['check', 'hold', 'drain', 'compare', 'copy', 'write', 'commit'],
   restore: ['check', 'hold', 'drain', 'compare', 'read', 'write'],
-  control: ['hold', 'plan', 'copy', 'detach', 'lock', 'checkpoint', 'restore', 'unlock', 'attach', 'write', 'commit'],
-  suspend: ['check', 'hold', 'drain', 'copy', 'detach', 'lock', 'checkpoint', 'write', 'commit'],
+  control: [
+    'hold',
+    'plan',
+    'compare',
+    'copy',
+    'detach',
+    'lock',
+    'checkpoint',
+    'restore',
+    'unlock',
+    'attach',
+    'write',
+    'commit',
+  ],
+  suspend: ['check', 'hold', 'drain', 'compare', 'copy', 'detach', 'lock', 'checkpoint', 'write', 'commit'],
   resume: ['check', 'recreate', 'fill', 'restore', 'unlock', 'attach', 'release'],
 };
 

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult, ControlTimings, DurableResult, Target } from '../runtime/index.js';
+import type { CheckpointResult, ControlTimings, DurableResult, Target, Timings } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { printDiagnostics } from './output.js';
@@ -29,7 +29,7 @@ interface Options extends ProcessOptions {
 }
 
 /** What a person is told of a checkpoint. */
-export function checkpointText(result: CheckpointResult & { readonly timings: ControlTimings }): string {
+export function checkpointText(result: CheckpointResult & { readonly timings: Timings & ControlTimings }): string {
   const { manifest, target, verified, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
   const { chunks, kind } = manifest;
   const origins = originText(manifest);
@@ -63,7 +63,7 @@ async function save(options: Options, signal: AbortSignal): Promise<ExitCode> {
     ...(criu !== undefined && { criu: resolve(criu) }),
     ...(note !== undefined && { note }),
   } as const;
-  const result = await ask<CheckpointResult & { readonly timings: ControlTimings } & Partial<DurableResult>>(
+  const result = await ask<CheckpointResult & { readonly timings: Timings & ControlTimings } & Partial<DurableResult>>(
     options,
     request,
     signal,

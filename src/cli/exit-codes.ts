@@ -46,7 +46,7 @@ const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
   GCR8113: EXIT.unavailable,
   GCR8114: EXIT.unavailable,
   GCR8115: EXIT.unavailable,
-  GCR8116: EXIT.notFound,
+  GCR8116: EXIT.unavailable,
   GCR8117: EXIT.unavailable,
   GCR8118: EXIT.unavailable,
   GCR9002: EXIT.cannotWrite,

@@ -70,6 +70,8 @@ export interface CheckpointResult {
 }
 
 const MAX_MISSED = 20;
+/** Host memory that is made ready for an increment before the application is held. */
+const AHEAD_BYTES = 256 << 20;
 
 /** Why a checkpoint has to be a full one; undefined when it need not. */
 async function whyFull(
@@ -129,12 +131,14 @@ async function withSink<T>(
 ): Promise<T> {
   const chunks = chunksNow(process);
   if (to === 'memory') {
-    const { hostImages: images, staging, custody } = process;
-    // How much an increment takes is known when it is made; what would be copied aside for the store is a good guess.
-    await images.memory.ensureFree(
-      full ? chunks : Math.min(chunks, staging.limitBytes / CHUNK_BYTES / 4),
-      custody.anyDevice,
-    );
+    const { hostImages: images, custody } = process;
+    // How much an increment takes is known when it is made; what this makes ready is not made while the application is held.
+    const guess = full ? chunks : Math.min(chunks, AHEAD_BYTES / CHUNK_BYTES);
+    try {
+      await images.memory.ensureFree(guess, custody.anyDevice);
+    } catch (error) {
+      if (full || images.memory.freeSlots === 0) throw error;
+    }
     const sink = new ImageSink(process, images, note, context);
     return run(sink).finally(() => sink.close());
   }

@@ -73,6 +73,8 @@ const AFTER: Readonly<Record<DriverStep, ControlPhase>> = {
 
 /** What a control state takes on a device when nobody saw how much it left there: a context, and a little. */
 const UNSEEN_BYTES = 640 << 20;
+/** What memory is had in. */
+const GRANULE_BYTES = 2 << 20;
 /** Memory that is free comes in pieces. */
 const SPARE_BYTES = 32 << 20;
 
@@ -87,7 +89,9 @@ class NoRoom extends RuntimeError {
 /** The driver said no. */
 class DriverRefusal extends RuntimeError {
   constructor(pid: number, action: string, message: string) {
-    super('failed', 'GCR8113', `the driver could not ${action} process ${pid}: ${message}`);
+    const lost = 'when this goes on the process is lost and has to be ended; checkpoints in the store are as they were';
+    const what = `the driver could not ${action} process ${pid}: ${message}`;
+    super('failed', 'GCR8113', what, action === 'restore' ? lost : undefined);
   }
 }
 
@@ -96,8 +100,10 @@ export class ControlState {
   phase: ControlPhase = 'attached';
   /** Why it could not be brought back when that was tried last. */
   problem: string | undefined;
-  /** Bytes that the control state left free when it went, by device. */
-  #left: ReadonlyMap<number, number> | undefined;
+  /** Bytes that must be free for the control state to come back, by device, as far as that was seen when it went. */
+  #needed: ReadonlyMap<number, number> | undefined;
+  /** What gives back the memory that is kept free for its return. */
+  #kept: (() => void)[] = [];
   /** The driver's step that has not come back. */
   #underWay: Promise<void> | undefined;
 
@@ -106,7 +112,7 @@ export class ControlState {
   /** The process came here without its memory, and where the driver has it is not known. */
   takenOver(): void {
     this.phase = 'unknown';
-    this.#left = undefined;
+    this.#needed = undefined;
   }
 
   /**
@@ -159,8 +165,12 @@ export class ControlState {
         await timed(timings, action, () => this.#drive(action));
       }
       const after = await this.#freeMemory();
-      this.#left = new Map(
-        [...after].map(([device, free]) => [device, Math.max(0, free - (before.get(device) ?? free))]),
+      this.#needed = new Map(
+        [...after].map(([device, free]) => {
+          const was = before.get(device) ?? free;
+          // Where there was no more to spare before, there need not be now.
+          return [device, free > was ? free - was + Math.min(was, SPARE_BYTES) : 0];
+        }),
       );
       return undefined;
     } catch (error) {
@@ -184,7 +194,7 @@ export class ControlState {
   /** {@link leave}, without an error: a process that cannot be brought back is suspended, see {@link problem}. */
   async recover(context: OperationContext): Promise<void> {
     const { process } = this;
-    if (process.state === 'ended') return;
+    if (process.state === 'ended') return this.giveRoom();
     this.problem = undefined;
     try {
       await this.leave(context);
@@ -204,6 +214,7 @@ export class ControlState {
       if (!action) continue;
       report({ step: action });
       try {
+        this.giveRoom();
         if (action === 'restore') await this.#checkRoom();
         await timed(timings, action, () => this.#drive(action));
       } catch (error) {
@@ -250,9 +261,9 @@ export class ControlState {
   async #checkRoom(): Promise<void> {
     const { pid, hello } = this.process;
     for (const [device, free] of await this.#freeMemory()) {
-      const needed = this.#left ? this.#left.get(device) : UNSEEN_BYTES;
-      if (needed !== undefined && needed > 0 && free < needed + SPARE_BYTES)
-        throw new NoRoom(pid, hello.devices[device]!.name, needed, free);
+      const needed = this.#needed ? (this.#needed.get(device) ?? 0) : UNSEEN_BYTES;
+      // What was kept for it is whole pieces.
+      if (free < needed - (needed % GRANULE_BYTES)) throw new NoRoom(pid, hello.devices[device]!.name, needed, free);
     }
   }
 
@@ -277,6 +288,21 @@ export class ControlState {
     });
     await this.#within(refusable, DEADLINES[action], `the driver did not ${action} process ${pid}`);
     this.phase = AFTER[action];
+  }
+
+  /** Keeps what the control state left for its return: others are quick to take what is free, and a restore without room cannot be repeated. */
+  async keepRoom(): Promise<void> {
+    for (const [device, bytes] of this.#needed ?? []) {
+      const whole = bytes - (bytes % GRANULE_BYTES);
+      if (whole === 0) continue;
+      // Where that fails there is little left, and the check before the restore decides.
+      const give = await this.process.custody.reserve(device, whole).catch(() => undefined);
+      if (give) this.#kept.push(give);
+    }
+  }
+
+  giveRoom(): void {
+    for (const give of this.#kept.splice(0)) give();
   }
 
   #ask(deadlineMs = STATE_MS): Promise<DriverState> {
@@ -307,9 +333,7 @@ export class ControlState {
           const late = `${message} within ${milliseconds / 1000} s`;
           timer = setTimeout(() => reject(new RuntimeError('failed', 'GCR8106', late)), milliseconds);
           const { pid } = this.process;
-          forget = this.process.whenEnded(() =>
-            reject(new RuntimeError('failed', 'GCR8107', `process ${pid} ended while its control state was away`)),
-          );
+          forget = this.process.whenEnded(() => reject(hasEnded(pid)));
         }),
       ]);
     } finally {
@@ -318,6 +342,8 @@ export class ControlState {
     }
   }
 }
+
+const hasEnded = (pid: number): RuntimeError => new RuntimeError('failed', 'GCR8107', `process ${pid} has ended`);
 
 const messageOf = (error: unknown): string =>
   error instanceof RuntimeError ? error.diagnostics[0]!.message : (error as Error).message;
@@ -356,6 +382,7 @@ export async function withControlState(
   hooks: ControlHooks,
 ): Promise<ControlOutcome> {
   const { control } = process;
+  if (process.state === 'ended') throw hasEnded(process.pid);
   if (process.state !== 'held' || control.phase !== 'attached') throw new InternalError('the process is not held');
   const timings: ControlTimings = {};
   let failure: { readonly error: unknown } | undefined;
@@ -370,11 +397,13 @@ export async function withControlState(
   try {
     refused = await control.enter(hooks.driver ?? 'required', context, timings, check);
     check();
+    await control.keepRoom();
     let next: 'restore' | 'stay' = 'restore';
     await timed(timings, 'checkpointed', async () => {
       next = (await hooks.checkpointed?.()) ?? 'restore';
     });
     if (next === 'restore') await control.leave(context, timings);
+    else control.giveRoom();
   } catch (error) {
     failure ??= { error };
   }

@@ -235,6 +235,13 @@ export class Custody {
     for (const handle of this.#handles.values()) this.#drop(handle);
   }
 
+  /** Takes memory of a device that somebody else is to have later. @returns what gives it back */
+  async reserve(device: number, bytes: number): Promise<() => void> {
+    const { memory, fd } = await (await this.#device(device)).create(bytes);
+    this.parts.closeFd(fd);
+    return () => memory.close();
+  }
+
   /**
    * New memory for every handle whose memory was given up.
    *

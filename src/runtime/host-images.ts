@@ -112,14 +112,14 @@ export interface DropResult {
  * Gives up a checkpoint in memory; the others are as they were.
  *
  * @param name the beginning of its id
- * @throws RuntimeError GCR8116 when there is none, or it holds the memory of a suspended process
+ * @throws RuntimeError GCR7011 when there is none, GCR8116 when it holds the memory of a suspended process
  */
 export function dropImage(process: SupervisedProcess, name: string): DropResult {
   const image = process.hostImages.find(process, name);
   const hint = '`gcr-templates status` shows them; checkpoints in the store are removed by `gcr-templates prune`';
   if (!image) {
     const message = `no one checkpoint of process ${process.pid} in host memory begins with ${JSON.stringify(name)}`;
-    throw new RuntimeError('not-found', 'GCR8116', message, hint);
+    throw new RuntimeError('not-found', 'GCR7011', message, hint);
   }
   if (process.suspendedAs?.id === image.id)
     throw new RuntimeError(

@@ -80,7 +80,8 @@ export class HostMemory {
     } catch (error) {
       throw noRoom(slots, this.#free, (error as Error).message);
     }
-    const users = new Uint32Array(this.#arena.slots);
+    // An arena is made of whole segments, which may be more than the limit.
+    const users = new Uint32Array(Math.min(this.#arena.slots, Math.floor(this.limitBytes / CHUNK_BYTES)));
     users.set(this.#users);
     this.#free += users.length - this.#users.length;
     this.#users = users;

@@ -12,7 +12,7 @@ import { withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Saved, Sink } from './sink.js';
-import { move, progressOf } from './transfer.js';
+import { progressOf, saveNamed, type Transfer } from './transfer.js';
 
 export class ImageSink implements Sink {
   #plan: Plan | undefined;
@@ -54,18 +54,15 @@ export class ImageSink implements Sink {
     return positionOf(this.#list, this.#plan!.layout.recorderChunks);
   }
 
+  get #transfer(): Transfer {
+    const { layout } = this.#plan!;
+    return { process: this.process, layout, list: this.#list, memory: this.images.memory, slots: this.#fresh };
+  }
+
   #copy(from: number, to: number): Promise<void> {
     const { report, signal } = this.context;
     const told = progressOf(report, 'copy', this.#list.length * CHUNK_BYTES, from * CHUNK_BYTES);
-    const { layout } = this.#plan!;
-    const transfer = {
-      process: this.process,
-      layout,
-      list: this.#list,
-      memory: this.images.memory,
-      slots: this.#fresh,
-    };
-    const moved = move('save', transfer, from, to, signal, told);
+    const moved = saveNamed(this.#transfer, from, to, this.#delta!.table.names, signal, told);
     this.#running = moved.catch(() => {});
     return moved;
   }

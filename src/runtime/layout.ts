@@ -116,11 +116,6 @@ export class MemoryLayout {
     return ranges;
   }
 
-  /** What is moved for all chunks. */
-  allRanges(): MemoryRange[] {
-    return this.parts.map(({ live }) => ({ live, from: 0, bytes: live.size }));
-  }
-
   /** Bytes of the chunks of a list. */
   bytesOf(list: Uint32Array): number {
     let bytes = list.length * CHUNK_BYTES;

@@ -12,6 +12,7 @@ import { LaunchStatistics } from './launch-statistics.js';
 import { MemoryLayout } from './layout.js';
 import { differing } from './names.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
+import { progressOf } from './transfer.js';
 
 /** `all`: every chunk is looked at; `device`: those whose names a device computes; `none`: only what may have changed. */
 export type Verify = 'all' | 'device' | 'none';
@@ -68,19 +69,27 @@ export function makePlan(
   return { kind: parent ? 'increment' : 'full', parent, fullBecause, layout, origins, verify, mark, counted };
 }
 
-/** Ascending numbers of the chunks for which something holds. */
-function chunksWhere(origins: Uint8Array, wanted: (origin: number, chunk: number) => boolean): Uint32Array {
+/** Ascending numbers of the chunks that something may have written, and of all from `all` on. */
+function chunksWhere(origins: Uint8Array, all: number): Uint32Array {
   const list = new Uint32Array(origins.length);
   let count = 0;
-  for (let chunk = 0; chunk < origins.length; chunk++) if (wanted(origins[chunk]!, chunk)) list[count++] = chunk;
+  for (let chunk = 0; chunk < all; chunk++) if (origins[chunk] !== CLEAN) list[count++] = chunk;
+  for (let chunk = all; chunk < origins.length; chunk++) list[count++] = chunk;
   return list.subarray(0, count);
+}
+
+export function everyChunk({ chunks }: MemoryLayout): Uint32Array {
+  const list = new Uint32Array(chunks);
+  for (let chunk = 0; chunk < chunks; chunk++) list[chunk] = chunk;
+  return list;
 }
 
 /** Names what is looked at, and compares it with the parent. Only while the application is held. */
 export async function findDelta(process: SupervisedProcess, plan: Plan, context: OperationContext): Promise<Delta> {
   const { layout, origins, verify, parent } = plan;
-  const device = verify === 'none' ? layout.chunks : layout.recorderChunks;
-  const looked = chunksWhere(origins, (origin, chunk) => origin !== CLEAN || verify === 'all' || chunk >= device);
+  // From here on everything is looked at, before only what may have changed.
+  const all = verify === 'all' ? 0 : verify === 'device' ? layout.recorderChunks : layout.chunks;
+  const looked = all === 0 ? everyChunk(layout) : chunksWhere(origins, all);
   const fresh = await namesOf(process, layout, looked, context);
   if (!parent) return { table: layout.tableOf(fresh), changed: looked };
   const names = looked.length === layout.chunks ? fresh : mergedNames(layout, parent.names, looked, fresh);
@@ -104,14 +113,15 @@ export async function namesOf(
   { report, signal }: OperationContext,
 ): Promise<Uint8Array> {
   const { custody } = process;
-  if (looked.length === layout.chunks && custody.namesOnDevice) return custody.names(layout.allRanges());
+  const atOnce = custody.namesOnDevice ? layout.chunks : NAMED_AT_ONCE;
+  if (looked.length <= atOnce) return custody.names(layout.ranges(looked));
   const names = new Uint8Array(NAME_BYTES * looked.length);
-  const total = looked.length * CHUNK_BYTES;
-  for (let from = 0; from < looked.length; from += NAMED_AT_ONCE) {
+  const told = progressOf(report, 'compare', looked.length * CHUNK_BYTES);
+  for (let from = 0; from < looked.length; from += atOnce) {
     checkCancelled(signal);
-    const to = Math.min(looked.length, from + NAMED_AT_ONCE);
+    const to = Math.min(looked.length, from + atOnce);
     names.set(await custody.names(layout.ranges(looked, from, to)), NAME_BYTES * from);
-    report({ step: 'compare', done: to * CHUNK_BYTES, total });
+    told((to - from) * CHUNK_BYTES);
   }
   return names;
 }
@@ -131,7 +141,7 @@ function mergedNames(layout: MemoryLayout, before: NameTable, looked: Uint32Arra
 
 /** The chunks that something may have written: how many, and their bytes. */
 export function dirtyOf({ layout, origins }: Plan): { readonly chunks: number; readonly bytes: number } {
-  const list = chunksWhere(origins, (origin) => origin !== CLEAN);
+  const list = chunksWhere(origins, layout.chunks);
   return { chunks: list.length, bytes: layout.bytesOf(list) };
 }
 

@@ -66,7 +66,24 @@ export function stdioOf(pid: number): readonly string[] {
 }
 
 /** Whether a number is that of a process or a thread. */
-export const isTaken = (number: number): boolean => existsSync(`/proc/${number}`);
+const isTaken = (number: number): boolean => existsSync(`/proc/${number}`);
+
+/** Whether a process has ended, though its parent may not have taken note of it. */
+function isGone(pid: number): boolean {
+  try {
+    return /^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  } catch {
+    return true;
+  }
+}
+
+/** Numbers that are somebody's. One that has ended keeps its number until its parent has taken note, which is waited for. */
+export async function takenOf(numbers: readonly number[]): Promise<readonly number[]> {
+  for (const end = Date.now() + END_MS; ; await sleep(20)) {
+    const taken = numbers.filter(isTaken);
+    if (!taken.every(isGone) || taken.length === 0 || Date.now() > end) return taken;
+  }
+}
 
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
@@ -81,12 +98,5 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
 /** Ends processes, and waits until they have. */
 export async function endAll(pids: readonly number[]): Promise<void> {
   signalAll(pids, 'SIGKILL');
-  const isGone = (pid: number) => {
-    try {
-      return /^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-    } catch {
-      return true;
-    }
-  };
   for (const end = Date.now() + END_MS; Date.now() < end && !pids.every(isGone); ) await sleep(10);
 }

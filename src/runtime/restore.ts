@@ -11,7 +11,7 @@ import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import { MemoryLayout } from './layout.js';
 import { differing } from './names.js';
-import { namesOf } from './plan.js';
+import { everyChunk, namesOf } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { findSaved, type Loader, openSaved, type SavedMemory, type SavedPlace } from './saved-memory.js';
 
@@ -50,8 +50,6 @@ function wantedNames(layout: MemoryLayout, saved: SavedMemory): Uint8Array {
   return names;
 }
 
-const allChunks = (layout: MemoryLayout): Uint32Array => new Uint32Array(layout.chunks).map((_, chunk) => chunk);
-
 /** Chunks whose content is not the checkpoint's. */
 async function differences(
   process: SupervisedProcess,
@@ -59,7 +57,7 @@ async function differences(
   wanted: Uint8Array,
   context: OperationContext,
 ): Promise<Uint32Array> {
-  const names = await namesOf(process, layout, allChunks(layout), context);
+  const names = await namesOf(process, layout, everyChunk(layout), context);
   const list = new Uint32Array(layout.chunks);
   return list.subarray(0, differing(names, wanted, 0, list, 0));
 }
@@ -180,7 +178,7 @@ export async function fillAll(
     [...bridge.allocations.values()].filter(({ handle }) => handle !== 0),
   );
   const wanted = wantedNames(layout, saved);
-  const list = custody.namesOnDevice ? await differences(process, layout, wanted, context) : allChunks(layout);
+  const list = custody.namesOnDevice ? await differences(process, layout, wanted, context) : everyChunk(layout);
   const report: OperationContext['report'] = (now) => context.report({ ...now, step: 'fill' });
   await saved.loader(layout, list, wanted).load(report);
   return layout.bytes;

@@ -9,7 +9,7 @@ import { checkImage, imageFolder, type Manifest, type ProcessImage, Store } from
 import { type Criu, findCriu, isOlder, machineNow, restoreTree } from './criu.js';
 import { RuntimeError } from './errors.js';
 import type { OperationContext } from './process.js';
-import { endAll, isTaken, treeOf } from './process-tree.js';
+import { endAll, takenOf, treeOf } from './process-tree.js';
 import { type ResumeResult, resume } from './suspend.js';
 import { Successor } from './takeover.js';
 
@@ -58,8 +58,8 @@ function checkMachine(image: ProcessImage, manifest: Manifest, criu: Criu, onNot
 }
 
 /** @throws RuntimeError GCR8117 when a number that the process needs is somebody else's */
-function checkNumbers({ numbers }: ProcessImage): void {
-  const taken = numbers.filter(isTaken);
+async function checkNumbers({ numbers }: ProcessImage): Promise<void> {
+  const taken = await takenOf(numbers);
   if (taken.length === 0) return;
   const some = taken.slice(0, 5).join(', ');
   const hint =
@@ -108,7 +108,7 @@ export async function revive(options: ReviveOptions): Promise<void> {
       report({ step: 'check' });
       const criu = await findCriu(options.criu);
       checkMachine(image, manifest, criu, onNote);
-      checkNumbers(image);
+      await checkNumbers(image);
       checkStdio(image);
       const [problem] = await checkImage(store.place, image, true);
       if (problem) throw refuse(`${problem.file} ${problem.message}`, problem.remedy);

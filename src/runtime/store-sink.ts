@@ -20,7 +20,7 @@ import { gathered, withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Sink } from './sink.js';
-import { move, progressOf } from './transfer.js';
+import { progressOf, saveNamed, type Transfer } from './transfer.js';
 
 /** Chunks that are written as one. */
 const BLOCK = 1024;
@@ -73,8 +73,10 @@ export class StoreSink implements Sink {
     if (!this.#aside) this.#session = await this.#begun();
   }
 
-  copyFromRecorder(): Promise<void> {
-    return this.#copy(0, this.#recorderEnd);
+  async copyFromRecorder(): Promise<void> {
+    await this.#copy(0, this.#recorderEnd);
+    // The slots of what is being written are wanted for the rest.
+    await Promise.all(this.#running);
   }
 
   copyFromDevices(): Promise<void> {
@@ -86,11 +88,15 @@ export class StoreSink implements Sink {
   }
 
   async #copy(from: number, to: number): Promise<void> {
-    const { report, signal } = this.context;
+    const { report } = this.context;
     const told = progressOf(report, 'copy', this.#totalBytes, from * CHUNK_BYTES);
     if (!this.#aside) return this.#stream(from, to, told);
     const transfer = { process: this.process, layout: this.#plan!.layout, list: this.#list, memory: this.memory };
-    await this.#track(move('save', { ...transfer, slots: this.#slots }, from, to, signal, told));
+    await this.#track(this.#save({ ...transfer, slots: this.#slots }, from, to, told));
+  }
+
+  #save(transfer: Transfer, from: number, to: number, told: (bytes: number) => void): Promise<void> {
+    return saveNamed(transfer, from, to, this.#delta!.table.names, this.context.signal, told);
   }
 
   /** Copies block after block, each written and its slots used again; resolves when all are in host memory. */
@@ -110,7 +116,7 @@ export class StoreSink implements Sink {
       const list = this.#list.subarray(first, end);
       const slots = this.#slots.subarray(place, place + list.length);
       const transfer = { process: this.process, layout: this.#plan!.layout, list, memory: this.memory, slots };
-      await move('save', transfer, 0, list.length, this.context.signal, told);
+      await this.#save(transfer, 0, list.length, told);
       if (--left === 0) allCopied();
       await this.#writeBlock(list, slots);
       free.push(place);

@@ -44,6 +44,8 @@ export class Successor {
   readonly #listeners: { close(): void }[] = [];
   readonly #greeted: Promise<SupervisedProcess>;
   readonly #timers: NodeJS.Timeout[] = [];
+  /** Where the process looks. */
+  #offer: { close(): void } | undefined;
 
   private constructor(
     readonly supervisor: Supervisor,
@@ -91,7 +93,7 @@ export class Successor {
     );
     const successor = new Successor(supervisor, opened, pid, device);
     try {
-      successor.#listeners.push(listen(place, (connection) => supervisor.connected(connection)));
+      successor.#offer = listen(place, (connection) => supervisor.connected(connection));
       // Processes that it starts look for the first supervisor.
       if (!(await removeIfStale(socket)))
         successor.#listeners.push(listen(socket, (connection) => supervisor.connected(connection)));
@@ -111,6 +113,8 @@ export class Successor {
   async takeOver(checkpoint?: string): Promise<SupervisedProcess> {
     const subject = await this.#greeted;
     for (const timer of this.#timers) clearTimeout(timer);
+    // Should it be parked it has to find nobody.
+    this.#offer?.close();
     const context = { report: () => {}, signal: new AbortController().signal };
     await subject.operate('takeover', context, async (own) => {
       // It answers when it has told everything.
@@ -145,6 +149,7 @@ export class Successor {
     for (const timer of this.#timers) clearTimeout(timer);
     this.supervisor.close();
     for (const listener of this.#listeners) listener.close();
+    this.#offer?.close();
     this.device?.release();
     this.store.close();
   }

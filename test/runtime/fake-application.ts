@@ -79,7 +79,7 @@ export class FakeDriver implements DriverControl {
 
   /** Bytes that are free, and that the process's control state takes. */
   free = 2 ** 33;
-  controlBytes = 520 << 20;
+  controlBytes = 24 << 20;
 
   async freeMemory(): Promise<number> {
     return this.free;
@@ -106,8 +106,10 @@ const SLOT = 65_536;
 
 /** Physical memory that a device's operations know. */
 class PhysicalMemory implements SharedMemory {
-  constructor(readonly bytes: Uint8Array) {}
-  close(): void {}
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly close: () => void = () => {},
+  ) {}
 }
 
 /** Chunks of spans, as views. */
@@ -121,7 +123,8 @@ function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
   });
 }
 
-class PlainArena implements HostArena {
+/** Host memory that nobody pinned. */
+export class PlainArena implements HostArena {
   #bytes: Uint8Array[] = [];
   closed = false;
 
@@ -158,9 +161,11 @@ export class FakeApplication {
   /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
   /** Called before memory is made. */
-  onCreate: () => void = () => {};
+  onCreate: (bytes: number) => void = () => {};
   onSave: () => void = () => {};
   onNames: () => void = () => {};
+  /** Called before the application reads memory for the supervisor. */
+  onRead: () => void = () => {};
   /** What the device named, copied out and copied in, in chunks. */
   readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
@@ -259,9 +264,13 @@ export class FakeApplication {
       namesOnDevice,
       import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
       create: async (bytes) => {
-        this.onCreate();
+        this.onCreate(bytes);
         const memory = new Uint8Array(bytes);
-        return { memory: new PhysicalMemory(memory), fd: this.#descriptor(memory) };
+        this.driver.free -= bytes;
+        const close = () => {
+          this.driver.free += bytes;
+        };
+        return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
         this.onNames();
@@ -345,6 +354,7 @@ export class FakeApplication {
         return reply(0, '');
       case 'read':
       case 'write': {
+        if (message.name === 'read') this.onRead();
         const { address, size } = message.body;
         const found = this.holding(address);
         const from = Number(address - found.address);
