@@ -117,6 +117,14 @@ function errorsOf(log: string): string {
   );
 }
 
+/** What to do about a file that went on growing after the process was saved, as logs do. */
+function sizeHint(errors: string): string | undefined {
+  const found = /File (\S+) has bad size \d+ \(expect (\d+)\)/.exec(errors);
+  if (!found) return undefined;
+  const file = `/${found[1]!.replace(/^\//, '')}`;
+  return `${file} must be as it was when the process was saved; of a log, what was added since goes with \`truncate -s ${found[2]} ${file}\``;
+}
+
 /** Runs CRIU to its end. */
 async function run(
   criu: Criu,
@@ -149,12 +157,9 @@ async function run(
       child.once('exit', (exit, signal) => resolve(exit ?? signal!));
     });
     if (code === 0) return;
-    throw new RuntimeError(
-      'failed',
-      'GCR8118',
-      `CRIU could not ${what} the process (${code}): ${errorsOf(log)}`,
-      `see ${log}`,
-    );
+    const errors = errorsOf(log);
+    const message = `CRIU could not ${what} the process (${code}): ${errors}`;
+    throw new RuntimeError('failed', 'GCR8118', message, sizeHint(errors) ?? `see ${log}`);
   } finally {
     rmSync(plugins, { recursive: true, force: true });
   }
