@@ -3,6 +3,8 @@
 // into the bytes it was decoded from. Relied on by the recorder (encodes) and by tests and tools (decode).
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -15,7 +17,7 @@
 
 namespace gcr {
 
-constexpr std::uint32_t protocol_version = 1;
+constexpr std::uint32_t protocol_version = 2;
 
 // number, name
 #define GCR_EVENT_TYPES(X)                                                                                                    \
@@ -342,8 +344,9 @@ std::optional<Event> decode_event(const EventView &view) {
 
 // number, name; below 16 sent by the recorder, else by the supervisor
 #define GCR_MESSAGE_TYPES(X)                                                                                              \
-  X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(16, welcome) X(17, hold) X(18, release) \
-  X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate) X(25, guard)
+  X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(7, vacant) X(8, known_image) X(9, kept)  \
+  X(16, welcome) X(17, hold) X(18, release) X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate)   \
+  X(25, guard) X(26, keep) X(27, image_name) X(28, park)
 
 enum class MessageType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -357,11 +360,19 @@ struct DeviceDescription {
   std::string name;
 };
 
+// What a process is to the supervisor that it says hello to.
+enum class Greeting : std::uint32_t {
+  begins = 0,    // nothing was told of it before
+  runs = 1,      // its supervisor has gone, and it went on
+  detached = 2,  // its supervisor has gone, or let it go, and it has no device memory
+};
+
 struct HelloMessage {
   static constexpr MessageType type = MessageType::hello;
   std::uint32_t version = protocol_version, pid = 0;
   std::uint64_t start_time = 0, ring_bytes = 0;
   std::uint32_t driver_version = 0;
+  Greeting greeting = Greeting::begins;
   std::vector<DeviceDescription> devices;
   void fields(auto &f) {
     f(version);
@@ -369,6 +380,9 @@ struct HelloMessage {
     f(start_time);
     f(ring_bytes);
     f(driver_version);
+    auto state = static_cast<std::uint32_t>(greeting);
+    f(state);
+    greeting = static_cast<Greeting>(state);
     auto count = static_cast<std::uint32_t>(devices.size());
     f(count);
     if constexpr (requires { f.left(); }) devices.resize(count <= f.left() / 28 ? count : (f.take_view(SIZE_MAX), 0));
@@ -416,6 +430,45 @@ struct HandleGoneMessage {
   void fields(auto &f) { f(number); }
 };
 
+// A handle whose memory was given up; the new supervisor makes other memory of that size.
+struct VacantMessage {
+  static constexpr MessageType type = MessageType::vacant;
+  std::uint64_t number = 0, size = 0;
+  std::uint32_t device = 0;
+  void fields(auto &f) {
+    f(number);
+    f(size);
+    f(device);
+    f.zeros(4);
+  }
+};
+
+// `known_image` and `image_name`: a module's image by its SHA-256; zeros when it was never named.
+using ImageName = std::array<std::uint8_t, 32>;
+template <MessageType message_type>
+struct NamedImage {
+  static constexpr MessageType type = message_type;
+  std::uint64_t module = 0;
+  ImageName name{};
+  void fields(auto &f) {
+    f(module);
+    if constexpr (requires { f.left(); }) {
+      if (const Bytes bytes = f.take_view(name.size()); bytes.size() == name.size()) std::copy(bytes.begin(), bytes.end(), name.begin());
+    } else {
+      f.bytes(Bytes(name));
+    }
+  }
+};
+using KnownImageMessage = NamedImage<MessageType::known_image>;
+using ImageNameMessage = NamedImage<MessageType::image_name>;
+
+// What the last `keep` said.
+struct KeptMessage {
+  static constexpr MessageType type = MessageType::kept;
+  std::string_view text;
+  void fields(auto &f) { f(text); }
+};
+
 struct StoppedMessage {
   static constexpr MessageType type = MessageType::stopped;
   std::string_view reason;
@@ -442,6 +495,8 @@ struct HeldMessage {
     f(position);
   }
 };
+
+constexpr std::uint32_t welcome_known = 1;  // this supervisor knows the process: nothing is to be told again
 
 struct WelcomeMessage {
   static constexpr MessageType type = MessageType::welcome;
@@ -484,6 +539,18 @@ struct GuardMessage {
   static constexpr MessageType type = MessageType::guard;
   std::uint32_t on = 0;
   void fields(auto &f) { f(on); }
+};
+
+constexpr std::uint32_t keep_saved = 1;  // what the memory held is in a store: a detached process waits for as long as it takes
+
+struct KeepMessage {
+  static constexpr MessageType type = MessageType::keep;
+  std::uint32_t flags = 0;
+  std::string_view text;
+  void fields(auto &f) {
+    f(flags);
+    f(text);
+  }
 };
 
 struct LocateMessage {

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "recorder/recorder.h"
 
@@ -19,7 +20,11 @@ namespace gcr {
 namespace {
 
 constexpr std::uint32_t status_errno = 0x10000;
-constexpr std::int64_t reconnect_seconds = 60;
+// Looks for a supervisor. A process without memory is looking for five seconds in short steps, because it may be one that is just being written to
+// disk; after a minute it is ended.
+constexpr int short_looks = 250, patience = short_looks + 275;
+constexpr useconds_t short_look = 20'000, look_without_memory = 200'000, look_while_running = 1'000'000;  // microseconds
+constexpr std::int64_t shut_ns = 2'000'000'000;
 
 std::string driver_text(const Driver &driver, const char *what, std::uint32_t status) {
   if (status >= status_errno) return std::string(what) + ": " + std::strerror(static_cast<int>(status - status_errno));
@@ -28,7 +33,8 @@ std::string driver_text(const Driver &driver, const char *what, std::uint32_t st
 
 }  // namespace
 
-bool Agent::start() {
+bool Agent::start(std::string socket) {
+  socket_ = std::move(socket);
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -59,16 +65,16 @@ void Agent::serve() {
     recorder_.emitter.channel().shutdown();
     recorder_.emitter.supervisor_gone();
     if (guarded_) end("gcr: the supervisor has gone while it restored this process's device memory, which is neither old nor new; ending it\n");
-    if (!detached_) {
-      release();
-      return;
-    }
+    if (!detached_) release();
+    if (!recorder_.emitter.may_reconnect()) return;
     reconnect();
   }
 }
 
 void Agent::release() {
   held_ = false;
+  for (const auto &body : std::exchange(located_, {}))
+    if (const auto wanted = decode_message<LocateMessage>(body)) locate(*wanted);
   recorder_.gate.open();
 }
 
@@ -81,7 +87,22 @@ bool Agent::answer(Message &message) {
   if (type == MessageType::locate) {
     const auto wanted = decode_message<LocateMessage>(message.body);
     if (!wanted || message.request != 0 || !message.descriptors.empty()) return false;
-    locate(*wanted);
+    // Without memory the driver may be locked, and whoever calls it then waits.
+    if (detached_) located_.push_back(std::move(message.body));
+    else locate(*wanted);
+    return true;
+  }
+  if (type == MessageType::keep) {
+    const auto wanted = decode_message<KeepMessage>(message.body);
+    if (!wanted || message.request != 0 || !message.descriptors.empty()) return false;
+    saved_ = (wanted->flags & keep_saved) != 0;
+    kept_ = wanted->text;
+    return true;
+  }
+  if (type == MessageType::image_name) {
+    const auto wanted = decode_message<ImageNameMessage>(message.body);
+    if (!wanted || message.request != 0 || !message.descriptors.empty()) return false;
+    recorder_.modules.image_named(wanted->module, wanted->name);
     return true;
   }
   if (message.request == 0) return false;
@@ -108,6 +129,7 @@ bool Agent::answer(Message &message) {
     case MessageType::detach:
       if (!message.body.empty() || descriptors || !held_ || detached_) return false;
       detached_ = true;
+      saved_ = false;
       status = recorder_.memory.detach();
       if (status) text = driver_text(recorder_.driver, "detach", status);
       break;
@@ -130,6 +152,10 @@ bool Agent::answer(Message &message) {
       guarded_ = wanted->on != 0;
       break;
     }
+    case MessageType::park:
+      if (!message.body.empty() || descriptors || !detached_) return false;
+      reply(message.request, 0);
+      return false;
     case MessageType::ping:
       if (!message.body.empty() || descriptors) return false;
       break;
@@ -153,7 +179,7 @@ void Agent::locate(const LocateMessage &wanted) {
   for (std::string_view name : wanted.names) recorder_.modules.locate(wanted.module, std::string(name));
 }
 
-std::uint32_t Agent::hold(std::int64_t deadline_ns, std::string &text) {
+std::uint32_t Agent::shut(std::int64_t deadline_ns, std::string &text) {
   for (;;) {
     // A capture has to come to its end first: its thread needs the driver for that, and nothing may wait for a stream meanwhile.
     while (recorder_.captures.load() > 0) {
@@ -169,9 +195,13 @@ std::uint32_t Agent::hold(std::int64_t deadline_ns, std::string &text) {
       text = "a driver call did not return";
       return status_errno + ETIMEDOUT;
     }
-    if (recorder_.captures.load() == 0) break;
+    if (recorder_.captures.load() == 0) return 0;
     recorder_.gate.open();
   }
+}
+
+std::uint32_t Agent::hold(std::int64_t deadline_ns, std::string &text) {
+  if (const std::uint32_t status = shut(deadline_ns, text)) return status;
   const std::uint32_t status = drain(deadline_ns, text);
   if (status) recorder_.gate.open();
   return status;
@@ -229,14 +259,33 @@ std::uint32_t Agent::transfer(const TransferMessage &wanted, int descriptor, boo
 }
 
 void Agent::reconnect() {
-  Emitter::trace("the supervisor has gone with the memory; waiting for another");
-  const char *path = std::getenv("GCR_SOCKET");
-  const std::int64_t deadline = now_ns() + reconnect_seconds * 1'000'000'000;
-  while (now_ns() < deadline) {
-    if (recorder_.emitter.reconnect(path, recorder_.hello()).empty()) return;
-    ::usleep(200'000);
+  // A place of this process's own: who listens there wants to take over this process and no other.
+  const std::string path = socket_ + "." + std::to_string(::getpid());
+  Emitter::trace(detached_ ? "without a supervisor and memory; waiting for one" : "without a supervisor; going on unrecorded");
+  if (detached_) recorder_.emitter.disconnect();
+  // Looks are counted, not time: a process that is restored from disk has not waited meanwhile.
+  for (int looks = 0; !detached_ || saved_ || looks < patience; ++looks) {
+    if (::access(path.c_str(), F_OK) == 0 && meet(path)) return;
+    ::usleep(!detached_ ? look_while_running : looks < short_looks ? short_look : look_without_memory);
   }
   end("gcr: the supervisor has gone and did not come back with this process's device memory; ending it\n");
+}
+
+bool Agent::meet(const std::string &path) {
+  std::string problem;
+  if (!detached_ && shut(now_ns() + shut_ns, problem) != 0) return false;
+  bool known = false;
+  problem = recorder_.emitter.reconnect(path, recorder_.hello(detached_ ? Greeting::detached : Greeting::runs), known);
+  if (!problem.empty()) Emitter::trace("no new supervisor: " + problem);
+  else if (!known) {
+    recorder_.emitter.message(KeptMessage{kept_});
+    recorder_.modules.retell();
+    recorder_.memory.retell();
+    recorder_.modules.retell_variables();
+    recorder_.graphs.retell();
+  }
+  if (!detached_) release();
+  return problem.empty();
 }
 
 void Agent::end(std::string_view message) {

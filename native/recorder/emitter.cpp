@@ -17,7 +17,7 @@ constexpr int welcome_timeout_ms = 30'000;
 
 }  // namespace
 
-std::string Emitter::connect(const std::string &path, HelloMessage hello) {
+std::string Emitter::connect(const std::string &path, HelloMessage hello, bool *known) {
   Channel channel;
   if (const int error = channel.connect(path)) return path + ": " + std::strerror(error);
   RingMemory memory;
@@ -35,6 +35,7 @@ std::string Emitter::connect(const std::string &path, HelloMessage hello) {
     return "the supervisor does not answer";
   const auto welcome = decode_message<WelcomeMessage>(answer.body);
   if (!welcome || welcome->version != protocol_version) return "the supervisor is of another version";
+  if (known) *known = (welcome->flags & welcome_known) != 0;
   channel_ = std::move(channel);
   memory_ = std::move(memory);
   ring_ = std::move(ring);
@@ -44,10 +45,25 @@ std::string Emitter::connect(const std::string &path, HelloMessage hello) {
   return "";
 }
 
-std::string Emitter::reconnect(const std::string &path, HelloMessage hello) {
-  std::string problem = connect(path, std::move(hello));
-  if (problem.empty()) stop_all("the supervisor that knew this process's memory has gone");
+std::string Emitter::reconnect(const std::string &path, HelloMessage hello, bool &known) {
+  writer_.reset();
+  std::string problem = connect(path, std::move(hello), &known);
+  const std::lock_guard lock(limiting_);
+  if (problem.empty() && !may_tell_writes()) {
+    telling_ = Telling::allocations;
+    put(StoppedEvent{limit_reason_}, 0, 0);
+  }
   return problem;
+}
+
+void Emitter::disconnect() {
+  telling_ = Telling::nothing;
+  writer_.reset();
+  memory_ = RingMemory();
+  ring_.reset();
+  wake_.reset();
+  const std::lock_guard lock(sending_);
+  channel_ = Channel();
 }
 
 bool Emitter::send(std::uint16_t type, std::uint64_t request, Bytes body, std::span<const int> descriptors) {
@@ -58,7 +74,15 @@ bool Emitter::send(std::uint16_t type, std::uint64_t request, Bytes body, std::s
   return static_cast<bool>(result);
 }
 
+void Emitter::limit(Telling to, const std::string &reason) {
+  const std::lock_guard lock(limiting_);
+  if (limit_ >= to) return;
+  limit_ = to;
+  limit_reason_ = reason;
+}
+
 void Emitter::stop_writes(const std::string &reason) {
+  limit(Telling::allocations, reason);
   Telling expected = Telling::all;
   if (!telling_.compare_exchange_strong(expected, Telling::allocations)) return;
   trace("stopped telling writes: " + reason);
@@ -66,6 +90,7 @@ void Emitter::stop_writes(const std::string &reason) {
 }
 
 void Emitter::stop_all(const std::string &reason) {
+  limit(Telling::nothing, reason);
   if (telling_.exchange(Telling::nothing) == Telling::nothing) return;
   trace("stopped: " + reason);
   put(StoppedEvent{reason}, 0, stopped_all);

@@ -19,12 +19,17 @@ enum class Telling : int { all, allocations, nothing };
 class Emitter {
  public:
   // Connects, makes a ring and says hello; waits for the welcome. An empty text, or what went wrong.
-  std::string connect(const std::string &path, HelloMessage hello);
+  std::string connect(const std::string &path, HelloMessage hello, bool *known = nullptr);
 
-  // The same after the supervisor has gone, while nobody submits. What was told before is lost with it, so nothing is told from then on.
-  std::string reconnect(const std::string &path, HelloMessage hello);
+  // The same after the supervisor has gone, while nobody submits. What was found to be impossible to tell stays untold. `known`: whether
+  // this supervisor has what was told before; if not, it is to be told again.
+  std::string reconnect(const std::string &path, HelloMessage hello, bool &known);
 
   bool tells_writes() const { return telling_.load(std::memory_order_relaxed) == Telling::all; }
+  // Whether writes can be told at all, by this connection or a later one.
+  bool may_tell_writes() const { return limit_.load(std::memory_order_relaxed) == Telling::all; }
+  // Whether a later supervisor can be told anything.
+  bool may_reconnect() const { return limit_.load(std::memory_order_relaxed) != Telling::nothing; }
   bool tells_allocations() const { return telling_.load(std::memory_order_relaxed) != Telling::nothing; }
 
   // An event that says what may be written, or in which order. False when writes are not told.
@@ -55,6 +60,9 @@ class Emitter {
   std::uint64_t position() const { return writer_ ? writer_->position() : 0; }
   Channel &channel() { return channel_; }
 
+  // Lets connection and ring go, so that nothing of them is in this process; while nobody submits.
+  void disconnect();
+
   // In a child of fork: lets the parent's descriptors go, and nothing more.
   void abandon();
 
@@ -76,7 +84,13 @@ class Emitter {
     return true;
   }
 
+  // What is still told becomes no more than this, also by later connections.
+  void limit(Telling to, const std::string &reason);
+
   std::atomic<Telling> telling_{Telling::nothing};
+  std::atomic<Telling> limit_{Telling::all};
+  std::mutex limiting_;
+  std::string limit_reason_;
   Channel channel_;
   RingMemory memory_;
   std::unique_ptr<RingWriter> writer_;

@@ -296,6 +296,11 @@ void Graphs::destroyed(GraphExec exec) {
   execs_.erase(found);
 }
 
+void Graphs::retell() {
+  const std::lock_guard lock(mutex_);
+  for (const auto &[exec, content] : execs_) send(content);
+}
+
 std::uint64_t Graphs::number(GraphExec exec) {
   const std::lock_guard lock(mutex_);
   const auto found = execs_.find(exec);

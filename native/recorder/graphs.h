@@ -46,6 +46,8 @@ class Graphs {
   void destroyed(GraphExec exec);
   // A launch inside of `call` has just become a node of the graph that the stream is captured into.
   void captured(ThreadState &thread, Stream stream, const LibraryCall &call);
+  // Tells a new supervisor all of them.
+  void retell();
   // The number, 0 for one that was not seen.
   std::uint64_t number(GraphExec exec);
 

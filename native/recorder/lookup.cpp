@@ -128,7 +128,7 @@ void *stub_for(void *target, const char *name) {
 extern "C" void gcr_stub_called(long index) {
   using namespace gcr;
   Recorder *recorder = Recorder::current();
-  if (!recorder || this_thread.depth || !recorder->emitter.tells_writes()) return;
+  if (!recorder || this_thread.depth || !recorder->emitter.may_tell_writes()) return;
   try {
     recorder->emitter.stop_writes(std::string("the program called ") + stubs.names[index] + ", which is not followed");
   } catch (const std::exception &) {

@@ -1,6 +1,8 @@
 // See memory.h.
 #include "recorder/memory.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -22,6 +24,12 @@ std::size_t slot_size(std::size_t size) {
   std::size_t doubling = 8 * slot_unit;
   while (doubling * 2 < size) doubling *= 2;
   return round_up_to(size, doubling / 4);
+}
+
+// Descriptors are the program's to use: of ours it notices nothing as long as they leave it most of them.
+int largest_kept_descriptor() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<int>(std::min<rlim_t>(limit.rlim_cur / 2, 65536)) : 0;
 }
 
 bool is_legal(Result outcome) { return outcome == result::success; }
@@ -56,11 +64,14 @@ std::size_t Memory::granularity(int device) {
 }
 
 bool Memory::send_handle(Physical &physical) {
-  int exported = -1;
-  if (!driver_.cuMemExportToShareableHandle ||
-      !is_legal(driver_.cuMemExportToShareableHandle(&exported, physical.current, handle_file_descriptor, 0)))
-    return false;
-  const Descriptor descriptor(exported);
+  int exported = physical.exported.get();
+  Descriptor own;
+  if (exported < 0) {
+    if (!driver_.cuMemExportToShareableHandle ||
+        !is_legal(driver_.cuMemExportToShareableHandle(&exported, physical.current, handle_file_descriptor, 0)))
+      return false;
+    own = Descriptor(exported);
+  }
   HandleMessage message;
   message.number = physical.number;
   message.size = physical.size;
@@ -157,7 +168,7 @@ std::uint64_t Memory::tell(DevicePointer address, std::size_t size, AllocationKi
   // What a documented library allocates for itself, its calls may write.
   const auto family = static_cast<std::uint16_t>(family_at(this_thread.caller));
   if (address) {
-    Allocation &allocation = allocations_[address] = {number, size, kind, context, 0, 0};
+    Allocation &allocation = allocations_[address] = {number, size, kind, saveable, context, 0, 0};
     allocation.family = family;
   }
   if (context) contexts_.insert(context);
@@ -433,6 +444,31 @@ bool Memory::is_attached() const {
          std::all_of(physicals_.begin(), physicals_.end(), [](const auto &one) { return one.second->current != 0; });
 }
 
+void Memory::retell() {
+  const std::lock_guard lock(mutex_);
+  for (auto &[number, physical] : physicals_) {
+    if (!physical->sent) continue;
+    if (physical->current) physical->sent = send_handle(*physical);
+    else emitter_.message(VacantMessage{number, physical->size, static_cast<std::uint32_t>(physical->device)});
+  }
+  // In the order in which they were made, as they were told the first time.
+  std::map<std::uint64_t, std::pair<AllocEvent, std::uint16_t>> events;
+  for (const auto &[address, allocation] : allocations_) {
+    AllocEvent event{allocation.number, address, allocation.size, 0, 0, static_cast<std::uint32_t>(allocation.kind), allocation.saveable};
+    const bool is_mapped = allocation.kind == AllocationKind::mapped_by_application;
+    if (const auto found = mappings_.find(is_mapped ? address : allocation.block); found != mappings_.end() && found->second.physical->sent) {
+      event.handle = found->second.physical->number;
+      event.handle_offset = is_mapped ? found->second.offset : address - allocation.block;
+    }
+    events.emplace(allocation.number, std::pair(event, allocation.family));
+  }
+  for (const auto &[array, number] : arrays_) {
+    const AllocEvent event{number, 0, 0, 0, 0, static_cast<std::uint32_t>(AllocationKind::array), 0};
+    events.emplace(number, std::pair(event, std::uint16_t{0}));
+  }
+  for (const auto &[number, told] : events) emitter_.allocation(told.first, told.second);
+}
+
 std::uint32_t Memory::detach() {
   const std::lock_guard lock(mutex_);
   // The agent's thread has no context of its own, and mapping memory may take one.
@@ -447,11 +483,12 @@ std::uint32_t Memory::detach() {
     if (!physical->sent || !physical->current) continue;
     for (; physical->held; --physical->held) driver_.cuMemRelease(physical->current);
     physical->current = 0;
+    physical->exported.reset();
   }
   return 0;
 }
 
-std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, const std::vector<Descriptor> &handles) {
+std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, std::vector<Descriptor> &handles) {
   const std::lock_guard lock(mutex_);
   if (numbers.size() != handles.size()) return status_errno + EINVAL;
   const Current current(driver_, contexts_.empty() ? nullptr : *contexts_.begin());
@@ -470,6 +507,7 @@ std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, const st
       if (const Result outcome = driver_.cuMemImportFromShareableHandle(&physical.current, descriptor, handle_file_descriptor))
         return static_cast<std::uint32_t>(outcome);
       physical.held = 1;
+      if (handles[i].get() < largest_kept_descriptor()) physical.exported = std::move(handles[i]);
     }
     for (const DevicePointer address : places[&physical]) {
       Mapping &mapping = mappings_[address];

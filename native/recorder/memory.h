@@ -90,9 +90,12 @@ class Memory {
   std::vector<Context> contexts() const;
   void peer_enabled(Context peer);
 
+  // Tells a new supervisor everything that is there, while nobody submits. Memory whose handle cannot be exported again is told without one.
+  void retell();
+
   // For the agent, while nobody submits. A result of the driver's, or 0x10000 + errno.
   std::uint32_t detach();
-  std::uint32_t attach(const std::vector<std::uint64_t> &numbers, const std::vector<Descriptor> &handles);
+  std::uint32_t attach(const std::vector<std::uint64_t> &numbers, std::vector<Descriptor> &handles);
   bool is_attached() const;
   // A context that can reach an address that was told without a handle; null when nothing was told there.
   Context context_of(DevicePointer address, std::size_t size) const;
@@ -103,6 +106,7 @@ class Memory {
     std::size_t size = 0;
     int device = -1;
     Handle current = 0;      // 0: detached
+    Descriptor exported;     // of memory that came with `attach`: the driver does not export it a second time
     bool sent = false;       // the supervisor has a descriptor of it
     unsigned references = 1; // the program's, or ours
     unsigned held = 1;       // how many of them the driver knows: after an exchange one at most
@@ -123,6 +127,7 @@ class Memory {
     std::uint64_t number = 0;
     std::size_t size = 0;
     AllocationKind kind = AllocationKind::device;
+    bool saveable = false;
     Context context = nullptr;
     std::size_t slot = 0;           // bytes of the slab's class, 0: not in a slab
     DevicePointer block = 0;        // the mapping it lies in, 0: the driver's own

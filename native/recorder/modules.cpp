@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace gcr {
 namespace {
@@ -98,7 +99,7 @@ void Modules::loaded_file(void *handle, const char *path) {
 }
 
 void Modules::unloaded(void *handle) {
-  std::vector<DevicePointer> variables;
+  std::vector<DevicePointer> places;
   {
     const std::lock_guard lock(mutex_);
     const auto found = numbers_.find(handle);
@@ -115,11 +116,12 @@ void Modules::unloaded(void *handle) {
       return true;
     });
     epoch_.fetch_add(1);
-    variables = std::move(variables_[number]);
+    for (const Variable &variable : variables_[number]) places.push_back(variable.address);
     variables_.erase(number);
+    images_.erase(number);
     emitter_.allocation(ModuleGoneEvent{number});
   }
-  memory_.forget_variables(variables);
+  memory_.forget_variables(places);
 }
 
 std::uint64_t Modules::number_of(void *handle) {
@@ -194,11 +196,38 @@ void Modules::locate(std::uint64_t module, const std::string &name) {
 }
 
 void Modules::tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size) {
-  auto &places = variables_[module];
-  if (std::find(places.begin(), places.end(), address) != places.end()) return;
-  places.push_back(address);
+  auto &known = variables_[module];
+  if (std::any_of(known.begin(), known.end(), [&](const Variable &one) { return one.address == address; })) return;
   const std::uint64_t allocation = memory_.variable(address, size);
+  known.push_back({address, size, allocation, name});
   emitter_.allocation(VariableEvent{module, address, size, allocation, name});
+}
+
+void Modules::image_named(std::uint64_t module, const ImageName &name) {
+  const std::lock_guard lock(mutex_);
+  images_[module] = name;
+}
+
+void Modules::retell() {
+  const std::lock_guard lock(mutex_);
+  // A module that is a view of a library has its number.
+  std::set<std::uint64_t> modules;
+  for (const auto &[handle, number] : numbers_) modules.insert(number);
+  for (const std::uint64_t module : modules) {
+    const auto image = images_.find(module);
+    emitter_.message(KnownImageMessage{module, image == images_.end() ? ImageName{} : image->second});
+    emitter_.allocation(ModuleEvent{module});
+  }
+  for (const auto &[handle, record] : functions_) {
+    const Known &known = known_[handle];
+    emitter_.allocation(FunctionEvent{record->number, known.module, record->parameter_bytes, record->parameters, known.name});
+  }
+}
+
+void Modules::retell_variables() {
+  const std::lock_guard lock(mutex_);
+  for (const auto &[module, variables] : variables_)
+    for (const Variable &one : variables) emitter_.allocation(VariableEvent{module, one.address, one.size, one.allocation, one.name});
 }
 
 void Modules::link_input(LinkState state, int type, const void *data, std::size_t size) {

@@ -40,6 +40,12 @@ class Modules {
   void locate(std::uint64_t module, const std::string &name);
   void variable(void *handle, const char *name, DevicePointer address, std::size_t size);
 
+  // The supervisor's name of an image that it was told.
+  void image_named(std::uint64_t module, const ImageName &name);
+  // Tells a new supervisor all modules and functions, then (when the memory is told) the variables; while nobody submits.
+  void retell();
+  void retell_variables();
+
   // What the linker was given and made: where one PTX text went in, it stands for what came out.
   void link_input(LinkState state, int type, const void *data, std::size_t size);
   void link_file(LinkState state, int type, const char *path);
@@ -53,6 +59,12 @@ class Modules {
     std::uint64_t module = 0;
     std::string name;
     bool is_kernel = false;
+  };
+  struct Variable {
+    DevicePointer address;
+    std::size_t size;
+    std::uint64_t allocation;
+    std::string name;
   };
   struct Linked {
     std::vector<std::string> texts;
@@ -77,7 +89,8 @@ class Modules {
   std::unordered_map<Function, Known> known_;                     // also kernels, as they are launched
   std::unordered_map<Function, std::unique_ptr<FunctionRecord>> functions_;
   std::vector<std::unique_ptr<FunctionRecord>> gone_;             // a thread may still be looking at them
-  std::unordered_map<std::uint64_t, std::vector<DevicePointer>> variables_;
+  std::unordered_map<std::uint64_t, std::vector<Variable>> variables_;
+  std::unordered_map<std::uint64_t, ImageName> images_;           // by module, once they were named
   std::unordered_map<LinkState, Linked> links_;
   std::atomic<std::uint64_t> epoch_{1};
 };

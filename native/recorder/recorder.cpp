@@ -57,10 +57,16 @@ bool Recorder::wanted() {
   return wanted;
 }
 
-HelloMessage Recorder::hello() const {
-  HelloMessage hello;
+HelloMessage Recorder::hello(Greeting greeting) const {
+  HelloMessage hello = description_;
   hello.pid = static_cast<std::uint32_t>(::getpid());
   hello.start_time = start_time();
+  hello.greeting = greeting;
+  return hello;
+}
+
+void Recorder::ask_driver() {
+  HelloMessage &hello = description_;
   int version = 0, count = 0;
   if (driver.cuDriverGetVersion) driver.cuDriverGetVersion(&version);
   hello.driver_version = static_cast<std::uint32_t>(version);
@@ -77,7 +83,6 @@ HelloMessage Recorder::hello() const {
     device.memory_bytes = bytes;
     device.name = name;
   }
-  return hello;
 }
 
 void Recorder::start(const Driver &driver) {
@@ -94,9 +99,10 @@ void Recorder::start(const Driver &driver) {
     this_thread = {};
   });
   auto recorder = std::make_unique<Recorder>(driver);
-  const std::string problem = forks ? "fork cannot be followed" : recorder->emitter.connect(std::getenv("GCR_SOCKET"), recorder->hello());
+  recorder->ask_driver();
+  const std::string problem = forks ? "fork cannot be followed" : recorder->emitter.connect(std::getenv("GCR_SOCKET"), recorder->hello(Greeting::begins));
   if (!problem.empty()) return Emitter::trace("not recording: " + problem);
-  if (!recorder->agent.start()) {
+  if (!recorder->agent.start(std::getenv("GCR_SOCKET"))) {
     recorder->emitter.stop_all("no thread for the agent");
     return;
   }

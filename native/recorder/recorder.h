@@ -41,7 +41,8 @@ struct Recorder {
   // After a cuInit that succeeded.
   static void start(const Driver &driver);
 
-  HelloMessage hello() const;
+  // Who this process is. What the driver says was asked for when the recording began: later it may be locked.
+  HelloMessage hello(Greeting greeting) const;
 
   // Whether the stream is being captured: what is submitted becomes a graph's node instead of running.
   bool captured(Stream stream, bool per_thread) const;
@@ -59,6 +60,9 @@ struct Recorder {
   std::atomic<bool> interrupted{false};  // a signal handler called the driver out of our own code
 
  private:
+  void ask_driver();
+
+  HelloMessage description_;
   static std::atomic<Recorder *> current_;
 };
 

@@ -1,12 +1,24 @@
 // Entry points: checkpoint of a process, this one or another, through the device.
+#include <unistd.h>
+
 #include "driver.h"
 
 namespace gcr::sim {
 namespace {
 
+// Without the device, which this process does not have while it is checkpointed.
+std::uint32_t ask_self(Driver &driver, ProcessAction action, std::uint32_t timeout_ms) {
+  if (action == ProcessAction::restore) require(driver.link.come_back(), device_unavailable);
+  const ProcessAnswer answer = driver.process(action, timeout_ms);
+  if (answer.state == process_checkpointed && action != ProcessAction::state) driver.link.leave();
+  require(answer.status == success, answer.status);
+  return answer.state;
+}
+
 std::uint32_t ask(int pid, ProcessAction action, std::uint32_t timeout_ms) {
   Driver &driver = Driver::get();
   require(driver.connect(), not_initialized);
+  if (pid == ::getpid()) return ask_self(driver, action, timeout_ms);
   const Body body =
       Body().u32(static_cast<std::uint32_t>(action)).u32(static_cast<std::uint32_t>(pid)).u32(timeout_ms);
   const Reply reply = driver.link.ask(ToDevice::process, body);

@@ -4,13 +4,14 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <set>
 
 namespace gcr::sim {
 namespace {
 
 constexpr std::uint32_t state_running = 0;
 constexpr std::uint32_t state_locked = 1;
-constexpr std::uint32_t state_checkpointed = 2;
+constexpr std::uint32_t state_checkpointed = process_checkpointed;
 
 void *const legacy_stream = reinterpret_cast<void *>(1);
 void *const per_thread_stream = reinterpret_cast<void *>(2);
@@ -44,6 +45,13 @@ void MemoryHandles::release(std::uint64_t handle) {
   const auto found = entries_.find(handle);
   require(found != entries_.end(), invalid_value);
   if (--found->second.references == 0) entries_.erase(found);
+}
+
+std::vector<std::shared_ptr<Physical>> MemoryHandles::all() const {
+  std::vector<std::shared_ptr<Physical>> found;
+  const std::lock_guard lock(mutex_);
+  for (const auto &[handle, entry] : entries_) found.push_back(entry.physical);
+  return found;
 }
 
 std::uint64_t MemoryHandles::retain(const std::shared_ptr<Physical> &physical) {
@@ -222,6 +230,37 @@ void Driver::remove_functions(const Module &module) {
   for (const auto &function : module.functions()) functions_.erase(function.get());
 }
 
+// Nothing of the device stays in the process: memory, also such as is not mapped, becomes the process's own, and the connection ends when
+// the answer is sent (DeviceLink::handle).
+void Driver::move_out() {
+  const auto unmapped = handles.all();
+  for (const auto &physical : unmapped) require(!physical->shared(), not_supported);
+  space.move_out();
+  for (const auto &physical : unmapped) physical->move_out();
+}
+
+// The device has seen nothing of this process before, it may even be another one.
+void Driver::move_in() {
+  std::vector<std::shared_ptr<Physical>> moved;
+  const auto unmapped = handles.all();
+  try {
+    for (const auto &physical : unmapped) {
+      physical->move_in(link);
+      moved.push_back(physical);
+    }
+    space.move_in();
+  } catch (const Failure &) {
+    for (const auto &physical : moved) physical->move_out();
+    throw;
+  }
+  pinned.tell_again();
+  // A library's module is in both.
+  std::set<std::shared_ptr<Module>> loaded;
+  for (const auto *registry : {&modules, &libraries})
+    for (auto &module : registry->all()) loaded.insert(std::move(module));
+  for (const auto &module : loaded) module->tell_again();
+}
+
 ProcessAnswer Driver::process(ProcessAction action, std::uint32_t timeout_ms) {
   using std::chrono::milliseconds, std::chrono::steady_clock;
   const std::lock_guard lock(process_mutex_);
@@ -244,7 +283,7 @@ ProcessAnswer Driver::process(ProcessAction action, std::uint32_t timeout_ms) {
       }
       case ProcessAction::checkpoint:
         require(process_state_ == state_locked, illegal_state);
-        space.move_out();
+        move_out();
         process_state_ = state_checkpointed;
         break;
       case ProcessAction::restore:
@@ -252,7 +291,7 @@ ProcessAnswer Driver::process(ProcessAction action, std::uint32_t timeout_ms) {
         // As driver 580: a restore that found no memory cannot be repeated, and nothing brings the process back.
         require(!lost_, operating_system);
         lost_ = true;
-        space.move_in();
+        move_in();
         lost_ = false;
         process_state_ = state_locked;
         break;

@@ -57,6 +57,12 @@ class Registry {
     objects_.erase(found);
     return object;
   }
+  std::vector<std::shared_ptr<T>> all() const {
+    std::vector<std::shared_ptr<T>> found;
+    const std::lock_guard lock(mutex_);
+    for (const auto &[handle, object] : objects_) found.push_back(object);
+    return found;
+  }
   template <class Predicate>
   std::vector<std::shared_ptr<T>> remove_if(Predicate predicate) {
     std::vector<std::shared_ptr<T>> gone;
@@ -80,6 +86,7 @@ class MemoryHandles {
   std::uint64_t add(std::shared_ptr<Physical> physical);
   std::shared_ptr<Physical> find(std::uint64_t handle) const;  // these throw Failure (invalid_value)
   void release(std::uint64_t handle);
+  std::vector<std::shared_ptr<Physical>> all() const;
   // One reference more to the handle of mapped memory, which gets a new one when all were released.
   std::uint64_t retain(const std::shared_ptr<Physical> &physical);
 
@@ -165,6 +172,8 @@ class Driver {
 
  private:
   Driver();
+  void move_out();
+  void move_in();
 
   std::mutex mutex_;  // guards initialisation, the primary context and the process state
   bool connected_ = false;

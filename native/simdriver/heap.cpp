@@ -122,7 +122,7 @@ bool Heap::owns(DevicePointer address) const {
 void *PinnedMemory::allocate(std::size_t size, unsigned flags) {
   require(size > 0, invalid_value);
   const std::size_t whole = round_up(size, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
-  const Descriptor memory = make_memory("gcr-pinned-memory", whole);
+  Descriptor memory = make_memory("gcr-pinned-memory", whole);
   HostMapping mapping = map_shared(memory.get(), whole);
   void *const address = mapping.bytes();
   const auto number = reinterpret_cast<std::uintptr_t>(address);
@@ -130,7 +130,7 @@ void *PinnedMemory::allocate(std::size_t size, unsigned flags) {
   const Body body = Body().u64(number).u64(whole).u64(0);
   require(link_.tell(ToDevice::map, body, {&passed, 1}), device_unavailable);
   const std::lock_guard lock(mutex_);
-  entries_.emplace(number, Entry{{number, size, flags, false}, std::move(mapping)});
+  entries_.emplace(number, Entry{{number, size, flags, false}, std::move(memory), std::move(mapping)});
   return address;
 }
 
@@ -150,7 +150,7 @@ void PinnedMemory::add(void *address, std::size_t size, unsigned flags) {
   const bool clash = after != entries_.begin() &&
                      std::prev(after)->first + std::prev(after)->second.range.size > start;
   require(!clash, host_memory_already_registered);
-  entries_.emplace(start, Entry{{start, size, flags, true}, {}});
+  entries_.emplace(start, Entry{{start, size, flags, true}, {}, {}});
 }
 
 void PinnedMemory::remove(void *address) {
@@ -158,6 +158,15 @@ void PinnedMemory::remove(void *address) {
   const auto found = entries_.find(reinterpret_cast<std::uintptr_t>(address));
   require(found != entries_.end() && found->second.range.registered, host_memory_not_registered);
   entries_.erase(found);
+}
+
+void PinnedMemory::tell_again() {
+  const std::lock_guard lock(mutex_);
+  for (const auto &[address, entry] : entries_) {
+    if (entry.range.registered) continue;
+    const int passed = entry.descriptor.get();
+    require(link_.tell(ToDevice::map, Body().u64(address).u64(entry.memory.size()).u64(0), {&passed, 1}), device_unavailable);
+  }
 }
 
 std::optional<PinnedRange> PinnedMemory::find(const void *address) const {

@@ -69,9 +69,13 @@ class PinnedMemory {
   void remove(void *address);
   std::optional<PinnedRange> find(const void *address) const;
 
+  // Tells a device to which the process has connected again.
+  void tell_again();
+
  private:
   struct Entry {
     PinnedRange range;
+    Descriptor descriptor;
     HostMapping memory;
   };
 

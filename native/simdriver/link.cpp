@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -34,17 +35,28 @@ bool DeviceLink::connect() {
     trace("GCR_SIM_SOCKET is not set");
     return false;
   }
+  path_ = path;
+  return connect_to(path_);
+}
+
+bool DeviceLink::connect_to(const std::string &path) {
   if (const int error = channel_.connect(path)) {
-    trace(std::string("no simulated device at ") + path + ", errno " + std::to_string(error));
+    trace("no simulated device at " + path + ", errno " + std::to_string(error));
     return false;
   }
   lost_ = false;
+  receiving_ = true;
   start_thread([this] { receive(); });
   const Reply reply = ask(ToDevice::hello, Body().u32(protocol_version).u32(static_cast<std::uint32_t>(::getpid())));
   Reader read(reply.body);
   read(memory_bytes_);
   const auto uuid = read.take_view(sizeof(uuid_.bytes));
-  if (reply.status != success || !read.good()) return false;
+  if (reply.status != success || !read.good()) {
+    // Its thread must not meet a later connection.
+    channel_.shutdown();
+    while (receiving_) ::usleep(1000);
+    return false;
+  }
   std::copy(uuid.begin(), uuid.end(), uuid_.bytes);
   return true;
 }
@@ -85,8 +97,42 @@ void DeviceLink::lose() {
 void DeviceLink::receive() {
   Message message;
   while (channel_.receive(message)) handle(message);
+  if (away_) {
+    receiving_ = false;
+    return stay_away();
+  }
   trace("the simulated device is gone");
   lose();
+  receiving_ = false;
+}
+
+void DeviceLink::stay_away() {
+  const std::string path = path_ + "." + std::to_string(::getpid());
+  {
+    const std::lock_guard lock(send_mutex_);
+    channel_ = Channel();
+  }
+  for (;;) {
+    ::usleep(20'000);
+    const bool wanted = wanted_.exchange(false);
+    if (!wanted && ::access(path.c_str(), F_OK) != 0) continue;
+    // Before it is connected: the first thing that is asked may lead it away again.
+    away_ = false;
+    if (connect_to(wanted ? path_ : path)) return;
+    away_ = true;
+  }
+}
+
+void DeviceLink::leave() {
+  away_ = true;
+  // Wakes the thread that receives; only when that has closed the socket does the device see the end of the connection.
+  ::shutdown(channel_.descriptor(), SHUT_RD);
+}
+
+bool DeviceLink::come_back() {
+  wanted_ = true;
+  for (int i = 0; i < 500 && away_; ++i) ::usleep(10'000);
+  return !away_;
 }
 
 void DeviceLink::handle(Message &message) {
@@ -117,6 +163,7 @@ void DeviceLink::handle(Message &message) {
       const Body body = Body().u32(answer.status).u32(answer.state);
       const std::lock_guard lock(send_mutex_);
       channel_.send(message_process_reply, request, body.content());
+      if (answer.state == process_checkpointed) leave();
     });
   } else {
     lose();

@@ -35,6 +35,9 @@ enum class ToDevice : std::uint16_t {
 
 enum class ProcessAction : std::uint32_t { state = 0, lock = 1, checkpoint = 2, restore = 3, unlock = 4 };
 
+// The state of a process whose driver has let the device go.
+constexpr std::uint32_t process_checkpointed = 2;
+
 // The body of a message, field by field.
 class Body {
  public:
@@ -73,8 +76,13 @@ class DeviceLink {
   DeviceLink(const DeviceLink &) = delete;
   DeviceLink &operator=(const DeviceLink &) = delete;
 
-  // Connects to the socket that GCR_SIM_SOCKET names and says hello. False when there is no device.
+  // Connects to the socket that GCR_SIM_SOCKET names and says hello. False when there is no device. A process whose driver has answered that it
+  // is checkpointed has no connection, and looks for one at that path with `.` and its number behind it.
   bool connect();
+
+  // What a process does that checkpoints itself: lets the device go, and comes back to where it was. False without a device.
+  void leave();
+  bool come_back();
 
   // Sends a message that is not answered; false when the device is gone.
   bool tell(ToDevice type, const Body &body, std::span<const int> descriptors = {});
@@ -88,10 +96,17 @@ class DeviceLink {
  private:
   bool send(ToDevice type, std::uint64_t request, const Body &body, std::span<const int> descriptors);
   void receive();
+  bool connect_to(const std::string &path);
+  // Waits until a device wants this process back.
+  void stay_away();
   void handle(Message &message);
   void lose();
 
   ProcessHandler handler_;
+  std::string path_;
+  std::atomic<bool> away_ = false;    // from when the driver answers that it is checkpointed until it has a device again
+  std::atomic<bool> receiving_ = false;
+  std::atomic<bool> wanted_ = false;  // the process wants itself back
   Channel channel_;
   std::mutex send_mutex_;
   std::mutex mutex_;  // guards what follows

@@ -65,17 +65,8 @@ struct Module::Content {
 };
 
 Module::Module(DeviceLink &link, Heap &heap, AddressSpace &space, void *context, std::string_view ptx, std::string &log)
-    : link_(link), heap_(heap), context_(context), number_(next_module++) {
-  const Descriptor text(make_memory("gcr-ptx", 0));
-  write_all(text.get(), ptx);
-  const Descriptor description(make_memory("gcr-module", 0));
-  const int passed[] = {text.get(), description.get()};
-  const Reply reply = link.ask(ToDevice::module, Body().u64(number_).u64(ptx.size()), passed);
-  if (reply.status != success) {
-    log = reply.text;
-    trace("module refused: " + reply.text);
-    fail(reply.status);
-  }
+    : link_(link), heap_(heap), context_(context), number_(next_module++), text_(ptx) {
+  const Descriptor description = tell(&log);
   std::vector<Content> contents;
   try {
     describe(description.get(), contents);
@@ -87,6 +78,25 @@ Module::Module(DeviceLink &link, Heap &heap, AddressSpace &space, void *context,
     link_.tell(ToDevice::module_gone, Body().u64(number_));
     throw;
   }
+}
+
+Descriptor Module::tell(std::string *log) const {
+  const Descriptor text(make_memory("gcr-ptx", 0));
+  write_all(text.get(), text_);
+  Descriptor description(make_memory("gcr-module", 0));
+  const int passed[] = {text.get(), description.get()};
+  const Reply reply = link_.ask(ToDevice::module, Body().u64(number_).u64(text_.size()), passed);
+  if (reply.status != success) {
+    if (log) *log = reply.text;
+    trace("module refused: " + reply.text);
+    fail(reply.status);
+  }
+  return description;
+}
+
+void Module::tell_again() const {
+  tell(nullptr);
+  tell_places();
 }
 
 Module::~Module() {
@@ -188,6 +198,10 @@ void Module::place(Heap &heap, AddressSpace &space, std::vector<Content> &conten
       from += piece.size();
     }
   }
+  tell_places();
+}
+
+void Module::tell_places() const {
   for (std::size_t first = 0; first < variables_.size(); first += placed_per_message) {
     const std::size_t count = std::min(placed_per_message, variables_.size() - first);
     Body body;

@@ -49,15 +49,21 @@ class Module {
   Function *function(std::string_view name) const;
   const Variable *variable(std::string_view name) const;
 
+  // Has a device to which the process has connected again compile the text once more. Throws Failure.
+  void tell_again() const;
+
  private:
   struct Content;
   void describe(int description, std::vector<Content> &contents);
+  Descriptor tell(std::string *log) const;
   void place(Heap &heap, AddressSpace &space, std::vector<Content> &contents);
+  void tell_places() const;
 
   DeviceLink &link_;
   Heap &heap_;
   void *context_;
   std::uint64_t number_;
+  std::string text_;
   std::vector<std::unique_ptr<Function>> functions_;
   std::vector<Variable> variables_;
 };

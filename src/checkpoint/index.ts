@@ -7,6 +7,7 @@ export type { AllocationDiff, Diff } from './diff.js';
 export { StoreError } from './errors.js';
 export { formatBytes } from './format.js';
 export type { KeepRules } from './keep-rules.js';
+export { checkImage, ImageWriter, imageFolder } from './process-image.js';
 export type { Pruned, PruneOptions } from './prune.js';
 export { type ReportOptions, reportPage } from './report.js';
 export type { Piece, RestorePlan } from './restore.js';
@@ -29,6 +30,7 @@ export {
   ORIGINS,
   type Origin,
   type Problem,
+  type ProcessImage,
   type ProcessInfo,
 } from './types.js';
 export type { Verification, VerifyOptions } from './verify.js';

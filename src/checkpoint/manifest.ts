@@ -5,7 +5,14 @@
  */
 import { decodeCheckedJson, encodeCheckedJson, Members } from './checked-json.js';
 import { damaged, StoreError } from './errors.js';
-import { type KernelInfo, LAUNCH_VERDICTS, type LaunchVerdict, type Manifest, ORIGINS } from './types.js';
+import {
+  type KernelInfo,
+  LAUNCH_VERDICTS,
+  type LaunchVerdict,
+  type Manifest,
+  ORIGINS,
+  type ProcessImage,
+} from './types.js';
 
 /** A manifest is at most this large, so that a reader's memory is bounded. */
 export const MAX_MANIFEST_BYTES = 16 << 20;
@@ -13,6 +20,12 @@ export const MAX_MANIFEST_BYTES = 16 << 20;
 export const MAX_MAP_BYTES = 2 ** 30;
 export const MAX_KERNELS = 100;
 export const MAX_NOTE_BYTES = 4_096;
+
+/** Processes and threads, and files, of one process image. */
+const MAX_NUMBERS = 100_000;
+const MAX_IMAGE_FILES = 100_000;
+/** Never a path. */
+const IMAGE_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 const FORMAT = 'gcr-checkpoint';
 const VERSION = 1;
@@ -46,6 +59,37 @@ function readKernel(kernel: Members): KernelInfo {
     launches: kernel.count('launches'),
     bytes: kernel.count('bytes'),
     reason: kernel.text('reason'),
+  };
+}
+
+const nullableText = (members: Members, name: string): string | null =>
+  members.values[name] === null ? null : members.text(name);
+
+function readImage(image: Members): ProcessImage {
+  const numbers = image.values['numbers'];
+  if (
+    !Array.isArray(numbers) ||
+    numbers.length > MAX_NUMBERS ||
+    !numbers.every((n) => Number.isSafeInteger(n) && n > 0)
+  )
+    image.fail('numbers', 'a list of process numbers');
+  return {
+    folder: image.text('folder', ID),
+    files: image.list('files', MAX_IMAGE_FILES, (file) => ({
+      name: file.text('name', IMAGE_FILE),
+      bytes: file.count('bytes'),
+      sha256: file.text('sha256', /^[0-9a-f]{64}$/),
+    })),
+    criu: image.text('criu'),
+    kernel: image.text('kernel'),
+    machine: image.text('machine'),
+    module: nullableText(image, 'module'),
+    root: image.count('root'),
+    numbers: numbers as readonly number[],
+    stdio: image.texts('stdio'),
+    socket: image.text('socket'),
+    driver: nullableText(image, 'driver'),
+    simulatedDevice: nullableText(image, 'simulatedDevice'),
   };
 }
 
@@ -96,6 +140,7 @@ export function decodeManifest(bytes: Uint8Array, place: string, file: string, i
     launches: members.nullable('launches', (launches) => countsWithContracts(launches, LAUNCH_VERDICTS)),
     kernels: members.list('kernels', MAX_KERNELS, readKernel),
     ...(note !== undefined && { note }),
+    ...(members.values['image'] !== undefined && { image: readImage(members.object('image')) }),
   };
   if (id !== undefined && manifest.id !== id) throw damaged(place, file, `says that it is checkpoint ${manifest.id}`);
   if (manifest.parent === manifest.id) throw damaged(place, file, 'names itself as its parent');

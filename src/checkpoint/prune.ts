@@ -14,6 +14,7 @@ import { type KeepRules, kept } from './keep-rules.js';
 import { encodeManifest, leastCertain, manifestFile, mapFile } from './manifest.js';
 import { type ChunkList, encodeMap } from './map.js';
 import { NameSet } from './name-set.js';
+import { removeStrayImages } from './process-image.js';
 import { tally } from './session.js';
 import { byteProgress, LAUNCH_VERDICTS, type Manifest, NAME_BYTES, type OnProgress } from './types.js';
 
@@ -76,7 +77,13 @@ export async function pruneBackend(backend: Backend, options: PruneOptions): Pro
       dryRun,
       ...byteProgress(options.onProgress),
     });
-    if (!dryRun) await removeMaps(backend, maps);
+    if (!dryRun) {
+      await removeMaps(backend, maps);
+      await removeStrayImages(
+        backend.place,
+        checkpoints.filter(({ id }) => stay.has(id)),
+      );
+    }
     return {
       kept: checkpoints.filter(({ id }) => stay.has(id)).map(({ id }) => id),
       removed: [...going, ...broken],

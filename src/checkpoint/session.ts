@@ -25,6 +25,7 @@ import {
   NAME_BYTES,
   ORIGINS,
   type Origin,
+  type ProcessImage,
 } from './types.js';
 
 /** Bytes that are read, hashed and written as one. */
@@ -234,9 +235,10 @@ export class WriteSession {
   /**
    * Makes the checkpoint exist. Afterwards the session is over, whatever happened.
    *
+   * @param image of its process, finished
    * @returns the manifest as it was written
    */
-  async commit(): Promise<Manifest> {
+  async commit(image?: ProcessImage): Promise<Manifest> {
     if (this.#state !== 'open' || this.#adding > 0) {
       await this.abort();
       throw invalid(this.#place, 'the session cannot be committed: an allocation failed or is still being taken');
@@ -261,6 +263,7 @@ export class WriteSession {
         ...tally(lists, changed, { stored: storedChunks, storedBytes }),
         kernels: leastCertain(description.kernels),
         ...(note !== undefined && { note }),
+        ...(image && { image }),
       };
       if (encodeManifest(manifest).length > MAX_MANIFEST_BYTES)
         throw invalid(this.#place, 'its description is too long for a manifest');

@@ -100,8 +100,10 @@ export async function exportPlan(
   const { chunks } = plan.manifest;
   const listed = lists.reduce((sum, list) => sum + list.chunks.length, 0);
   const zero = lists.reduce((sum, { names }) => sum + countZero(names), 0);
+  // The image of a process is of use on the machine that it is of; what goes out is memory.
+  const { image: _image, ...described } = plan.manifest;
   const manifest = encodeManifest({
-    ...plan.manifest,
+    ...described,
     map: { hash: hex(treeHash(map)), bytes: map.length, complete: true, depth: 0 },
     chunks: { ...chunks, listed, zero },
   });

@@ -64,6 +64,30 @@ export interface KernelInfo {
   readonly reason: string;
 }
 
+/** The host's side of a durable checkpoint: what CRIU wrote, and what must be as it was for the process to be brought back. */
+export interface ProcessImage {
+  /** Name of its folder in `images/`. */
+  readonly folder: string;
+  readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
+  /** Version of CRIU. */
+  readonly criu: string;
+  /** Release of the kernel, and the machine's architecture. */
+  readonly kernel: string;
+  readonly machine: string;
+  /** Version of the device's kernel module; null where there is none (simulated device). */
+  readonly module: string | null;
+  /** The first process of the tree; the one that uses the device is the manifest's `process`. */
+  readonly root: number;
+  /** Numbers of all processes and threads, which must be free. */
+  readonly numbers: readonly number[];
+  /** What the first process has as standard input, output and error, as links of `/proc` say it. */
+  readonly stdio: readonly string[];
+  /** What the process was started with: sockets of supervisor and simulated device, path of the driver. */
+  readonly socket: string;
+  readonly driver: string | null;
+  readonly simulatedDevice: string | null;
+}
+
 /** A manifest without `format`, `version` and `check`. Its members are explained in docs/formats/store.md. */
 export interface Manifest {
   readonly id: string;
@@ -87,6 +111,8 @@ export interface Manifest {
   readonly launches: Readonly<Record<LaunchVerdict, number>> | null;
   readonly kernels: readonly KernelInfo[];
   readonly note?: string;
+  /** Of a durable checkpoint. */
+  readonly image?: ProcessImage;
 }
 
 /** Something wrong with a store: which file, what, and what to do about it. */

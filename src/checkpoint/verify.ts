@@ -7,6 +7,7 @@ import { readCatalogue } from './catalogue.js';
 import { readChain, readManifest } from './chain.js';
 import { StoreError } from './errors.js';
 import { inspect } from './inspect.js';
+import { checkImage, strayImages } from './process-image.js';
 import { openPlan } from './restore.js';
 import { openStoreFile } from './store-file.js';
 import { byteProgress, type Manifest, type OnProgress, type Problem } from './types.js';
@@ -71,6 +72,9 @@ async function everything(backend: Backend, options: VerifyOptions, problems: Pr
       (harmless ? garbage : problems).push({ file, message, remedy });
   });
   await look(backend, checkpoints, problems, unsound, signal);
+  await lookAtImages(backend.place, checkpoints, readData, problems, unsound);
+  for (const name of await strayImages(backend.place, checkpoints))
+    garbage.push({ file: `images/${name}`, message: 'is named by no manifest', remedy: 'the next prune removes it' });
   return { checkpoints: checkpoints.length + damaged.length, unsound };
 }
 
@@ -81,6 +85,9 @@ async function one(backend: Backend, options: VerifyOptions, problems: Problem[]
   await collect(problems, async () => {
     const chain = await readChain(backend, await readManifest(backend, id));
     await look(backend, chain, problems, unsound, signal);
+  });
+  await collect(problems, async () => {
+    await lookAtImages(backend.place, [await readManifest(backend, id)], readData, problems, unsound);
   });
   if (problems.length === 0 && readData) {
     const lock = await backend.lock('shared', options.lockTimeoutMs ?? 0);
@@ -100,6 +107,20 @@ async function one(backend: Backend, options: VerifyOptions, problems: Problem[]
     lock.release();
   }
   return { checkpoints: 1, unsound: problems.length === 0 ? [] : [id] };
+}
+
+async function lookAtImages(
+  store: string,
+  checkpoints: readonly Manifest[],
+  readData: boolean,
+  problems: Problem[],
+  unsound: string[],
+): Promise<void> {
+  for (const { id, image } of checkpoints) {
+    const found = image ? await checkImage(store, image, readData) : [];
+    problems.push(...found);
+    if (found.length > 0 && !unsound.includes(id)) unsound.push(id);
+  }
 }
 
 async function look(

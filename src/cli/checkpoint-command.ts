@@ -1,7 +1,8 @@
 /** `gcr-templates checkpoint`: saves the device memory of a supervised process while it goes on. */
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult, ControlTimings, Target, Timings } from '../runtime/index.js';
+import type { CheckpointResult, ControlTimings, DurableResult, Target, Timings } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { printDiagnostics } from './output.js';
@@ -21,6 +22,9 @@ interface Options extends ProcessOptions {
   readonly verify?: boolean;
   readonly control?: boolean;
   readonly to?: Target;
+  readonly durable?: boolean;
+  readonly stop?: boolean;
+  readonly criu?: string;
   readonly note?: string;
 }
 
@@ -44,19 +48,33 @@ export function checkpointText(result: CheckpointResult & { readonly timings: Ti
   return `${lines.join('\n')}\n`;
 }
 
+/** What a person is told of the host's side of a durable checkpoint; nothing of another. */
+function durableText(pid: number, { image, host, stopped }: Partial<DurableResult>): string {
+  if (!image || !host) return '';
+  const end = stopped ? `; process ${pid} has ended` : '';
+  return `  durable: ${formatBytes(image.bytes)} of host memory; ${timingsText(host)}${end}\n`;
+}
+
 async function save(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { full, verify, control, to, note } = options;
+  const { full, verify, control, to, durable, stop, criu, note } = options;
   const request = {
     operation: 'checkpoint',
     ...(full && { full }),
     ...(verify !== undefined && { verify }),
     ...(control && { control }),
     ...(to && { to }),
+    ...(durable && { durable }),
+    ...(stop && { stop }),
+    ...(criu !== undefined && { criu: resolve(criu) }),
     ...(note !== undefined && { note }),
   } as const;
-  const result = await ask<CheckpointResult>(options, request, signal);
+  const result = await ask<CheckpointResult & { readonly timings: Timings & ControlTimings } & Partial<DurableResult>>(
+    options,
+    request,
+    signal,
+  );
   if (options.json) printJson(result);
-  else process.stdout.write(checkpointText(result));
+  else process.stdout.write(`${checkpointText(result)}${durableText(options.pid, result)}`);
   if (result.missedCount === 0) return EXIT.ok;
   const { missed, missedCount } = result;
   printDiagnostics(
@@ -90,6 +108,14 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
     .option('--no-verify', 'look only at what may have changed')
     .option('--control', "take the control state off the device meanwhile, by the driver's own checkpoint (driver 570)")
     .addOption(targetOption())
+    .addOption(
+      new Option(
+        '--durable',
+        'save the whole process, by CRIU, so that `restore` can bring it back after its end',
+      ).conflicts(['control', 'to', 'full', 'verify']),
+    )
+    .option('--stop', 'with --durable: end the application when it is saved')
+    .option('--criu <path>', 'with --durable: CRIU 4.0 or newer; the one in the PATH of `run` when nothing is said')
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
     .addHelpText(
@@ -105,6 +131,7 @@ the store and in memory are increments each of their own kind.
 Examples:
   gcr-templates checkpoint --pid 4711
   gcr-templates checkpoint --pid 4711 --control
+  gcr-templates checkpoint --pid 4711 --durable --stop
   gcr-templates checkpoint --pid 4711 --to memory
   gcr-templates checkpoint --pid 4711 --verify --note "before the schedule changes"`,
     )

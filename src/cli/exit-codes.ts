@@ -47,6 +47,8 @@ const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
   GCR8114: EXIT.unavailable,
   GCR8115: EXIT.unavailable,
   GCR8116: EXIT.unavailable,
+  GCR8117: EXIT.unavailable,
+  GCR8118: EXIT.unavailable,
   GCR9002: EXIT.cannotWrite,
   GCR9003: EXIT.internal,
 };

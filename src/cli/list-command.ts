@@ -18,10 +18,10 @@ async function list(directory: string, options: Options): Promise<ExitCode> {
   if (options.json) printJson({ checkpoints, damaged });
   else if (checkpoints.length === 0) process.stdout.write('no checkpoints\n');
   else {
-    const rows = checkpoints.map(({ id, created, kind, parent, allocations, chunks, note }) => [
+    const rows = checkpoints.map(({ id, created, kind, parent, allocations, chunks, note, image }) => [
       shortId(id),
       timeText(created),
-      kind,
+      image ? `${kind}, durable` : kind,
       parent === null ? '-' : shortId(parent),
       formatBytes(allocations.bytes),
       `${chunks.changed}`,

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../diagnostics/index.js';
+import { addAdoptCommand } from './adopt-command.js';
 import { addBuildCommand } from './build-command.js';
 import { addCheckpointCommand } from './checkpoint-command.js';
 import { addCoverageCommand } from './coverage-command.js';
@@ -82,6 +83,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   addImportCommand(program, finish);
   addReportCommand(program, finish);
   addRunCommand(program, finish);
+  addAdoptCommand(program, finish);
   addPsCommand(program, finish);
   addStatusCommand(program, finish);
   addCheckpointCommand(program, finish);

@@ -1,7 +1,7 @@
 /** What the commands that speak to a supervisor share. */
 import { InvalidArgumentError, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import { type ControlRequest, call, runtimeFolder, TARGETS } from '../runtime/index.js';
+import { type ControlRequest, call, type OperationReport, runtimeFolder, TARGETS } from '../runtime/index.js';
 import { Progress } from './output.js';
 
 export interface ProcessOptions {
@@ -46,26 +46,39 @@ const STEPS: Readonly<Record<string, string>> = {
   unlock: 'starting the driver',
   attach: 'mapping memory',
   commit: 'committing',
+  park: 'letting the process go',
+  dump: 'writing the process',
+  sync: 'making it durable',
+  stop: 'ending the process',
+  revive: 'making the process',
 };
+
+/** Shows the steps of an operation on a terminal. */
+export function operationProgress(shown: boolean): {
+  readonly report: (report: OperationReport) => void;
+  readonly clear: () => void;
+} {
+  let progress: Progress | undefined;
+  return {
+    report: ({ step, done, total }) => {
+      const label = STEPS[step] ?? step;
+      if (progress?.label !== label) {
+        progress?.clear();
+        progress = new Progress(label, shown);
+      }
+      if (done !== undefined && total) progress.update(done, total);
+    },
+    clear: () => progress?.clear(),
+  };
+}
 
 /** Asks the supervisor of a process, with progress on a terminal. */
 export async function ask<T>({ pid, json }: ProcessOptions, request: ControlRequest, signal: AbortSignal): Promise<T> {
-  let progress: Progress | undefined;
+  const progress = operationProgress(!json);
   try {
-    const result = await call(runtimeFolder(), pid, request, {
-      signal,
-      onReport: ({ step, done, total }) => {
-        const label = STEPS[step] ?? step;
-        if (progress?.label !== label) {
-          progress?.clear();
-          progress = new Progress(label, !json);
-        }
-        if (done !== undefined && total) progress.update(done, total);
-      },
-    });
-    return result as T;
+    return (await call(runtimeFolder(), pid, request, { signal, onReport: progress.report })) as T;
   } finally {
-    progress?.clear();
+    progress.clear();
   }
 }
 

@@ -26,11 +26,17 @@ async function show(directory: string, name: string, options: Options): Promise<
     const manifest = await store.manifest(id);
     const allocations = [...(await store.contents(id)).values()].map(({ allocation }) => allocation);
     if (options.json) return printJson({ ...manifest, memory: allocations });
-    const { map, chunks, device, process: origin, launches, kernels, note } = manifest;
+    const { map, chunks, device, process: origin, launches, kernels, note, image } = manifest;
     const facts: [string, string | undefined][] = [
       ['checkpoint', id],
       ['created', `${timeText(manifest.created)} UTC, number ${manifest.sequence}`],
       ['kind', manifest.kind],
+      [
+        'image',
+        image
+          ? `${formatBytes(image.files.reduce((sum, { bytes }) => sum + bytes, 0))} of host memory, CRIU ${printable(image.criu)}, kernel ${printable(image.kernel)}`
+          : undefined,
+      ],
       ['parent', manifest.parent ?? '-'],
       ['memory', `${formatBytes(manifest.allocations.bytes)} in ${manifest.allocations.count} allocations`],
       ['changed', `${chunks.changed} chunks${chunks.changed > 0 ? `: ${originText(manifest)}` : ''}`],

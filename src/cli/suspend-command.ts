@@ -1,7 +1,9 @@
 /** `gcr-templates suspend` and `resume`: a process that gives its device memory back, and gets it again. */
 import type { Command } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { ResumeResult, SuspendResult, Target } from '../runtime/index.js';
+import { type ResumeResult, RuntimeError, type SuspendResult, type Target } from '../runtime/index.js';
+import { adoptArguments } from './adopt-command.js';
+import { startInBackground } from './background.js';
 import { checkpointText } from './checkpoint-command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
@@ -12,6 +14,10 @@ interface Options extends ProcessOptions {
   readonly keepContext?: boolean;
   readonly to?: Target;
   readonly note?: string;
+}
+
+interface ResumeOptions extends ProcessOptions {
+  readonly store?: string;
 }
 
 async function suspend(options: Options, signal: AbortSignal): Promise<ExitCode> {
@@ -32,8 +38,18 @@ async function suspend(options: Options, signal: AbortSignal): Promise<ExitCode>
   return EXIT.ok;
 }
 
-async function resume(options: ProcessOptions, signal: AbortSignal): Promise<ExitCode> {
-  const result = await ask<ResumeResult>(options, { operation: 'resume' }, signal);
+async function resume(options: ResumeOptions, signal: AbortSignal): Promise<ExitCode> {
+  const again = () => ask<ResumeResult>(options, { operation: 'resume' }, signal);
+  let result: ResumeResult;
+  try {
+    result = await again();
+  } catch (error) {
+    // Its supervisor has gone: another one comes first, and says why it cannot.
+    if (!RuntimeError.is(error) || error.diagnostics[0]!.code !== 'GCR8102') throw error;
+    const { code } = await startInBackground(adoptArguments(options));
+    if (code !== EXIT.ok) return code;
+    result = await again();
+  }
   if (options.json) return printJson(result);
   const memory =
     result.id === null ? 'its memory was still there' : `${formatBytes(result.bytes)} from checkpoint ${result.id}`;
@@ -69,7 +85,15 @@ export function addResumeCommand(program: Command, finish: Finish): void {
     .command('resume')
     .description('give a suspended process its memory back; it goes on')
     .addOption(pidOption())
+    .option('--store <dir>', 'folder of its store, when its supervisor has gone and the store was moved')
     .addOption(jsonOption())
-    .addHelpText('after', '\nExamples:\n  gcr-templates resume --pid 4711')
-    .action((options: ProcessOptions) => finish((signal) => resume(options, signal)));
+    .addHelpText(
+      'after',
+      `
+When its supervisor has gone another one is started in the background (\`gcr-templates adopt\`).
+
+Examples:
+  gcr-templates resume --pid 4711`,
+    )
+    .action((options: ResumeOptions) => finish((signal) => resume(options, signal)));
 }

@@ -120,6 +120,8 @@ export const CODES = {
   GCR8114: 'device memory could not be had',
   GCR8115: 'no room in host memory',
   GCR8116: 'checkpoint in host memory cannot be dropped',
+  GCR8117: 'process cannot be saved or brought back as a whole',
+  GCR8118: 'CRIU failed',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

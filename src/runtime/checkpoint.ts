@@ -3,7 +3,7 @@
  * and copied to host memory; writing and the commit come after it was released, unless there is too much to be held aside. At any failure before the
  * commit the application goes on, nothing was saved, and what was dirty still is.
  */
-import { CHUNK_BYTES, type Store, StoreError } from '../checkpoint/index.js';
+import { CHUNK_BYTES, type ProcessImage, type Store, StoreError } from '../checkpoint/index.js';
 import { shareStatistics, type Target } from './chain.js';
 import { ImageSink } from './image-sink.js';
 import { LaunchStatistics } from './launch-statistics.js';
@@ -24,6 +24,8 @@ export interface CheckpointOptions {
   readonly verify?: boolean;
   readonly note?: string;
   readonly command: readonly string[];
+  /** Makes the process's image durable; called right before the commit. */
+  readonly image?: () => Promise<ProcessImage>;
   /** Keep the application held when the checkpoint is written. */
   readonly keepHeld?: boolean;
   /**
@@ -122,7 +124,7 @@ class Clock {
 async function withSink<T>(
   process: SupervisedProcess,
   store: Store,
-  { to = 'store', command, note }: CheckpointOptions,
+  { to = 'store', command, note, image }: CheckpointOptions,
   full: boolean,
   context: OperationContext,
   run: (sink: Sink) => Promise<T>,
@@ -141,7 +143,13 @@ async function withSink<T>(
     return run(sink).finally(() => sink.close());
   }
   const memory = await process.staging.take(chunks, process.custody.anyDevice);
-  const sink = new StoreSink(process, store, memory, { command, ...(note !== undefined && { note }) }, context);
+  const sink = new StoreSink(
+    process,
+    store,
+    memory,
+    { command, ...(note !== undefined && { note }), ...(image && { image }) },
+    context,
+  );
   return run(sink).finally(async () => {
     await sink.close();
     process.staging.back(memory);

@@ -18,6 +18,12 @@ export type ControlRequest =
       readonly verify?: boolean;
       /** Take the control state off the device meanwhile. */
       readonly control?: boolean;
+      /** With the host's side, by CRIU, so that it outlives the process. */
+      readonly durable?: boolean;
+      /** End the application when a durable one is done. */
+      readonly stop?: boolean;
+      /** Path of CRIU. */
+      readonly criu?: string;
       readonly to?: Target;
       readonly note?: string;
     }
@@ -44,7 +50,16 @@ const OPERATIONS: Readonly<
   Record<ControlRequest['operation'], Readonly<Record<string, 'boolean' | 'string' | readonly string[]>>>
 > = {
   status: {},
-  checkpoint: { full: 'boolean', verify: 'boolean', control: 'boolean', to: TARGETS, note: 'string' },
+  checkpoint: {
+    full: 'boolean',
+    verify: 'boolean',
+    control: 'boolean',
+    durable: 'boolean',
+    stop: 'boolean',
+    criu: 'string',
+    to: TARGETS,
+    note: 'string',
+  },
   suspend: { keepContext: 'boolean', to: TARGETS, note: 'string' },
   resume: {},
   restore: { id: 'string' },

@@ -58,6 +58,11 @@ export class Custody {
     this.#handles.set(number, { size, device, fd, memory: undefined });
   }
 
+  /** A handle whose memory was given up before this supervisor came. */
+  vacant(number: number, size: number, device: number): void {
+    this.#handles.set(number, { size, device, fd: undefined, memory: undefined });
+  }
+
   gone(number: number): void {
     this.#drop(this.#handles.get(number));
     this.#handles.delete(number);

@@ -19,7 +19,7 @@ import {
   WireWriter,
 } from './codec.js';
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const MAX_MESSAGE = 65_536;
 export const MAX_DESCRIPTORS = 64;
 const HEAD_BYTES = 16;
@@ -35,6 +35,7 @@ const MESSAGES = {
       startTime: address,
       ringBytes: u64,
       driver: u32,
+      greeting: u32,
       devices: list(struct({ uuid: fixedBytes(16), memory: u64, name: text }), 28),
     }),
   },
@@ -43,6 +44,9 @@ const MESSAGES = {
   'handle-gone': { type: 4, fds: 0, body: struct({ handle: u64 }) },
   stopped: { type: 5, fds: 0, body: struct({ reason: text }) },
   reply: { type: 6, fds: 0, body: struct({ status: u32, message: text, result: rest }) },
+  vacant: { type: 7, fds: 0, body: struct({ handle: u64, size: u64, device: u32, reserved }) },
+  'known-image': { type: 8, fds: 0, body: struct({ module: u64, image: fixedBytes(32) }) },
+  kept: { type: 9, fds: 0, body: struct({ text }) },
   welcome: { type: 16, fds: 0, body: struct({ version: u32, flags: u32 }) },
   hold: { type: 17, fds: 0, body: struct({ deadlineMs: u32 }) },
   release: { type: 18, fds: 0, body: struct({}) },
@@ -69,6 +73,9 @@ const MESSAGES = {
   write: { type: 23, fds: 1, body: struct({ address, size: u64 }) },
   guard: { type: 25, fds: 0, body: struct({ on: u32 }) },
   locate: { type: 24, fds: 0, body: struct({ module: u64, names: list(text, 4) }) },
+  keep: { type: 26, fds: 0, body: struct({ flags: u32, text }) },
+  'image-name': { type: 27, fds: 0, body: struct({ module: u64, image: fixedBytes(32) }) },
+  park: { type: 28, fds: 0, body: struct({}) },
 } as const;
 
 export type MessageName = keyof typeof MESSAGES;
@@ -76,6 +83,14 @@ export type MessageBody<N extends MessageName> = ContentOf<(typeof MESSAGES)[N][
 export type Message = {
   readonly [N in MessageName]: { readonly name: N; readonly request: bigint; readonly body: MessageBody<N> };
 }[MessageName];
+
+/** What a process is to the supervisor that it greets, by number: new, or one whose supervisor has gone and that went on or has no memory. */
+export const GREETINGS = ['begins', 'runs', 'detached'] as const;
+export type Greeting = (typeof GREETINGS)[number];
+/** In `welcome`: nothing is to be told again. */
+export const WELCOME_KNOWN = 1;
+/** In `keep`: what the memory held is in a store. */
+export const KEEP_SAVED = 1;
 
 /** What the recorder may send. */
 const FROM_RECORDER: ReadonlySet<MessageName> = new Set([
@@ -85,6 +100,9 @@ const FROM_RECORDER: ReadonlySet<MessageName> = new Set([
   'handle-gone',
   'stopped',
   'reply',
+  'vacant',
+  'known-image',
+  'kept',
 ]);
 
 const BY_TYPE = new Map(Object.entries(MESSAGES).map(([name, { type }]) => [type as number, name as MessageName]));

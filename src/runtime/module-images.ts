@@ -30,9 +30,13 @@ export class TemplateBuilder {
     readonly onFailure: (message: string) => void,
   ) {}
 
-  /** The templates of an image that process `pid` loaded; those of none when it cannot be used, which makes its launches unknown. */
-  templates(bytes: Buffer, pid: number): Promise<TemplateFile> {
-    const image = TemplateCache.nameOf(bytes);
+  /**
+   * The templates of an image; those of none when it cannot be used, which makes its launches unknown.
+   *
+   * @param image its name
+   * @param pid the process that loaded it
+   */
+  templates(bytes: Buffer, image: string, pid: number): Promise<TemplateFile> {
     let result = this.#known.get(image);
     if (!result) {
       result = this.#find(image, bytes, pid);
@@ -44,6 +48,12 @@ export class TemplateBuilder {
         });
     }
     return result;
+  }
+
+  /** The templates of an image that was built before, by its name; those of none when they are not kept any more. */
+  async templatesOf(image: string): Promise<TemplateFile> {
+    const found = this.#known.get(image) ?? this.cache.get(image);
+    return (await found) ?? WITHOUT;
   }
 
   async #find(image: string, bytes: Buffer, pid: number): Promise<TemplateFile> {
@@ -78,6 +88,9 @@ function variablesOf({ kernels }: TemplateFile): readonly string[] {
   ];
 }
 
+/** What templates come from. */
+export type ImageTemplates = Pick<TemplateBuilder, 'templates' | 'templatesOf'>;
+
 /** The modules of one process by number. */
 export class ModuleImages {
   readonly #templates = new Map<number, TemplateFile | 'building'>();
@@ -87,14 +100,26 @@ export class ModuleImages {
    * @param onReady called when the templates of a module are there, with the names of its variables that they know
    */
   constructor(
-    readonly builder: Pick<TemplateBuilder, 'templates'>,
+    readonly builder: ImageTemplates,
     readonly pid: number,
     readonly onReady: (module: number, variables: readonly string[]) => void,
   ) {}
 
-  image(module: number, bytes: Buffer): void {
+  /** @returns the image's name */
+  image(module: number, bytes: Buffer): string {
+    const image = TemplateCache.nameOf(bytes);
+    this.#take(module, this.builder.templates(bytes, image, this.pid));
+    return image;
+  }
+
+  /** An image that an earlier supervisor has seen. */
+  known(module: number, image: string): void {
+    this.#take(module, this.builder.templatesOf(image));
+  }
+
+  #take(module: number, building: Promise<TemplateFile>): void {
     this.#templates.set(module, 'building');
-    this.builder.templates(bytes, this.pid).then((templates) => {
+    void building.then((templates) => {
       if (this.#templates.get(module) === 'building') this.#templates.set(module, templates);
       this.onReady(module, variablesOf(templates));
     });

@@ -15,8 +15,9 @@ import { cancelled, checkCancelled, RuntimeError } from './errors.js';
 import { EventBridge, type LiveAllocation } from './event-bridge.js';
 import { decodeEvents } from './events.js';
 import type { HostImages } from './host-images.js';
-import type { MessageBody } from './messages.js';
-import { ModuleImages, type TemplateBuilder } from './module-images.js';
+import { decodeKept, encodeKept, type Kept } from './kept.js';
+import { GREETINGS, type Greeting, KEEP_SAVED, type MessageBody } from './messages.js';
+import { type ImageTemplates, ModuleImages } from './module-images.js';
 import type { DriverControl, EventRing, Parts } from './parts.js';
 import type { LinkListener, RecorderLink } from './recorder-link.js';
 import type { StagingPool } from './staging.js';
@@ -29,8 +30,13 @@ const ANSWER_MS = 10_000;
 /** How long templates and shadow execution may take to catch up, before the application is held and while it is. */
 const CATCH_UP_MS = 120_000;
 const SETTLE_MS = 30_000;
+/** How long a parked process may take to come back. */
+const UNPARK_MS = 30_000;
 /** Names in one message: mangled ones have up to a few hundred bytes. */
 const LOCATED_AT_ONCE = 50;
+
+/** Of a process that was parked. */
+const NO_RING: EventRing = { drain: () => new Uint8Array(0), consumed: 0, close: () => {} };
 
 /** Where an operation is. `done` and `total` are bytes. */
 export interface OperationReport {
@@ -56,7 +62,10 @@ export interface Held {
 
 export interface ProcessOptions {
   readonly parts: Parts;
-  readonly builder: Pick<TemplateBuilder, 'templates'>;
+  readonly builder: ImageTemplates;
+  readonly command: readonly string[];
+  /** Listens where a process of that number looks for a supervisor. */
+  readonly offer: (pid: number) => { close(): void };
   readonly staging: StagingPool;
   readonly images: HostImages;
   readonly unknown?: UnknownPolicy;
@@ -84,9 +93,16 @@ export class SupervisedProcess implements LinkListener {
   suspendedAs: { readonly target: Target; readonly id: string } | undefined;
   operation: { readonly name: string; step: string; readonly since: number } | undefined;
   readonly #options: ProcessOptions;
-  readonly #ring: EventRing;
+  /** What it was started with, as far as it is known. */
+  command: readonly string[];
+  /** What an earlier supervisor wanted this one to know. */
+  kept: Kept | undefined;
+  #ring: EventRing;
   /** Makes allocation numbers unique among all processes. */
-  readonly #tag = BigInt(randomBytes(4).readUInt32LE());
+  #tag = randomBytes(4).readUInt32LE();
+  /** Called when the process, which was asked to let its connection go, is there again. */
+  #whenBack: (() => void) | undefined;
+  #back: Promise<void> = Promise.resolve();
   readonly #whenEnded = new Set<() => void>();
   #link: RecorderLink | undefined;
 
@@ -110,7 +126,12 @@ export class SupervisedProcess implements LinkListener {
       () => this.link,
     );
     this.control = new ControlState(this);
+    this.command = options.command;
     this.#ring = parts.openRing(fds[0]!, fds[1]!, () => this.drain());
+  }
+
+  get greeting(): Greeting {
+    return GREETINGS[this.hello.greeting] ?? 'begins';
   }
 
   /** Called once, before anything else. */
@@ -135,16 +156,97 @@ export class SupervisedProcess implements LinkListener {
 
   /** The number of an allocation in a store: never that of another process's. */
   storeId(allocation: Pick<LiveAllocation, 'number'>): bigint {
-    return (this.#tag << 32n) | BigInt(allocation.number);
+    return (BigInt(this.#tag) << 32n) | BigInt(allocation.number);
+  }
+
+  /**
+   * Leaves with the recorder what another supervisor would have to know.
+   *
+   * @param checkpoint that holds the memory of a suspended process
+   */
+  keep(checkpoint?: string): void {
+    const text = encodeKept({ tag: this.#tag, command: this.command, ...(checkpoint !== undefined && { checkpoint }) });
+    this.link.send('keep', { flags: checkpoint === undefined ? 0 : KEEP_SAVED, text });
+  }
+
+  /**
+   * Has the recorder of a process without memory let connection and ring go, so that nothing of them is in the process.
+   *
+   * @throws RuntimeError
+   */
+  async park(): Promise<void> {
+    const back = new Promise<void>((resolve) => (this.#whenBack = resolve));
+    this.#back = back;
+    try {
+      await this.link.request('park', {}, ANSWER_MS);
+    } catch (error) {
+      // Its answer may be overtaken by the end of the connection.
+      if (this.link.isOpen) {
+        this.#whenBack = undefined;
+        throw error;
+      }
+    }
+    this.link.close();
+    this.#ring.close();
+    this.#ring = NO_RING;
+  }
+
+  /** Whether it was parked and has not come back. */
+  get isParked(): boolean {
+    return this.#whenBack !== undefined;
+  }
+
+  /** A process that was parked greets again. */
+  comesBack(link: RecorderLink, fds: readonly number[]): void {
+    this.#ring = this.#options.parts.openRing(fds[0]!, fds[1]!, () => this.drain());
+    this.#link = link;
+    this.#whenBack?.();
+    this.#whenBack = undefined;
+  }
+
+  /** What a parked process needs to be able to come back. */
+  whenUnparked: () => void = () => {};
+
+  /** Has a parked process connect again. @throws RuntimeError GCR8106 when it does not */
+  async unpark(): Promise<void> {
+    if (!this.isParked) return;
+    const offer = this.#options.offer(this.pid);
+    try {
+      this.whenUnparked();
+      const { signal } = new AbortController();
+      await within(this.#back, UNPARK_MS, `process ${this.pid} did not come back`, signal);
+    } finally {
+      this.whenUnparked = () => {};
+      offer.close();
+    }
+  }
+
+  /** It was parked, and has ended. */
+  over(): void {
+    this.#whenBack = undefined;
+    this.ended();
   }
 
   told(message: Parameters<LinkListener['told']>[0], fds: readonly number[]): void {
     switch (message.name) {
       case 'image': {
         const { module, size } = message.body;
-        this.images.image(module, this.#readImage(fds[0]!, size));
+        const name = this.images.image(module, this.#readImage(fds[0]!, size));
+        this.link.send('image-name', { module, image: Buffer.from(name, 'hex') });
         return this.bridge.pump();
       }
+      case 'known-image':
+        this.images.known(message.body.module, Buffer.from(message.body.image).toString('hex'));
+        return this.bridge.pump();
+      case 'vacant':
+        return this.custody.vacant(message.body.handle, message.body.size, message.body.device);
+      case 'kept':
+        this.kept = decodeKept(message.body.text);
+        if (this.kept) {
+          this.#tag = this.kept.tag;
+          this.command = this.kept.command;
+        }
+        return;
       case 'handle':
         return this.custody.take(message.body.handle, message.body.size, message.body.device, fds[0]!);
       case 'handle-gone':
@@ -174,7 +276,7 @@ export class SupervisedProcess implements LinkListener {
   }
 
   ended(): void {
-    if (this.state === 'ended') return;
+    if (this.state === 'ended' || this.isParked) return;
     this.drain();
     this.state = 'ended';
     this.#ring.close();
@@ -237,6 +339,8 @@ export class SupervisedProcess implements LinkListener {
   /** Lets the application go on, with its memory and its control state. Never fails; what cannot be brought back is suspended. */
   async release(): Promise<void> {
     if (this.state !== 'held') return;
+    await this.unpark().catch((error: Error) => this.#lost(error));
+    if (this.state !== 'held') return;
     await this.control.recover({ report: () => {}, signal: new AbortController().signal });
     if (this.state !== 'held') return;
     try {
@@ -246,6 +350,12 @@ export class SupervisedProcess implements LinkListener {
       this.link.close((error as Error).message);
     }
     if (this.state === 'held') this.state = 'running';
+  }
+
+  /** A parked process that does not come back has no memory and nobody to give it any. */
+  #lost(error: Error): void {
+    this.kill(error.message);
+    this.over();
   }
 
   /** Ends the application, which cannot go on. */

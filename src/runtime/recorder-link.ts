@@ -65,7 +65,7 @@ export class RecorderLink implements ConnectionListener {
    * @returns what the reply has behind status and text
    * @throws RuntimeError GCR8106 when no answer came in time, GCR8107 when the connection ended, GCR8108 when the recorder refused
    */
-  async request<N extends 'hold' | 'release' | 'detach' | 'attach' | 'ping' | 'read' | 'write' | 'guard'>(
+  async request<N extends 'hold' | 'release' | 'detach' | 'attach' | 'ping' | 'read' | 'write' | 'guard' | 'park'>(
     name: N,
     body: MessageBody<N>,
     deadlineMs: number,

@@ -13,7 +13,7 @@ import { MemoryLayout } from './layout.js';
 import { differing, withoutZero } from './names.js';
 import { everyChunk, namesOf } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { findSaved, type Loader, openSaved, type SavedMemory } from './saved-memory.js';
+import { findSaved, type Loader, openSaved, type SavedMemory, type SavedPlace } from './saved-memory.js';
 
 export interface RestoreResult {
   readonly id: string;
@@ -114,6 +114,30 @@ export async function restore(
     } finally {
       await process.release();
     }
+  } finally {
+    saved.close();
+  }
+}
+
+/**
+ * A process that waits for its memory: the checkpoint that holds it is the parent of the next one, as nothing has run since.
+ *
+ * @throws RuntimeError GCR8109 when it is not of this process, StoreError
+ */
+export async function takeUp(process: SupervisedProcess, store: Store, place: SavedPlace): Promise<void> {
+  const saved = await openSaved(process, store, place);
+  try {
+    const targets = targetsOf(process, saved);
+    if (targets.length !== process.bridge.allocations.size)
+      throw new RuntimeError(
+        'refused',
+        'GCR8109',
+        `process ${process.pid} has memory that is not in checkpoint ${place.id}`,
+      );
+    const layout = new MemoryLayout(process, targets);
+    const names = layout.tableOf(wantedNames(layout, saved));
+    process.chains[place.target].last = { id: place.id, mark: process.bridge.dirty.mark(), names };
+    process.lastTarget = place.target;
   } finally {
     saved.close();
   }

@@ -2,7 +2,7 @@
  * The folder in which supervisors put their sockets: private to the user, so that who can open a socket is decided before anybody
  * speaks. A socket is named by the number of the process that it is for; one that nobody listens on is a left-over and is removed.
  */
-import { lstatSync, mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, unlinkSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { isAbsolute, join } from 'node:path';
 import { RuntimeError } from './errors.js';
@@ -52,16 +52,24 @@ export function listedProcesses(folder: string): number[] {
 /** Where a supervisor listens for recorders. */
 export const recorderSocket = (folder: string, supervisor: number): string => join(folder, `recorder-${supervisor}`);
 
-/** Removes what supervisors that were killed left here. */
-export function removeLeftOvers(folder: string): void {
+/** Where a supervisor listens that wants to take a process over, whose own one listened at `recorder`. */
+export const takeoverSocket = (recorder: string, pid: number): string => `${recorder}.${pid}`;
+
+/** Whether there is a process of that number. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** Removes what supervisors that were killed left here, unless another one listens in its place. */
+export async function removeLeftOvers(folder: string): Promise<void> {
   for (const name of readdirSync(folder)) {
-    const supervisor = Number(/^recorder-([1-9]\d{0,9})$/.exec(name)?.[1]);
-    if (!supervisor) continue;
-    try {
-      process.kill(supervisor, 0);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ESRCH') rmSync(join(folder, name), { force: true });
-    }
+    const supervisor = Number(/^recorder-([1-9]\d{0,9})(\.\d+)?$/.exec(name)?.[1]);
+    if (supervisor && !isAlive(supervisor)) await removeIfStale(join(folder, name));
   }
 }
 

@@ -1,10 +1,9 @@
 /**
- * The simulated device's process. It is in a session of its own, so that no signal from the terminal reaches it, and it lives as long as
- * somebody holds the other end of its standard input: the supervisor, and every process of the application, which needs it to
- * go on when the supervisor has ended.
+ * The simulated device's process. It is in a session of its own, so that no signal from the terminal reaches it, and it lives as long as the
+ * supervisor, which holds the other end of its standard input, or any process that is connected: the application needs it to go on when the
+ * supervisor has ended.
  */
 import { spawn } from 'node:child_process';
-import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { RuntimeError } from './errors.js';
 
@@ -12,8 +11,6 @@ const READY_MS = 20_000;
 
 export interface SimulatedDevice {
   readonly socket: string;
-  /** To be handed to the application; {@link release} closes this process's. */
-  readonly lifeline: Writable;
   release(): void;
 }
 
@@ -40,5 +37,5 @@ export async function startSimulatedDevice(socket: string): Promise<SimulatedDev
   });
   child.stdout.destroy();
   child.unref();
-  return { socket, lifeline: child.stdin, release: () => child.stdin.destroy() };
+  return { socket, release: () => child.stdin.destroy() };
 }

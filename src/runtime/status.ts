@@ -43,18 +43,14 @@ function launchesSince({ bridge, chains, lastTarget }: SupervisedProcess): Recor
 /** How long the driver may take to say where a process is. */
 const DRIVER_MS = 1_000;
 
-export async function statusOf(
-  subject: SupervisedProcess,
-  command: readonly string[],
-  store: string,
-): Promise<ProcessStatus> {
+export async function statusOf(subject: SupervisedProcess, store: string): Promise<ProcessStatus> {
   const driver = await subject.control.driverState(DRIVER_MS);
   const { bridge, operation } = subject;
   const live = [...bridge.allocations.values()];
   return {
     pid: subject.pid,
     supervisor: process.pid,
-    command,
+    command: subject.command,
     store,
     state: subject.state,
     driver,

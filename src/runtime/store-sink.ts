@@ -9,6 +9,7 @@ import {
   type Manifest,
   mapAhead,
   NAME_BYTES,
+  type ProcessImage,
   type Store,
   type WriteSession,
 } from '../checkpoint/index.js';
@@ -31,6 +32,7 @@ const LEAST_BLOCKS = 4;
 export interface StoreSinkOptions {
   readonly command: readonly string[];
   readonly note?: string;
+  readonly image?: () => Promise<ProcessImage>;
 }
 
 export class StoreSink implements Sink {
@@ -167,9 +169,10 @@ export class StoreSink implements Sink {
       const origins = storedOrigins(this.#plan!, own);
       session.addStored(stored, { chunks: own.map((chunk) => chunk - first), origins, names });
     }
+    const image = await this.options.image?.();
     this.context.report({ step: 'commit' });
     this.#session = undefined;
-    return session.commit();
+    return session.commit(image);
   }
 
   async #begun(): Promise<WriteSession> {

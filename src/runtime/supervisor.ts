@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { totalmem } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CHUNK_BYTES, Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
@@ -14,10 +14,11 @@ import { checkpoint } from './checkpoint.js';
 import { checkpointWithControl } from './control-checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
+import { durableCheckpoint } from './durable.js';
 import { dropImage, HostImages } from './host-images.js';
 import { HostMemory } from './host-memory.js';
 import { nativeLibraries } from './libraries.js';
-import { decodeFromRecorder, type Message, PROTOCOL_VERSION } from './messages.js';
+import { decodeFromRecorder, type Message, PROTOCOL_VERSION, WELCOME_KNOWN } from './messages.js';
 import { TemplateBuilder } from './module-images.js';
 import { connectionOf, nativeParts } from './native-parts.js';
 import type { Parts } from './parts.js';
@@ -31,10 +32,12 @@ import {
   removeIfStale,
   removeLeftOvers,
   runtimeFolder,
+  takeoverSocket,
 } from './runtime-folder.js';
 import { startSimulatedDevice } from './simulated-device.js';
 import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
+import { surroundingsOf } from './surroundings.js';
 import { resume, suspend } from './suspend.js';
 import { cacheFolder, TemplateCache } from './template-cache.js';
 import { TextSearch } from './text-search.js';
@@ -51,6 +54,10 @@ export interface RunOptions {
   /** Told of what a user should know; the application's own output is not touched. */
   readonly onNote: (message: string) => void;
 }
+
+type SupervisorOptions = Pick<RunOptions, 'unknown' | 'onNote' | 'hostMemory'> & {
+  readonly command: readonly string[];
+};
 
 /** How the application ended. */
 export interface RunOutcome {
@@ -73,7 +80,7 @@ const HOST_MEMORY_SHARE = 0.5;
 
 type NativeConnection = Parameters<typeof connectionOf>[0];
 
-class Supervisor {
+export class Supervisor {
   readonly #processes = new Set<SupervisedProcess>();
   readonly #servers = new Map<SupervisedProcess, ControlServer>();
   readonly #builder: TemplateBuilder;
@@ -81,9 +88,11 @@ class Supervisor {
   readonly #images: HostImages;
   #reserved = false;
   #whenEmpty: () => void = () => {};
+  /** Told of a process whose supervisor was another one. */
+  onTakenOver: (subject: SupervisedProcess) => void = () => {};
 
   constructor(
-    readonly options: RunOptions,
+    readonly options: SupervisorOptions,
     readonly folder: string,
     readonly store: Store,
     readonly parts: Parts,
@@ -133,12 +142,16 @@ class Supervisor {
     }
     if (hello.name !== 'hello') return refuse(`it began with ${hello.name}`);
     if (hello.body.version !== PROTOCOL_VERSION) return refuse(`its recorder is of version ${hello.body.version}`);
+    const known = [...this.#processes].find((one) => one.pid === pid && one.isParked);
+    if (known) return this.#back(known, connection, fds);
     let subject: SupervisedProcess;
     try {
       // Whom signals and the driver's checkpoint reach is what the system says, not what the process says of itself.
       subject = new SupervisedProcess({ ...hello.body, pid }, fds, {
         parts: this.parts,
         builder: this.#builder,
+        command: options.command,
+        offer: (one) => listen(takeoverSocket(surroundingsOf(one).socket, one), (back) => this.connected(back)),
         staging: this.#staging,
         images: this.#images,
         ...(options.unknown && { unknown: options.unknown }),
@@ -152,19 +165,36 @@ class Supervisor {
       options.onNote(`a process that cannot be supervised: ${(error as Error).message}`);
       return undefined;
     }
-    const link = new RecorderLink(connection, {
-      told: (message, own) => subject.told(message, own),
-      ended: (reason) => {
-        if (reason !== undefined) options.onNote(`process ${subject.pid} goes on unrecorded: ${reason}`);
-        subject.ended();
-      },
-      closeFd: this.parts.closeFd,
-    });
+    const link = this.#linkOf(subject, connection);
     subject.attachLink(link);
     this.#processes.add(subject);
     if (options.hostMemory !== undefined && !this.#reserved) void this.#reserve(subject, options.hostMemory);
     // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
-    void this.#serve(subject).then(() => link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 }));
+    void this.#serve(subject).then(() => {
+      link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 });
+      if (subject.greeting === 'begins') subject.keep();
+      else this.onTakenOver(subject);
+    });
+    return link;
+  }
+
+  #linkOf(subject: SupervisedProcess, connection: ReturnType<typeof connectionOf>): RecorderLink {
+    return new RecorderLink(connection, {
+      told: (message, own) => subject.told(message, own),
+      ended: (reason) => {
+        if (reason !== undefined && !subject.isParked)
+          this.options.onNote(`process ${subject.pid} goes on unrecorded: ${reason}`);
+        subject.ended();
+      },
+      closeFd: this.parts.closeFd,
+    });
+  }
+
+  /** A process that was asked to let its connection go is there again; it has nothing new to tell. */
+  #back(subject: SupervisedProcess, connection: ReturnType<typeof connectionOf>, fds: readonly number[]): RecorderLink {
+    const link = this.#linkOf(subject, connection);
+    link.send('welcome', { version: PROTOCOL_VERSION, flags: WELCOME_KNOWN });
+    subject.comesBack(link, fds);
     return link;
   }
 
@@ -203,17 +233,22 @@ class Supervisor {
   }
 
   status(subject: SupervisedProcess): Promise<ProcessStatus> {
-    return statusOf(subject, this.options.command, this.store.place);
+    return statusOf(subject, this.store.place);
   }
 
   async handle(subject: SupervisedProcess, request: ControlRequest, context: OperationContext): Promise<unknown> {
     const { store } = this;
-    const { command } = this.options;
+    const { command } = subject;
     switch (request.operation) {
       case 'status':
         return this.status(subject);
       case 'checkpoint': {
-        const { operation: _operation, control, ...asked } = request;
+        const { operation: _operation, control, durable, stop, criu, ...asked } = request;
+        if (durable) {
+          const supervised = [...this.#processes].map(({ pid }) => pid);
+          const options = { ...asked, command, supervised, ...(stop && { stop }), ...(criu !== undefined && { criu }) };
+          return subject.operate('checkpoint', context, (own) => durableCheckpoint(subject, store, options, own));
+        }
         const save = control ? checkpointWithControl : checkpoint;
         return subject.operate('checkpoint', context, (own) => save(subject, store, { ...asked, command }, own));
       }
@@ -261,7 +296,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
   const folder = runtimeFolder();
   ensureRuntimeFolder(folder);
   const store = await Store.open({ directory: options.store }, { create: true });
-  removeLeftOvers(folder);
+  await removeLeftOvers(folder);
   const socket = recorderSocket(folder, process.pid);
   rmSync(socket, { force: true });
   const device =
@@ -275,6 +310,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
     const environment: NodeJS.ProcessEnv = {
       ...process.env,
       GCR_SOCKET: socket,
+      GCR_STORE: resolve(options.store),
       LD_PRELOAD: before(libraries.recorder, process.env['LD_PRELOAD']),
     };
     if (device && libraries.driver) {
@@ -282,8 +318,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
       environment['GCR_DRIVER'] = libraries.driver.file;
       environment['LD_LIBRARY_PATH'] = before(libraries.driver.folder, process.env['LD_LIBRARY_PATH']);
     }
-    const stdio = ['inherit', 'inherit', 'inherit', ...(device ? [device.lifeline] : [])] as const;
-    const child = spawn(program, args, { stdio: [...stdio], env: environment });
+    const child = spawn(program, args, { stdio: 'inherit', env: environment });
     const stop = forwardSignals(child);
     try {
       const outcome = await new Promise<RunOutcome>((resolve, reject) => {

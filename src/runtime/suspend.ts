@@ -55,6 +55,8 @@ export async function suspend(
   const result = await checkpoint(process, store, { ...options, keepHeld: true, around }, context).catch((error) => {
     throw withProblem(process, error);
   });
+  // From here on another supervisor can bring it back, should this one end; from this one's memory it could not.
+  if (result.target === 'store') process.keep(result.manifest.id);
   process.suspendedAs = { target: result.target, id: result.manifest.id };
   process.state = 'suspended';
   process.custody.releaseAll();
@@ -79,6 +81,7 @@ export async function resume(
   // From here on memory is what it was: whatever fails now, custody holds it, and nothing has to be filled again.
   process.suspendedAs = undefined;
   await control.leave(context, timings);
+  process.keep();
   process.state = 'held';
   context.report({ step: 'release' });
   await process.release();

@@ -26,10 +26,17 @@ export interface Device {
   readonly maxSteps: number;
   /** The client of a process, if it has one. */
   clientOf(pid: number): Client | undefined;
+  /** The client of a process that has let the device go, which looks for it; undefined when there is none. */
+  summon(pid: number): Promise<Client | undefined>;
+  /** A driver has said hello. */
+  greeted(client: Client): void;
   /** Something to tell people. */
   note(message: string): void;
   gone(client: Client): void;
 }
+
+/** The state of a process whose driver has let the device go. */
+const CHECKPOINTED = 2;
 
 type ProcessAnswer = { readonly status: number; readonly state: number };
 
@@ -37,6 +44,8 @@ export class Client {
   #worker: Worker | undefined;
   #pid: number | undefined;
   #closed = false;
+  /** Called when a driver that leaves has gone. */
+  #left: (() => void) | undefined;
   /** Requests to the driver, by number, and who waits for their answer. */
   readonly #asked = new Map<bigint, (answer: ProcessAnswer) => void>();
   #nextRequest = 1n;
@@ -55,9 +64,9 @@ export class Client {
     );
   }
 
-  /** Process of the driver, once it has said hello. */
+  /** Process of the driver, from its hello until it goes. */
   get pid(): number | undefined {
-    return this.#pid;
+    return this.#left ? undefined : this.#pid;
   }
 
   close(): void {
@@ -68,6 +77,7 @@ export class Client {
     for (const answer of this.#asked.values()) answer({ status: RESULT.notInitialized, state: 0 });
     this.#asked.clear();
     this.device.gone(this);
+    this.#left?.();
   }
 
   #stopWorker(): void {
@@ -121,8 +131,11 @@ export class Client {
         return this.#process(request, reader);
       case FROM_DRIVER.processReply: {
         const answer = { status: reader.u32(), state: reader.u32() };
-        this.#asked.get(request)?.(answer);
+        const tell = this.#asked.get(request);
         this.#asked.delete(request);
+        // It lets its connection go now, and is to be summoned. Who is told that it is checkpointed finds nothing of the device in it.
+        if (answer.state === CHECKPOINTED) this.#left = () => tell?.(answer);
+        else tell?.(answer);
         return;
       }
       default:
@@ -149,6 +162,7 @@ export class Client {
     this.#pid = this.connection.peer.pid;
     const body = new MessageWriter().u64(this.device.ledger.total).bytes(this.device.uuid).content();
     this.#send(replyPacket(request, RESULT.success, '', body));
+    this.device.greeted(this);
   }
 
   #memory(request: bigint, reader: MessageReader, fd: number): void {
@@ -162,9 +176,13 @@ export class Client {
     if (!reader.complete) return this.#invalid('process');
     const answer = ({ status, state }: ProcessAnswer): void =>
       this.#send(replyPacket(request, status, '', new MessageWriter().u32(state).content()));
+    const ask = (target: Client | undefined): void => {
+      if (target) target.ask(action, timeout, answer);
+      else answer({ status: RESULT.notInitialized, state: 0 });
+    };
     const target = this.device.clientOf(pid);
-    if (target) target.ask(action, timeout, answer);
-    else answer({ status: RESULT.notInitialized, state: 0 });
+    if (target) ask(target);
+    else void this.device.summon(pid).then(ask);
   }
 
   /** Has the driver do something to its own process. */

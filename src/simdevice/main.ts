@@ -1,6 +1,7 @@
 /**
  * The simulated device as a process: `node dist/simdevice/main.js --socket PATH [--memory BYTES] [--max-steps N] [--with-parent]`. Prints `ready`
- * once it listens. Ends on SIGINT and SIGTERM and, with `--with-parent`, when its standard input ends; it removes its socket then.
+ * once it listens. Ends on SIGINT and SIGTERM and, with `--with-parent`, when its standard input has ended and no driver is connected;
+ * it removes its socket then.
  * Exit codes: 0, 64 for wrong arguments, 65 when it cannot listen.
  */
 import { parseArgs } from 'node:util';
@@ -40,11 +41,17 @@ function main(): void {
   if (!values.socket) fail(USAGE, 64);
   const maxSteps = wholeNumber(values['max-steps'], 'max-steps');
   try {
+    let clients = 0;
+    let orphaned = false;
     const device = startSimDevice({
       socket: values.socket,
       memoryBytes: wholeNumber(values.memory, 'memory') ?? DEFAULT_MEMORY,
       ...(maxSteps !== undefined && { maxSteps }),
       onNote: (message) => process.stderr.write(`${message}\n`),
+      onClients: (count) => {
+        clients = count;
+        if (orphaned && clients === 0) end();
+      },
     });
     const end = (): void => {
       device.close();
@@ -52,7 +59,12 @@ function main(): void {
     };
     process.on('SIGINT', end);
     process.on('SIGTERM', end);
-    if (values['with-parent']) process.stdin.on('end', end).on('error', end).resume();
+    // Programs that use it may outlive whoever started it.
+    const withoutParent = (): void => {
+      orphaned = true;
+      if (clients === 0) end();
+    };
+    if (values['with-parent']) process.stdin.on('end', withoutParent).on('error', withoutParent).resume();
     process.stdout.write('ready\n');
   } catch (error) {
     if (error instanceof InputError) fail(error.message, 65);

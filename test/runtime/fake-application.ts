@@ -217,6 +217,9 @@ export class FakeApplication {
     };
     const owner = this;
     const builder = {
+      templatesOf: async () => {
+        throw new Error('a process that begins names no images');
+      },
       templates: async (bytes: Buffer) => {
         const key = plant ? `${file} ${plant}` : file;
         const image = plant ? Buffer.from(plant(bytes.toString('latin1')), 'latin1') : bytes;
@@ -229,10 +232,12 @@ export class FakeApplication {
       close: () => queueMicrotask(() => this.#link.closed()),
     };
     const devices = [{ uuid: new Uint8Array(16).fill(7), memory: 1 << 30, name: 'fake' }];
-    const hello = { version: 1, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
+    const hello = { version: 2, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
       builder,
+      command: ['fake'],
+      offer: () => ({ close: () => {} }),
       staging: new StagingPool(parts.createArena, staging),
       images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
       onEnd: () => {},

@@ -78,9 +78,20 @@ class Session {
     CHECK(std::system(command.c_str()) == 0);
   }
 
-  void meet() {
+  // As another supervisor, after the first one has gone: what was told is forgotten.
+  void meet_again() {
+    told.clear();
+    handles.clear();
+    Listener successor;
+    CHECK(successor.listen(folder_ + "/socket." + std::to_string(application_)) == 0);
+    meet(successor);
+    CHECK(ask(MessageType::ping).status == 0);
+    pump();
+  }
+  void meet() { meet(listener_); }
+  void meet(Listener &listener) {
     PeerCredentials peer;
-    CHECK(listener_.accept(channel_, peer, 20000));
+    CHECK(listener.accept(channel_, peer, 20000));
     Message message;
     CHECK(channel_.receive(message, 20000));
     CHECK(message.type == static_cast<std::uint16_t>(MessageType::hello) && message.descriptors.size() == 2);
@@ -163,6 +174,8 @@ class Session {
     return found;
   }
 
+  // Not a request.
+  void tell(MessageType type, const std::vector<std::uint8_t> &body) { CHECK(channel_.send(static_cast<std::uint16_t>(type), 0, body)); }
   void abandon() { channel_ = Channel(); }
   RingReader &reader() { return *reader_; }
   pid_t application() const { return application_; }
@@ -175,6 +188,9 @@ class Session {
   std::vector<Told> told;
   std::map<std::uint64_t, Sent> handles;
   std::map<std::uint64_t, std::string> images;
+  std::map<std::uint64_t, std::uint64_t> vacant;  // sizes
+  std::map<std::uint64_t, ImageName> known;
+  std::string kept;
   std::uint64_t position = 0;
   long seen = 0;
   bool keep = true;
@@ -203,6 +219,19 @@ class Session {
         images[image->module] = text;
         break;
       }
+      case MessageType::vacant: {
+        const auto handle = decode_message<VacantMessage>(message.body);
+        vacant[handle->number] = handle->size;
+        break;
+      }
+      case MessageType::known_image: {
+        const auto image = decode_message<KnownImageMessage>(message.body);
+        known[image->module] = image->name;
+        break;
+      }
+      case MessageType::kept:
+        kept = decode_message<KeptMessage>(message.body)->text;
+        break;
       default:
         CHECK(message.type == static_cast<std::uint16_t>(MessageType::stopped));
     }
@@ -389,12 +418,12 @@ void memory_is_read_and_written() {
 
 // The supervisor ends in each state in which the application has its memory; the application goes on.
 void supervisor_dies() {
-  for (int state = 0; state < 4; ++state) {
+  for (int state = 0; state < 5; ++state) {
     Session session(scenario, "endless");
     session.meet();
     session.keep = false;
     CHECK(session.said() == "running");
-    if (state >= 1) CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+    if (state >= 1 && state <= 3) CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
     if (state == 2) {
       CHECK(session.ask(MessageType::detach).status == 0);
       std::vector<std::uint64_t> numbers;
@@ -407,9 +436,27 @@ void supervisor_dies() {
     }
     if (state == 3) {
       CHECK(session.ask(MessageType::detach).status == 0);
-      // A new supervisor comes, with the memory.
+      // A new supervisor comes, with the memory. What its predecessor knew it is told again, and what that left for it.
+      ImageName name;
+      name.fill(7);
+      session.tell(MessageType::keep, encode_message(KeepMessage{0, "for you"}));
+      session.tell(MessageType::image_name, encode_message(ImageNameMessage{session.images.begin()->first, name}));
+      CHECK(session.ask(MessageType::ping).status == 0);
+      const auto before = session.of(EventType::alloc);
+      const auto functions = session.of(EventType::function);
+      auto memory = std::move(session.handles);
       session.abandon();
-      session.meet();
+      session.meet_again();
+      CHECK(session.hello().greeting == Greeting::detached && session.kept == "for you");
+      CHECK(session.known.at(session.images.begin()->first) == name);
+      const auto after = session.of(EventType::alloc);
+      CHECK(after.size() >= 1 && after.size() <= before.size() && session.of(EventType::function).size() == functions.size());
+      CHECK(after[0].as<AllocEvent>().address == before[0].as<AllocEvent>().address);
+      CHECK(after[0].as<AllocEvent>().number == before[0].as<AllocEvent>().number);
+      CHECK(!session.vacant.empty() && session.handles.empty());
+      for (const auto &[number, size] : session.vacant) CHECK(memory.at(number).handle.size == size);
+      session.handles = std::move(memory);
+      std::erase_if(session.handles, [&](const auto &one) { return !session.vacant.contains(one.first); });
       std::vector<std::uint64_t> numbers;
       std::vector<int> files;
       for (auto &[number, sent] : session.handles) {
@@ -418,8 +465,15 @@ void supervisor_dies() {
       }
       CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{0, numbers}), files).status == 0);
       CHECK(session.ask(MessageType::release).status == 0);
-      session.pump();
-      CHECK(!session.of(EventType::stopped).empty() && session.of(EventType::stopped)[0].flags == stopped_all);
+    }
+    if (state == 4) {
+      // It goes on unrecorded, and is recorded again by the next one.
+      session.abandon();
+      session.meet_again();
+      CHECK(session.hello().greeting == Greeting::runs && session.of(EventType::stopped).empty());
+      CHECK(!session.of(EventType::alloc).empty() && !session.handles.empty() && session.vacant.empty());
+      const long seen = session.seen;
+      while (session.seen < seen + 100) session.pump();
     }
     session.abandon();  // nothing is read any more, the ring fills
     session.go_on();

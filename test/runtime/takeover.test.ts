@@ -1,0 +1,172 @@
+/**
+ * Processes whose supervisor was killed get another one: real programs on the simulated device, by the commands that a user has. Whatever their
+ * first supervisor knew of them the second one is told, so that they come to the end that nothing disturbs.
+ */
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Store } from '../../src/checkpoint/index.js';
+import { decodeKept, encodeKept } from '../../src/runtime/kept.js';
+import { Bench, isBuilt, type Program } from './supervised.js';
+
+interface Saved {
+  readonly manifest: {
+    readonly id: string;
+    readonly kind: string;
+    readonly parent: string | null;
+    readonly origins: object;
+  };
+  readonly missedCount: number;
+}
+
+const ARGS = ['--steps', '8', '--size', '64'];
+/** Between them they have everything that is told again. */
+const SUSPENDED = ['graphs', 'variables', 'threads', 'training'];
+const RUNNING = ['streams', 'pools', 'pointers', 'training'];
+
+let bench: Bench;
+/** Supervisors in the background. */
+let supervisors: number[];
+beforeEach(() => {
+  bench = new Bench();
+  supervisors = [];
+});
+afterEach(() => {
+  for (const pid of supervisors) kill(pid);
+  bench.close();
+});
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
+
+const checkpoint = (program: Program, ...options: string[]): Saved =>
+  bench.json('checkpoint', '--pid', String(program.pid), ...options);
+
+const supervisorOf = (program: Program): number => {
+  const { supervisor } = bench.json('status', '--pid', String(program.pid)) as { supervisor: number };
+  supervisors.push(supervisor);
+  return supervisor;
+};
+
+async function killSupervisor(program: Program): Promise<void> {
+  program.child.kill('SIGKILL');
+  await program.exit();
+}
+
+const undisturbed = async (app: string): Promise<string | undefined> => (await bench.start(app, ARGS).ready()).finish();
+
+describe.skipIf(!isBuilt)('a process without its supervisor', () => {
+  for (const app of SUSPENDED)
+    it(`${app}: suspended, it is resumed by another one, with all of its memory`, async () => {
+      const digest = await undisturbed(app);
+      const program = await bench.start(app, ARGS).ready();
+      await program.step(2);
+      const pid = String(program.pid);
+      const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
+      await killSupervisor(program);
+      expect(bench.json('ps')).toEqual({ processes: [] });
+      expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
+      supervisorOf(program);
+      await program.step();
+      // Nothing was missed between the checkpoint and this one, and templates are those of before.
+      const next = checkpoint(program, '--verify');
+      expect(next).toMatchObject({ missedCount: 0, manifest: { kind: 'increment', parent: manifest.id } });
+      if (app === 'training') expect(next.manifest.origins).toMatchObject({ unknown: 0 });
+      bench.json('restore', manifest.id, '--pid', pid);
+      await program.step();
+      expect(checkpoint(program, '--verify').missedCount).toBe(0);
+      expect(await program.finish()).toBe(digest);
+    });
+
+  for (const app of RUNNING)
+    it(`${app}: running, it is recorded again from when it was adopted`, async () => {
+      const digest = await undisturbed(app);
+      const program = await bench.start(app, ARGS).ready();
+      await program.step();
+      const first = checkpoint(program).manifest;
+      await killSupervisor(program);
+      await program.step(2);
+      const adopted = bench.json('adopt', '--pid', String(program.pid), '--background');
+      expect(adopted).toMatchObject({ pid: program.pid, state: 'running', store: bench.store });
+      supervisorOf(program);
+      const full = checkpoint(program);
+      expect(full.manifest).toMatchObject({ kind: 'full', parent: null });
+      await program.step();
+      const increment = checkpoint(program, '--verify');
+      expect(increment).toMatchObject({ missedCount: 0, manifest: { kind: 'increment', parent: full.manifest.id } });
+      // The allocations are those of before: a checkpoint of the first supervisor can be gone back to.
+      if (app === 'training') bench.json('restore', first.id, '--pid', String(program.pid));
+      expect(await program.finish()).toBe(digest);
+    });
+
+  it('finds a third one, and is suspended and resumed by it', async () => {
+    const digest = await undisturbed('training');
+    const program = await bench.start('training', ARGS).ready();
+    const pid = String(program.pid);
+    bench.json('suspend', '--pid', pid);
+    await killSupervisor(program);
+    bench.json('resume', '--pid', pid);
+    kill(supervisorOf(program));
+    await program.step();
+    bench.json('adopt', '--pid', pid, '--background');
+    supervisorOf(program);
+    const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
+    expect(manifest.kind).toBe('full');
+    expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
+    await program.step();
+    expect(checkpoint(program, '--verify').missedCount).toBe(0);
+    expect(await program.finish()).toBe(digest);
+  });
+
+  it('is not taken from a supervisor that lives, and nobody is supervised who never was', async () => {
+    const program = await bench.start('training', ARGS).ready();
+    const taken = bench.command('adopt', '--pid', String(program.pid));
+    expect({ status: taken.status, code: taken.stderr.includes('GCR8104') }).toEqual({ status: 75, code: true });
+    expect(bench.command('adopt', '--pid', String(process.pid)).stderr).toContain('was not started under supervision');
+    expect(bench.command('resume', '--pid', '2147483646').status).toBe(66);
+    expect(await program.finish()).toBeDefined();
+  });
+
+  it('is adopted by a second one when the store cannot be opened by the first', async () => {
+    const program = await bench.start('training', ARGS).ready();
+    const pid = String(program.pid);
+    bench.json('suspend', '--pid', pid);
+    await killSupervisor(program);
+    expect(bench.command('resume', '--pid', pid, '--store', join(bench.folder, 'nothing')).status).toBe(66);
+    bench.json('resume', '--pid', pid);
+    supervisorOf(program);
+    expect(await program.finish()).toBeDefined();
+  });
+
+  it('keeps its allocations apart from those of every other process', async () => {
+    const program = await bench.start('training', ARGS).ready();
+    const before = checkpoint(program).manifest.id;
+    await killSupervisor(program);
+    bench.json('adopt', '--pid', String(program.pid), '--background');
+    supervisorOf(program);
+    const after = checkpoint(program).manifest.id;
+    const store = await Store.open({ directory: bench.store });
+    const ids = async (id: string) => [...(await store.contents(id)).keys()];
+    expect(await ids(after)).toEqual(await ids(before));
+    store.close();
+  });
+});
+
+describe('what a supervisor leaves for its successor', () => {
+  it('is read as it was written, and nothing else is', () => {
+    const kept = { tag: 7, command: ['a', 'b c'], checkpoint: '0123456789abcdef' };
+    expect(decodeKept(encodeKept(kept))).toEqual(kept);
+    for (const text of ['', 'null', '{}', '{"version":2,"tag":1,"command":[]}', '{"version":1,"tag":-1,"command":[]}'])
+      expect(decodeKept(text)).toBeUndefined();
+  });
+
+  it('fits a message whatever the command', () => {
+    const text = encodeKept({ tag: 1, command: ['program', ...Array<string>(100_000).fill('"\u0000ä')] });
+    expect(Buffer.byteLength(text)).toBeLessThan(65_000);
+    expect(decodeKept(text)!.command[0]).toBe('program');
+  });
+});
