@@ -1,13 +1,14 @@
 /**
  * What checkpoints cost on a GPU, beside what the driver, the bus and the disk do by themselves in the same run.
  *
- *   node bench/gpu/main.mjs [--only NAMES] [--rounds N] [--limit SECONDS] [--held GIB] [--output DIR] [--folder DIR] [--memory DIR] [--quick] [--judge]
+ *   node bench/gpu/main.mjs [--only NAMES] [--rounds N] [--limit SECONDS] [--held GIB] [--output DIR] [--folder DIR] [--memory DIR] [--criu PATH] [--quick]
+ *     [--judge] [--simulated]
  *
  * --only: some scenarios, separated by commas. --rounds: samples of each figure (default 5), whose medians are compared. --limit: seconds for a
  * scenario (default 90); what takes longer is ended and told. --held: what the program with much memory holds (default 24). --output: where
- * results.json and table.md go (default: here). --folder lies on the disk that is measured, --memory on a tmpfs. --quick: small sizes. --judge:
- * ends with 1 when a target is not reached. --simulated: on the simulated device, for trying it out. Parts that need PyTorch are left
- * out where python3 has none with a GPU.
+ * results.json and table.md go (default: here). --folder lies on the disk that is measured, --memory on a tmpfs. --criu: for durable
+ * checkpoints, unless it is in PATH. --quick: small sizes. --judge: ends with 1 when a target is not reached. --simulated: on the simulated
+ * device, for trying it out. Parts that need PyTorch are left out where python3 has none with a GPU.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -26,6 +27,7 @@ const SCENARIOS = [
   'overhead',
   'disk',
   'start',
+  'durable',
   'switch',
   'training',
   'tuning',
@@ -42,6 +44,7 @@ function readArguments() {
         rounds: text,
         limit: text,
         held: text,
+        criu: text,
         output: text,
         folder: text,
         memory: text,

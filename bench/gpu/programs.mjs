@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 import { call, callAll } from '../../dist/runtime/index.js';
 
 export const ROOT = join(import.meta.dirname, '../..');
-const CLI = join(ROOT, 'bin/gcr-templates.js');
+export const CLI = join(ROOT, 'bin/gcr-templates.js');
 export const SIM_DRIVER = join(ROOT, 'build/native/simdriver');
 const READY_MS = 120_000;
 

@@ -24,6 +24,7 @@ export async function run(bench) {
     );
     log(`started anew in ${found.anew.at(-1).toFixed(2)} s`);
   }
+  bench.reference.anew = found.anew;
   const program = await programs.recorded(command, { arguments: hostMemory(bench.quick ? 512 : 4096) });
   await program.ask('prepare decode');
   await program.ask('decode 1');
