@@ -18,6 +18,7 @@ import { parseArgs } from 'node:util';
 import { Programs, SIM_DRIVER, startSimulated } from './programs.mjs';
 import { table } from './rows.mjs';
 
+/** In the order in which they run: a run that is cut off leaves the first ones. `driver` and `start` measure what others are held against. */
 const SCENARIOS = [
   'driver',
   'full',
@@ -25,13 +26,13 @@ const SCENARIOS = [
   'decode',
   'hash',
   'overhead',
+  'correctness',
   'disk',
-  'start',
-  'durable',
   'switch',
   'training',
   'tuning',
-  'correctness',
+  'start',
+  'durable',
 ];
 
 function readArguments() {
