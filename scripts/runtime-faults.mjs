@@ -1,4 +1,4 @@
-// Kills supervisors and applications at every step of checkpoint, restore, suspend and resume (scripts/runtime/faults.mjs).
+// Kills supervisors and applications at every step of checkpoint (with control state, too), restore, suspend and resume (scripts/runtime/faults.mjs).
 //   node scripts/runtime-faults.mjs [--kills N] [--seed N]      default: 300 kills from seed 1; about three seconds each
 // Prints each finding with the seed that repeats it; ends with 1 when there was one.
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,6 +1,9 @@
 // See process_binding.h.
 #include "addon/process_binding.h"
 
+#include <algorithm>
+#include <array>
+#include <memory>
 #include <string>
 
 #include "addon/arguments.h"
@@ -30,15 +33,31 @@ Napi::Value checkpoint(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-/// processState(driver, pid)
+/// processState(driver, pid): a promise, because the driver may have to ask the process.
 Napi::Value state(const Napi::CallbackInfo& info) {
   const std::string path = string_argument(info, 0);
   const auto pid = static_cast<int>(number_argument(info, 1));
-  try {
-    return Napi::Number::New(info.Env(), process_state(open_driver(path), pid));
-  } catch (const std::runtime_error& error) {
-    throw Napi::Error::New(info.Env(), error.what());
-  }
+  auto* const job = new Job(info.Env());
+  const Napi::Promise promise = job->promise();
+  const auto found = std::make_shared<int>(0);
+  job->set_result([found](Napi::Env env) { return Napi::Number::New(env, *found); });
+  Environment::of(info.Env()).run_long(job, [=] { *found = process_state(open_driver(path), pid); });
+  return promise;
+}
+
+/// freeMemory(driver, uuid)
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  const std::string path = string_argument(info, 0);
+  const Bytes uuid = bytes_argument(info, 1);
+  std::array<std::uint8_t, 16> wanted{};
+  if (uuid.size != wanted.size()) throw Napi::RangeError::New(info.Env(), "a UUID has 16 bytes");
+  std::copy_n(uuid.data, wanted.size(), wanted.begin());
+  auto* const job = new Job(info.Env());
+  const Napi::Promise promise = job->promise();
+  const auto found = std::make_shared<std::size_t>(0);
+  job->set_result([found](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(*found)); });
+  Environment::of(info.Env()).run_long(job, [=] { *found = free_memory(open_driver(path), wanted.data()); });
+  return promise;
 }
 
 }  // namespace
@@ -46,6 +65,7 @@ Napi::Value state(const Napi::CallbackInfo& info) {
 void define_process(Napi::Env env, Napi::Object exports) {
   exports.Set("processCheckpoint", Napi::Function::New<checkpoint>(env));
   exports.Set("processState", Napi::Function::New<state>(env));
+  exports.Set("freeMemory", Napi::Function::New<memory>(env));
 }
 
 }  // namespace gcr

@@ -5,7 +5,7 @@
 
 namespace gcr {
 
-/// Adds `processCheckpoint` and `processState` to the addon's exports (src/native/process.ts).
+/// Adds `processCheckpoint`, `processState` and `freeMemory` to the addon's exports (src/native/process.ts).
 void define_process(Napi::Env env, Napi::Object exports);
 
 }  // namespace gcr

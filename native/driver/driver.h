@@ -41,6 +41,7 @@ struct DriverError : std::runtime_error {
   may(cuMemHostUnregister, , (void *))                                                                                     \
   may(cuMemHostGetDevicePointer, _v2, (DevicePointer *, void *, unsigned))                                                 \
   may(cuMemFree, _v2, (DevicePointer))                                                                                     \
+  may(cuMemGetInfo, _v2, (std::size_t *, std::size_t *))                                                                   \
   need(cuMemcpyHtoD, _v2, (DevicePointer, const void *, std::size_t))                                                      \
   need(cuMemcpyDtoH, _v2, (void *, DevicePointer, std::size_t))                                                            \
   may(cuMemcpyHtoDAsync, _v2, (DevicePointer, const void *, std::size_t, Stream))                                          \

@@ -97,6 +97,8 @@ int MappedMemory::exported() const {
 
 void MappedMemory::end() {
   const Driver &driver = device_->driver();
+  // On whatever thread let go last: without a context the driver may refuse, and the memory would stay.
+  driver.cuCtxSetCurrent(device_->context());
   if (mapped_) driver.cuMemUnmap(address_, size_);
   if (address_) driver.cuMemAddressFree(address_, size_);
   driver.cuMemRelease(handle_);

@@ -22,6 +22,7 @@ class OpenDevice {
   Device number() const { return number_; }
   // Whether it is our simulated device: its kernels run at the speed of JavaScript.
   bool is_simulated() const { return simulated_; }
+  Context context() const { return context_; }
   // Makes its context the calling thread's.
   void make_current() const { driver_.check(driver_.cuCtxSetCurrent(context_), "cuCtxSetCurrent"); }
 

@@ -428,6 +428,8 @@ bool Memory::is_attached() const {
 
 std::uint32_t Memory::detach() {
   const std::lock_guard lock(mutex_);
+  // The agent's thread has no context of its own, and mapping memory may take one.
+  const Current current(driver_, contexts_.empty() ? nullptr : *contexts_.begin());
   // Only memory of which the supervisor has a descriptor may go; whatever else is mapped stays.
   for (auto &[address, mapping] : mappings_) {
     if (!mapping.physical->sent || !mapping.mapped) continue;
@@ -445,6 +447,13 @@ std::uint32_t Memory::detach() {
 std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, const std::vector<Descriptor> &handles) {
   const std::lock_guard lock(mutex_);
   if (numbers.size() != handles.size()) return status_errno + EINVAL;
+  const Current current(driver_, contexts_.empty() ? nullptr : *contexts_.begin());
+  // Looked for once: a program has thousands of each.
+  std::unordered_map<const Physical *, std::vector<DevicePointer>> places;
+  for (const std::uint64_t number : numbers)
+    if (const auto found = physicals_.find(number); found != physicals_.end()) places[found->second.get()];
+  for (const auto &[address, mapping] : mappings_)
+    if (const auto found = places.find(mapping.physical); found != places.end() && !mapping.mapped) found->second.push_back(address);
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const auto found = physicals_.find(numbers[i]);
     if (found == physicals_.end()) return status_errno + ENOENT;
@@ -455,8 +464,9 @@ std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, const st
         return static_cast<std::uint32_t>(outcome);
       physical.held = 1;
     }
-    for (auto &[address, mapping] : mappings_) {
-      if (mapping.physical != &physical || mapping.mapped) continue;
+    for (const DevicePointer address : places[&physical]) {
+      Mapping &mapping = mappings_[address];
+      if (mapping.mapped) continue;
       if (const Result outcome = driver_.cuMemMap(address, mapping.size, mapping.offset, physical.current, 0))
         return static_cast<std::uint32_t>(outcome);
       mapping.mapped = true;

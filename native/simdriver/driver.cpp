@@ -249,7 +249,11 @@ ProcessAnswer Driver::process(ProcessAction action, std::uint32_t timeout_ms) {
         break;
       case ProcessAction::restore:
         require(process_state_ == state_checkpointed, illegal_state);
+        // As driver 580: a restore that found no memory cannot be repeated, and nothing brings the process back.
+        require(!lost_, operating_system);
+        lost_ = true;
         space.move_in();
+        lost_ = false;
         process_state_ = state_locked;
         break;
       case ProcessAction::unlock:

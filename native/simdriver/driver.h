@@ -175,6 +175,7 @@ class Driver {
   std::atomic<unsigned> primary_references_ = 0;
   std::mutex process_mutex_;
   std::uint32_t process_state_ = 0;
+  bool lost_ = false;  // a restore has failed
   mutable std::mutex functions_mutex_;
   std::unordered_map<const Function *, std::weak_ptr<Module>> functions_;
   std::atomic<std::uint64_t> next_context_ = 1;

@@ -20,14 +20,29 @@ export const OPERATIONS = {
   checkpoint: ['check', 'catch-up', 'hold', 'drain', 'plan', 'compare', 'copy', 'write', 'commit'],
   full: ['check', 'hold', 'drain', 'compare', 'copy', 'write', 'commit'],
   restore: ['check', 'hold', 'drain', 'compare', 'read', 'write'],
-  suspend: ['check', 'hold', 'drain', 'compare', 'copy', 'write', 'commit', 'detach'],
-  resume: ['check', 'recreate', 'fill', 'attach', 'release'],
+  control: [
+    'hold',
+    'plan',
+    'compare',
+    'copy',
+    'detach',
+    'lock',
+    'checkpoint',
+    'restore',
+    'unlock',
+    'attach',
+    'write',
+    'commit',
+  ],
+  suspend: ['check', 'hold', 'drain', 'compare', 'copy', 'detach', 'lock', 'checkpoint', 'write', 'commit'],
+  resume: ['check', 'recreate', 'fill', 'restore', 'unlock', 'attach', 'release'],
 };
 
 const REQUESTS = {
   checkpoint: () => ({ operation: 'checkpoint' }),
   full: () => ({ operation: 'checkpoint', full: true }),
   restore: (id) => ({ operation: 'restore', id }),
+  control: () => ({ operation: 'checkpoint', control: true }),
   suspend: () => ({ operation: 'suspend' }),
   resume: () => ({ operation: 'resume' }),
 };
@@ -138,7 +153,7 @@ export async function playRound(library, place, seed, known) {
     if (victim === 'supervisor') {
       await program.exited;
       // Without its memory the program waits a minute for a supervisor before it ends; that is not waited for here.
-      const suspended = operation === 'resume' || operation === 'suspend';
+      const suspended = ['control', 'suspend', 'resume'].includes(operation);
       const digest = await Promise.race([
         program.finish(),
         new Promise((resolve) => setTimeout(resolve, suspended ? 1000 : 30_000, 'late')),

@@ -1,22 +1,31 @@
 /** `gcr-templates checkpoint`: saves the device memory of a supervised process while it goes on. */
 import { type Command, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult, Target } from '../runtime/index.js';
+import type { CheckpointResult, ControlTimings, Target, Timings } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { printDiagnostics } from './output.js';
-import { ask, millisecondsText, type ProcessOptions, pidOption, shareText, targetOption } from './process-options.js';
+import {
+  ask,
+  millisecondsText,
+  type ProcessOptions,
+  pidOption,
+  shareText,
+  targetOption,
+  timingsText,
+} from './process-options.js';
 import { counted, type Finish, originText, printJson } from './store-options.js';
 
 interface Options extends ProcessOptions {
   readonly full?: boolean;
   readonly verify?: boolean;
+  readonly control?: boolean;
   readonly to?: Target;
   readonly note?: string;
 }
 
 /** What a person is told of a checkpoint. */
-export function checkpointText(result: CheckpointResult): string {
+export function checkpointText(result: CheckpointResult & { readonly timings: Timings & ControlTimings }): string {
   const { manifest, target, verified, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
   const { chunks, kind } = manifest;
   const origins = originText(manifest);
@@ -25,16 +34,18 @@ export function checkpointText(result: CheckpointResult): string {
     `  ${verified === 'none' || kind === 'full' ? 'looked at' : 'compared all memory; may have been written:'} ${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
     ...(kind === 'increment' && origins !== '' ? [`  changed by ${origins}`] : []),
     `  the application was held for ${millisecondsText(heldMs)}`,
+    ...(result.timings.detach !== undefined ? [`  ${timingsText(result.timings)}`] : []),
   ];
   return `${lines.join('\n')}\n`;
 }
 
 async function save(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { full, verify, to, note } = options;
+  const { full, verify, control, to, note } = options;
   const request = {
     operation: 'checkpoint',
     ...(full && { full }),
     ...(verify !== undefined && { verify }),
+    ...(control && { control }),
     ...(to && { to }),
     ...(note !== undefined && { note }),
   } as const;
@@ -72,6 +83,7 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
       'look at all memory, and fail when something changed that templates call clean; happens by itself where the device computes hashes',
     )
     .option('--no-verify', 'look only at what may have changed')
+    .option('--control', "take the control state off the device meanwhile, by the driver's own checkpoint (driver 570)")
     .addOption(targetOption())
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
@@ -79,6 +91,7 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
       'after',
       `
 The first checkpoint of a process is a full one, and so is one after recording stopped.
+--control tells how long each step of it took; memory that is clean is neither copied nor moved.
 
 A checkpoint in memory is copied to pinned memory of the supervisor and goes no further: the fastest there is, for going back to, and
 lost when the application ends or its supervisor does. \`gcr-templates status\` shows them, \`gcr-templates drop\` gives them up. Checkpoints in
@@ -86,6 +99,7 @@ the store and in memory are increments each of their own kind.
 
 Examples:
   gcr-templates checkpoint --pid 4711
+  gcr-templates checkpoint --pid 4711 --control
   gcr-templates checkpoint --pid 4711 --to memory
   gcr-templates checkpoint --pid 4711 --verify --note "before the schedule changes"`,
     )

@@ -38,6 +38,13 @@ const STEPS: Readonly<Record<string, string>> = {
   read: 'reading',
   write: 'writing',
   fill: 'filling',
+  detach: 'unmapping memory',
+  lock: 'stopping the driver',
+  checkpoint: 'taking the control state',
+  recreate: 'making memory',
+  restore: 'bringing the control state back',
+  unlock: 'starting the driver',
+  attach: 'mapping memory',
   commit: 'committing',
 };
 
@@ -64,6 +71,12 @@ export async function ask<T>({ pid, json }: ProcessOptions, request: ControlRequ
 
 export const millisecondsText = (milliseconds: number): string =>
   milliseconds < 1000 ? `${milliseconds.toFixed(1)} ms` : `${(milliseconds / 1000).toFixed(2)} s`;
+
+/** What each step took. */
+export const timingsText = (timings: Readonly<Record<string, number>>): string =>
+  Object.entries(timings)
+    .map(([step, milliseconds]) => `${step} ${millisecondsText(milliseconds)}`)
+    .join(', ');
 
 /** `3.0 MiB of 64 MiB`. */
 export const shareText = (bytes: number, total: number): string => `${formatBytes(bytes)} of ${formatBytes(total)}`;

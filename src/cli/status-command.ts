@@ -21,6 +21,7 @@ async function show(options: ProcessOptions, signal: AbortSignal): Promise<ExitC
     ['supervisor', String(status.supervisor)],
     ['command', printable(status.command.join(' '))],
     ['state', stateText(status)],
+    ...(status.driver === 'running' ? [] : [['driver', status.driver]]),
     ...(status.recordingStopped === null ? [] : [['stopped', printable(status.recordingStopped)]]),
     ['device', printable(status.devices.join(', '))],
     ['memory', `${formatBytes(status.bytes)} in ${status.allocations} allocations`],

@@ -1,23 +1,31 @@
 /** `gcr-templates suspend` and `resume`: a process that gives its device memory back, and gets it again. */
 import type { Command } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult, ResumeResult, Target } from '../runtime/index.js';
+import type { ResumeResult, SuspendResult, Target } from '../runtime/index.js';
 import { checkpointText } from './checkpoint-command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
-import { ask, type ProcessOptions, pidOption, targetOption } from './process-options.js';
+import { ask, type ProcessOptions, pidOption, targetOption, timingsText } from './process-options.js';
 import { type Finish, printJson } from './store-options.js';
 
 interface Options extends ProcessOptions {
+  readonly keepContext?: boolean;
   readonly to?: Target;
   readonly note?: string;
 }
 
 async function suspend(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { to, note } = options;
-  const request = { operation: 'suspend', ...(to && { to }), ...(note !== undefined && { note }) } as const;
-  const result = await ask<CheckpointResult>(options, request, signal);
+  const { keepContext, to, note } = options;
+  const request = {
+    operation: 'suspend',
+    ...(keepContext && { keepContext }),
+    ...(to && { to }),
+    ...(note !== undefined && { note }),
+  } as const;
+  const result = await ask<SuspendResult>(options, request, signal);
   if (options.json) return printJson(result);
+  if (result.warning !== undefined)
+    process.stderr.write(`warning: contexts, streams and modules stay on the device: ${result.warning}\n`);
   process.stdout.write(
     `${checkpointText(result)}process ${options.pid} is suspended; resume it with \`gcr-templates resume\`\n`,
   );
@@ -27,9 +35,9 @@ async function suspend(options: Options, signal: AbortSignal): Promise<ExitCode>
 async function resume(options: ProcessOptions, signal: AbortSignal): Promise<ExitCode> {
   const result = await ask<ResumeResult>(options, { operation: 'resume' }, signal);
   if (options.json) return printJson(result);
-  process.stdout.write(
-    `process ${options.pid} goes on, with ${formatBytes(result.bytes)} from checkpoint ${result.id}\n`,
-  );
+  const memory =
+    result.id === null ? 'its memory was still there' : `${formatBytes(result.bytes)} from checkpoint ${result.id}`;
+  process.stdout.write(`process ${options.pid} goes on: ${memory}\n  ${timingsText(result.timings)}\n`);
   return EXIT.ok;
 }
 
@@ -38,16 +46,19 @@ export function addSuspendCommand(program: Command, finish: Finish): void {
     .command('suspend')
     .description('save a supervised process and free its device memory; it waits until it is resumed')
     .addOption(pidOption())
+    .option('--keep-context', 'leave contexts, streams and modules on the device: some hundred megabytes, and faster')
     .addOption(targetOption())
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
+Nothing of the process stays on the device, where the driver can take its control state (570 and newer); a warning says when it cannot.
 With --to memory nothing is written to disk, which is faster; should the supervisor end while the process is suspended, its memory is lost.
 
 Examples:
   gcr-templates suspend --pid 4711
+  gcr-templates suspend --pid 4711 --keep-context
   gcr-templates resume --pid 4711`,
     )
     .action((options: Options) => finish((signal) => suspend(options, signal)));

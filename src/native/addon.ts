@@ -112,7 +112,8 @@ export interface Addon {
   openDevice(driver: string, uuid: Uint8Array): Promise<NativeDevice>;
   readonly NativeHostArena: new () => NativeHostArena;
   processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
-  processState(driver: string, pid: number): number;
+  processState(driver: string, pid: number): Promise<number>;
+  freeMemory(driver: string, uuid: Uint8Array): Promise<number>;
   readonly NativeConnection: NativeConnectionClass;
   readonly NativeRing: new (ring: number, wake: number, onWake: () => void) => NativeRing;
   listenChannel(made: NativeConnectionClass, path: string, onConnection: (made: NativeConnection) => void): () => void;

@@ -262,5 +262,5 @@ export {
   SLOT_BYTES,
 } from './device.js';
 export { tryExclusiveLock } from './lock.js';
-export { type CheckpointAction, checkpointProcess, type ProcessState, processState } from './process.js';
+export { type CheckpointAction, checkpointProcess, freeMemory, type ProcessState, processState } from './process.js';
 export { openRing, type Ring } from './ring.js';

@@ -8,7 +8,8 @@ import { addon } from './addon.js';
 const ACTIONS = ['lock', 'checkpoint', 'restore', 'unlock'] as const;
 export type CheckpointAction = (typeof ACTIONS)[number];
 
-const STATES = ['running', 'locked', 'checkpointed', 'failed'] as const;
+/** `unsupported`: the driver is older than these calls. */
+const STATES = ['running', 'locked', 'checkpointed', 'failed', 'unsupported'] as const;
 export type ProcessState = (typeof STATES)[number];
 
 /**
@@ -26,9 +27,14 @@ export async function checkpointProcess(
   await addon().processCheckpoint(driver, pid, ACTIONS.indexOf(action), timeoutMs);
 }
 
-/** Throws an `Error`, also for a process without CUDA. */
-export function processState(driver: string, pid: number): ProcessState {
-  const state = STATES[addon().processState(driver, pid)];
+/** Where a process is. Rejects with an `Error`, also for a process without CUDA. */
+export async function processState(driver: string, pid: number): Promise<ProcessState> {
+  const state = STATES[await addon().processState(driver, pid)];
   if (state === undefined) throw new Error(`the driver says that process ${pid} is in a state that is not known`);
   return state;
+}
+
+/** Bytes of a device that nobody uses. Rejects with an `Error`. Where this process has no context on the device it makes one for the question. */
+export function freeMemory(driver: string, uuid: Uint8Array): Promise<number> {
+  return addon().freeMemory(driver, uuid);
 }

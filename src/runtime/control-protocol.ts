@@ -16,10 +16,12 @@ export type ControlRequest =
       readonly operation: 'checkpoint';
       readonly full?: boolean;
       readonly verify?: boolean;
+      /** Take the control state off the device meanwhile. */
+      readonly control?: boolean;
       readonly to?: Target;
       readonly note?: string;
     }
-  | { readonly operation: 'suspend'; readonly to?: Target; readonly note?: string }
+  | { readonly operation: 'suspend'; readonly keepContext?: boolean; readonly to?: Target; readonly note?: string }
   | { readonly operation: 'resume' }
   | { readonly operation: 'restore'; readonly id: string }
   | { readonly operation: 'drop'; readonly id: string };
@@ -42,8 +44,8 @@ const OPERATIONS: Readonly<
   Record<ControlRequest['operation'], Readonly<Record<string, 'boolean' | 'string' | readonly string[]>>>
 > = {
   status: {},
-  checkpoint: { full: 'boolean', verify: 'boolean', to: TARGETS, note: 'string' },
-  suspend: { to: TARGETS, note: 'string' },
+  checkpoint: { full: 'boolean', verify: 'boolean', control: 'boolean', to: TARGETS, note: 'string' },
+  suspend: { keepContext: 'boolean', to: TARGETS, note: 'string' },
   resume: {},
   restore: { id: 'string' },
   drop: { id: 'string' },

@@ -3,7 +3,7 @@
  * told, which costs nothing on the device; memory is imported when an operation first needs it, and kept until the handle goes. Memory without
  * a handle is reached through the recorder (recorder-mover.ts); who asks need not care.
  */
-import { chunksOf } from '../checkpoint/index.js';
+import { chunksOf, formatBytes } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import type { Device, DeviceMemory, DeviceSpan, HostArena, Parts } from './parts.js';
@@ -63,8 +63,19 @@ export class Custody {
     this.#handles.delete(number);
   }
 
+  /** The descriptor of a handle's memory, which stays this object's; undefined when the memory was given up. */
+  descriptorOf(number: number): number | undefined {
+    return this.#handles.get(number)?.fd;
+  }
+
   has(number: number): boolean {
     return this.#handles.has(number);
+  }
+
+  /** Numbers of the devices whose memory the application has; the first one when it has none. */
+  get deviceNumbers(): readonly number[] {
+    const numbers = new Set([...this.#handles.values()].map(({ device }) => device));
+    return numbers.size > 0 ? [...numbers] : [0];
   }
 
   get handles(): ReadonlyMap<number, { readonly size: number; readonly device: number }> {
@@ -219,16 +230,36 @@ export class Custody {
     for (const handle of this.#handles.values()) this.#drop(handle);
   }
 
-  /** New memory for a handle whose memory was given up. */
-  async recreate(number: number): Promise<number> {
-    const handle = this.#handles.get(number)!;
-    if (handle.fd === undefined) {
-      const device = await this.#device(handle.device);
-      const { memory, fd } = await device.create(handle.size);
-      handle.fd = fd;
-      handle.memory = Promise.resolve(memory);
+  /** Takes memory of a device that somebody else is to have later. @returns what gives it back */
+  async reserve(device: number, bytes: number): Promise<() => void> {
+    const { memory, fd } = await (await this.#device(device)).create(bytes);
+    this.parts.closeFd(fd);
+    return () => memory.close();
+  }
+
+  /**
+   * New memory for every handle whose memory was given up.
+   *
+   * @throws RuntimeError GCR8114; what was made stays, until {@link releaseAll}
+   */
+  async recreateAll(): Promise<void> {
+    const wanted = [...this.#handles.values()].filter(({ fd }) => fd === undefined);
+    let made = 0;
+    try {
+      await allOf(
+        wanted.map(async (handle) => {
+          const device = await this.#device(handle.device);
+          const { memory, fd } = await device.create(handle.size);
+          handle.fd = fd;
+          handle.memory = Promise.resolve(memory);
+          made += handle.size;
+        }),
+      );
+    } catch (error) {
+      const needed = formatBytes(wanted.reduce((sum, { size }) => sum + size, 0));
+      const message = `${needed} of device memory are needed, in ${wanted.length} pieces, and ${formatBytes(made)} could be had: ${(error as Error).message}`;
+      throw new RuntimeError('failed', 'GCR8114', message, 'free device memory and try again');
     }
-    return handle.fd;
   }
 
   close(): void {

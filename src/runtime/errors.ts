@@ -17,3 +17,11 @@ export class RuntimeError extends InputError {
     return error instanceof RuntimeError;
   }
 }
+
+export const cancelled = (): RuntimeError =>
+  new RuntimeError('failed', 'GCR8112', 'the operation was cancelled; the application goes on');
+
+/** @throws RuntimeError GCR8112 */
+export function checkCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw cancelled();
+}

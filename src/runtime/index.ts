@@ -1,7 +1,9 @@
 export { TARGETS, type Target } from './chain.js';
 export type { CheckpointResult, MissedChunk, Timings } from './checkpoint.js';
+export type { ControlCheckpointResult } from './control-checkpoint.js';
 export { type CallOptions, ControlError, call, callAll } from './control-client.js';
 export type { ControlRequest } from './control-protocol.js';
+export type { ControlTimings } from './control-state.js';
 export { RuntimeError } from './errors.js';
 export type { DropResult, ImageStatus } from './host-images.js';
 export type { OperationReport } from './process.js';
@@ -9,4 +11,4 @@ export type { RestoreResult } from './restore.js';
 export { runtimeFolder } from './runtime-folder.js';
 export type { ProcessStatus } from './status.js';
 export { type RunOptions, type RunOutcome, run } from './supervisor.js';
-export type { ResumeResult } from './suspend.js';
+export type { ResumeResult, SuspendResult } from './suspend.js';

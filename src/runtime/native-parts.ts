@@ -1,8 +1,10 @@
 /** The parts of the machine (parts.ts) as the native addon and the file system give them. */
 import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
 import {
+  checkpointProcess,
   closeFd,
   createHostArena,
+  freeMemory,
   mapFd,
   type HostArena as NativeArena,
   type Connection as NativeConnection,
@@ -10,6 +12,7 @@ import {
   type OpenDevice,
   openDevice,
   openRing,
+  processState,
 } from '../native/index.js';
 import type {
   Connection,
@@ -134,6 +137,11 @@ const ownArena = (arena: HostArena) => arena as NativeArena;
 
 /** @param driver path or name of the driver library */
 export const nativeParts = (driver: string): Parts => ({
+  driverControl: {
+    step: (pid, action, timeoutMs) => checkpointProcess(driver, pid, action, timeoutMs),
+    state: (pid) => processState(driver, pid),
+    freeMemory: (uuid) => freeMemory(driver, uuid),
+  },
   openRing: ringOf,
   openDevice: async (uuid) => new DriverDevice(await openDevice(driver, uuid)),
   createArena: (bytes, device) =>

@@ -2,6 +2,7 @@
  * What the supervisor needs of the machine: a channel to the recorder, the ring, device memory. The native addon gives it for real
  * (native-parts.ts); tests give it in memory, so that every step of an operation can be made to fail.
  */
+import type { CheckpointAction, ProcessState as DriverState } from '../native/index.js';
 
 export { SEGMENT_SLOTS } from '../native/index.js';
 
@@ -75,7 +76,17 @@ export interface SharedBuffer {
   close(): void;
 }
 
+/** The driver's own checkpoint of another process (src/native/process.ts). Rejects with an `Error` that names the driver's code. */
+export interface DriverControl {
+  /** @param timeoutMs of `lock`: how long it may wait for the process's work */
+  step(pid: number, action: CheckpointAction, timeoutMs: number): Promise<void>;
+  state(pid: number): Promise<DriverState>;
+  /** Bytes of a device that nobody uses. */
+  freeMemory(uuid: Uint8Array): Promise<number>;
+}
+
 export interface Parts {
+  readonly driverControl: DriverControl;
   /** @param onReady called when events may have come */
   openRing(ringFd: number, wakeFd: number, onReady: () => void): EventRing;
   openDevice(uuid: Uint8Array): Promise<Device>;

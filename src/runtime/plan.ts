@@ -7,10 +7,11 @@
 import { CHUNK_BYTES, NAME_BYTES, ORIGINS } from '../checkpoint/index.js';
 import type { Chain, LastCheckpoint, NameTable } from './chain.js';
 import { type DirtyMark, markDirty } from './dirty.js';
+import { checkCancelled } from './errors.js';
 import { LaunchStatistics } from './launch-statistics.js';
 import { MemoryLayout } from './layout.js';
 import { differing } from './names.js';
-import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import type { OperationContext, SupervisedProcess } from './process.js';
 import { progressOf } from './transfer.js';
 
 /** `all`: every chunk is looked at; `device`: those whose names a device computes; `none`: only what may have changed. */

@@ -9,14 +9,15 @@ import { randomBytes } from 'node:crypto';
 import type { UnknownPolicy } from '../shadow/index.js';
 import { Chain, type Chains, type Target } from './chain.js';
 import { WireError } from './codec.js';
+import { ControlState } from './control-state.js';
 import { Custody } from './custody.js';
-import { RuntimeError } from './errors.js';
+import { cancelled, checkCancelled, RuntimeError } from './errors.js';
 import { EventBridge, type LiveAllocation } from './event-bridge.js';
 import { decodeEvents } from './events.js';
 import type { HostImages } from './host-images.js';
 import type { MessageBody } from './messages.js';
 import { ModuleImages, type TemplateBuilder } from './module-images.js';
-import type { EventRing, Parts } from './parts.js';
+import type { DriverControl, EventRing, Parts } from './parts.js';
 import type { LinkListener, RecorderLink } from './recorder-link.js';
 import type { StagingPool } from './staging.js';
 
@@ -60,7 +61,7 @@ export interface ProcessOptions {
   readonly images: HostImages;
   readonly unknown?: UnknownPolicy;
   readonly onEnd: () => void;
-  readonly kill: (pid: number) => void;
+  readonly kill: (pid: number, why: string) => void;
 }
 
 export type ProcessState = 'running' | 'held' | 'suspended' | 'ended';
@@ -71,6 +72,7 @@ export class SupervisedProcess implements LinkListener {
   readonly bridge: EventBridge;
   readonly images: ModuleImages;
   readonly custody: Custody;
+  readonly control: ControlState;
   state: ProcessState = 'running';
   /** The last checkpoint in the store, and the last one in host memory. */
   readonly chains: Chains = { store: new Chain(), memory: new Chain() };
@@ -78,13 +80,14 @@ export class SupervisedProcess implements LinkListener {
   lastTarget: Target = 'store';
   readonly staging: StagingPool;
   readonly hostImages: HostImages;
-  /** The checkpoint that holds the memory while it is suspended. */
+  /** The checkpoint that holds the memory while it is suspended; undefined when custody still does. */
   suspendedAs: { readonly target: Target; readonly id: string } | undefined;
   operation: { readonly name: string; step: string; readonly since: number } | undefined;
   readonly #options: ProcessOptions;
   readonly #ring: EventRing;
   /** Makes allocation numbers unique among all processes. */
   readonly #tag = BigInt(randomBytes(4).readUInt32LE());
+  readonly #whenEnded = new Set<() => void>();
   #link: RecorderLink | undefined;
 
   /** @param fds ring and wake-up descriptor, which this takes over */
@@ -106,6 +109,7 @@ export class SupervisedProcess implements LinkListener {
       hello.devices.map(({ uuid }) => uuid),
       () => this.link,
     );
+    this.control = new ControlState(this);
     this.#ring = parts.openRing(fds[0]!, fds[1]!, () => this.drain());
   }
 
@@ -116,6 +120,17 @@ export class SupervisedProcess implements LinkListener {
 
   get link(): RecorderLink {
     return this.#link!;
+  }
+
+  get driverControl(): DriverControl {
+    return this.#options.parts.driverControl;
+  }
+
+  /** Calls back when the process has ended; at once when it has already. @returns what takes the wish back */
+  whenEnded(callback: () => void): () => void {
+    if (this.state === 'ended') callback();
+    this.#whenEnded.add(callback);
+    return () => this.#whenEnded.delete(callback);
   }
 
   /** The number of an allocation in a store: never that of another process's. */
@@ -165,6 +180,7 @@ export class SupervisedProcess implements LinkListener {
     this.#ring.close();
     this.custody.close();
     this.hostImages.dropAll(this);
+    for (const callback of this.#whenEnded) callback();
     this.#options.onEnd();
   }
 
@@ -218,8 +234,10 @@ export class SupervisedProcess implements LinkListener {
     }
   }
 
-  /** Lets the application go on. Never fails. */
+  /** Lets the application go on, with its memory and its control state. Never fails; what cannot be brought back is suspended. */
   async release(): Promise<void> {
+    if (this.state !== 'held') return;
+    await this.control.recover({ report: () => {}, signal: new AbortController().signal });
     if (this.state !== 'held') return;
     try {
       await this.link.request('release', {}, ANSWER_MS);
@@ -230,20 +248,15 @@ export class SupervisedProcess implements LinkListener {
     if (this.state === 'held') this.state = 'running';
   }
 
-  /** Ends the application: its memory is not what it should be. */
-  kill(): void {
-    this.#options.kill(this.pid);
+  /** Ends the application, which cannot go on. */
+  kill(why: string): void {
+    this.#options.kill(this.pid, why);
   }
 
   /** @throws RuntimeError GCR8105 that names what is in the way */
   checkSaveable(): void {
     if (this.state === 'suspended')
-      throw new RuntimeError(
-        'refused',
-        'GCR8105',
-        `process ${this.pid} is suspended`,
-        'resume it first; its memory is in the store',
-      );
+      throw new RuntimeError('refused', 'GCR8105', `process ${this.pid} is suspended`, 'resume it first');
     const { state } = this.bridge;
     if (state.kind === 'blind') {
       const hint = 'the application goes on; start it anew under `gcr-templates run` to save it';
@@ -319,11 +332,4 @@ async function within<T>(promise: Promise<T>, milliseconds: number, message: str
     clearTimeout(timer);
     if (abort) signal.removeEventListener('abort', abort);
   }
-}
-
-const cancelled = () => new RuntimeError('failed', 'GCR8112', 'the operation was cancelled; the application goes on');
-
-/** @throws RuntimeError GCR8112 */
-export function checkCancelled(signal: AbortSignal): void {
-  if (signal.aborted) throw cancelled();
 }

@@ -69,7 +69,7 @@ async function writeAll(process: SupervisedProcess, loader: Loader, { report }: 
       return await loader.load(report);
     } catch (error) {
       if (attempt < TRIES) continue;
-      process.kill();
+      process.kill('its memory could be restored in part only');
       const message = `process ${process.pid} was ended, because its memory could be restored in part only: ${(error as Error).message}`;
       throw new RuntimeError('failed', 'GCR8109', message, 'the checkpoint is as it was; start the application anew');
     }

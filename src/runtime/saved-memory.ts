@@ -11,13 +11,13 @@ import {
   type Store,
 } from '../checkpoint/index.js';
 import type { Target } from './chain.js';
-import { RuntimeError } from './errors.js';
+import { checkCancelled, RuntimeError } from './errors.js';
 import type { HostImage } from './host-images.js';
 import { type HostMemory, NO_SLOT } from './host-memory.js';
 import type { MemoryLayout } from './layout.js';
 import { gathered } from './names.js';
 import { namesOf } from './plan.js';
-import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import type { OperationContext, SupervisedProcess } from './process.js';
 import { move, progressOf } from './transfer.js';
 
 /** Where a checkpoint is. */

@@ -1,5 +1,6 @@
 /** What `status` and `ps` tell of a process. */
 import type { LaunchVerdict } from '../checkpoint/index.js';
+import type { DriverState } from './control-state.js';
 import type { ImageStatus } from './host-images.js';
 import type { ProcessState, SupervisedProcess } from './process.js';
 
@@ -9,6 +10,8 @@ export interface ProcessStatus {
   readonly command: readonly string[];
   readonly store: string;
   readonly state: ProcessState;
+  /** Where the driver's own checkpoint has it. */
+  readonly driver: DriverState | 'unknown';
   /** Why not everything is known any more; null while it is. */
   readonly recordingStopped: string | null;
   readonly operation: { readonly name: string; readonly step: string; readonly milliseconds: number } | null;
@@ -26,7 +29,15 @@ export interface ProcessStatus {
   readonly waiting: number;
 }
 
-export function statusOf(subject: SupervisedProcess, command: readonly string[], store: string): ProcessStatus {
+/** How long the driver may take to say where a process is. */
+const DRIVER_MS = 1_000;
+
+export async function statusOf(
+  subject: SupervisedProcess,
+  command: readonly string[],
+  store: string,
+): Promise<ProcessStatus> {
+  const driver = await subject.control.driverState(DRIVER_MS);
   const { bridge, operation } = subject;
   const live = [...bridge.allocations.values()];
   return {
@@ -35,6 +46,7 @@ export function statusOf(subject: SupervisedProcess, command: readonly string[],
     command,
     store,
     state: subject.state,
+    driver,
     recordingStopped: bridge.state.kind === 'recording' ? null : bridge.state.reason,
     operation: operation
       ? { name: operation.name, step: operation.step, milliseconds: Date.now() - operation.since }

@@ -11,6 +11,7 @@ import { CHUNK_BYTES, Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
 import { checkpoint } from './checkpoint.js';
+import { checkpointWithControl } from './control-checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
 import { dropImage, HostImages } from './host-images.js';
@@ -100,7 +101,7 @@ class Supervisor {
       message: (bytes, fds) => {
         if (link) return link.message(bytes, fds);
         clearTimeout(timer);
-        link = this.#greeted(connection, bytes, fds);
+        link = this.#greeted(connection, native.peer.pid, bytes, fds);
         if (!link) connection.close();
       },
       closed: () => {
@@ -112,6 +113,7 @@ class Supervisor {
 
   #greeted(
     connection: ReturnType<typeof connectionOf>,
+    pid: number,
     bytes: Uint8Array,
     fds: readonly number[],
   ): RecorderLink | undefined {
@@ -131,15 +133,16 @@ class Supervisor {
     if (hello.body.version !== PROTOCOL_VERSION) return refuse(`its recorder is of version ${hello.body.version}`);
     let subject: SupervisedProcess;
     try {
-      subject = new SupervisedProcess(hello.body, fds, {
+      // Whom signals and the driver's checkpoint reach is what the system says, not what the process says of itself.
+      subject = new SupervisedProcess({ ...hello.body, pid }, fds, {
         parts: this.parts,
         builder: this.#builder,
         staging: this.#staging,
         images: this.#images,
         ...(options.unknown && { unknown: options.unknown }),
         onEnd: () => this.#ended(subject),
-        kill: (pid) => {
-          options.onNote(`process ${pid} is ended: its memory could be restored in part only`);
+        kill: (pid, why) => {
+          options.onNote(`process ${pid} is ended: ${why}`);
           process.kill(pid, 'SIGKILL');
         },
       });
@@ -196,7 +199,7 @@ class Supervisor {
     return this.#processes.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#whenEmpty = resolve));
   }
 
-  status(subject: SupervisedProcess): ProcessStatus {
+  status(subject: SupervisedProcess): Promise<ProcessStatus> {
     return statusOf(subject, this.options.command, this.store.place);
   }
 
@@ -207,8 +210,9 @@ class Supervisor {
       case 'status':
         return this.status(subject);
       case 'checkpoint': {
-        const { operation: _operation, ...asked } = request;
-        return subject.operate('checkpoint', context, (own) => checkpoint(subject, store, { ...asked, command }, own));
+        const { operation: _operation, control, ...asked } = request;
+        const save = control ? checkpointWithControl : checkpoint;
+        return subject.operate('checkpoint', context, (own) => save(subject, store, { ...asked, command }, own));
       }
       case 'suspend': {
         const { operation: _operation, ...asked } = request;

@@ -1,49 +1,65 @@
 /**
- * Suspending an application: its memory is saved, unmapped and given up, so that the device has it back; the application waits. Resuming makes
- * new memory, fills it from the checkpoint, and hands it over at the addresses of before.
+ * Suspending an application: its memory is saved, unmapped and given up, and its control state taken off by the driver, so that the device has
+ * everything back; the application waits. Resuming makes new memory, fills it from the checkpoint beside the driver's work, and hands it over at the
+ * addresses of before.
  *
  * Until the checkpoint is committed nothing has happened. Once memory is given up the checkpoint is all there is of it, so a resume that
  * fails leaves the application suspended, to be tried again.
  */
 import type { Store } from '../checkpoint/index.js';
-import { type CheckpointOptions, type CheckpointResult, checkpoint } from './checkpoint.js';
+import { type CheckpointOptions, type CheckpointResult, checkpoint, type Timings } from './checkpoint.js';
+import { type ControlOutcome, type ControlTimings, timed, withControlState, withProblem } from './control-state.js';
 import { RuntimeError } from './errors.js';
-import { MAX_DESCRIPTORS } from './messages.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { fillAll } from './restore.js';
 import { openSaved } from './saved-memory.js';
 
-const DETACH_MS = 30_000;
-const ATTACH_MS = 30_000;
+export interface SuspendOptions extends CheckpointOptions {
+  /** Leave contexts, streams and modules on the device. */
+  readonly keepContext?: boolean;
+}
+
+export interface SuspendResult extends CheckpointResult {
+  readonly timings: Timings & ControlTimings;
+  /** Why contexts, streams and modules stay on the device though they were to leave it. */
+  readonly warning?: string;
+}
 
 export interface ResumeResult {
-  readonly id: string;
+  /** The checkpoint that memory came from; null when it had been kept on the device. */
+  readonly id: string | null;
   readonly bytes: number;
   readonly handles: number;
+  readonly timings: ResumeTimings;
 }
+
+/** `load` goes on beside `restore` and `unlock`. */
+export type ResumeTimings = ControlTimings & { recreate?: number; load?: number };
 
 /** @throws RuntimeError, StoreError; the application then goes on */
 export async function suspend(
   process: SupervisedProcess,
   store: Store,
-  options: CheckpointOptions,
+  { keepContext, ...options }: SuspendOptions,
   context: OperationContext,
-): Promise<CheckpointResult> {
+): Promise<SuspendResult> {
   if (process.state === 'suspended')
     throw new RuntimeError('refused', 'GCR8105', `process ${process.pid} is suspended already`, 'resume it first');
-  const result = await checkpoint(process, store, { ...options, keepHeld: true }, context);
-  context.report({ step: 'detach' });
-  try {
-    await process.link.request('detach', {}, DETACH_MS);
-  } catch (error) {
-    // Whether it has detached is known only if it said so; if it has not said anything the connection ends, and it helps itself.
-    await process.release();
-    throw error;
-  }
+  const refusal = keepContext ? undefined : await process.control.refusal();
+  const driver = keepContext || refusal !== undefined ? 'none' : 'optional';
+  let outcome: ControlOutcome = { timings: {} };
+  const around = async (copy: () => Promise<void>) => {
+    outcome = await withControlState(process, context, { during: copy, checkpointed: async () => 'stay', driver });
+  };
+  // What fails once the process is away brings it back; that may fail, too.
+  const result = await checkpoint(process, store, { ...options, keepHeld: true, around }, context).catch((error) => {
+    throw withProblem(process, error);
+  });
   process.suspendedAs = { target: result.target, id: result.manifest.id };
   process.state = 'suspended';
   process.custody.releaseAll();
-  return result;
+  const { timings, refused = refusal } = outcome;
+  return { ...result, timings: { ...result.timings, ...timings }, ...(refused !== undefined && { warning: refused }) };
 }
 
 /** @throws RuntimeError, StoreError; the application then stays suspended */
@@ -52,30 +68,50 @@ export async function resume(
   store: Store,
   context: OperationContext,
 ): Promise<ResumeResult> {
-  const place = process.suspendedAs;
-  if (process.state !== 'suspended' || place === undefined)
+  if (process.state !== 'suspended')
     throw new RuntimeError('refused', 'GCR8108', `process ${process.pid} is not suspended`);
-  const { report } = context;
-  report({ step: 'check' });
+  const { control, custody } = process;
+  const place = process.suspendedAs;
+  const timings: ResumeTimings = {};
+  let bytes = 0;
+  if (place === undefined) await control.unlock(context, timings);
+  else bytes = await bringBack(process, store, place, context, timings);
+  // From here on memory is what it was: whatever fails now, custody holds it, and nothing has to be filled again.
+  process.suspendedAs = undefined;
+  await control.leave(context, timings);
+  process.state = 'held';
+  context.report({ step: 'release' });
+  await process.release();
+  return { id: place?.id ?? null, bytes, handles: custody.handles.size, timings };
+}
+
+/** New memory with the checkpoint's content, and the control state beside it. Gives the memory up again when something fails. */
+async function bringBack(
+  process: SupervisedProcess,
+  store: Store,
+  place: NonNullable<SupervisedProcess['suspendedAs']>,
+  context: OperationContext,
+  timings: ResumeTimings,
+): Promise<number> {
+  const { custody, control } = process;
+  context.report({ step: 'check' });
   const saved = await openSaved(process, store, place);
   try {
-    report({ step: 'recreate' });
-    const handles = [...process.custody.handles.keys()];
-    const fds = new Map<number, number>();
-    for (const handle of handles) fds.set(handle, await process.custody.recreate(handle));
-    const bytes = await fillAll(process, saved, context);
-    report({ step: 'attach' });
-    for (let at = 0; at === 0 || at < handles.length; at += MAX_DESCRIPTORS) {
-      const some = handles.slice(at, at + MAX_DESCRIPTORS);
-      const more = at + MAX_DESCRIPTORS < handles.length;
-      const own = some.map((handle) => fds.get(handle)!);
-      await process.link.request('attach', { more, handles: some }, ATTACH_MS, own);
-    }
-    process.state = 'held';
-    process.suspendedAs = undefined;
-    report({ step: 'release' });
-    await process.release();
-    return { id: place.id, bytes, handles: handles.length };
+    context.report({ step: 'recreate' });
+    await timed(timings, 'recreate', () => custody.recreateAll());
+    let bytes = 0;
+    const [filled, unlocked] = await Promise.allSettled([
+      timed(timings, 'load', async () => {
+        bytes = await fillAll(process, saved, context);
+      }),
+      control.unlock(context, timings),
+    ]);
+    if (unlocked.status === 'rejected') throw unlocked.reason;
+    if (filled.status === 'rejected') throw filled.reason;
+    return bytes;
+  } catch (error) {
+    custody.releaseAll();
+    throw error;
   } finally {
     saved.close();
   }

@@ -1,11 +1,11 @@
 /** Chunks of a process's memory to slots of host memory and back: in large pieces, a few under way, several devices at once. */
 import { CHUNK_BYTES, mapAhead, NAME_BYTES } from '../checkpoint/index.js';
 import { hashChunks } from '../native/index.js';
-import { RuntimeError } from './errors.js';
+import { checkCancelled, RuntimeError } from './errors.js';
 import type { HostMemory } from './host-memory.js';
 import { type MemoryLayout, positionOf } from './layout.js';
 import { gathered } from './names.js';
-import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import type { OperationContext, SupervisedProcess } from './process.js';
 
 /** Chunks that are moved by one call: large enough for full speed, small enough to tell progress and to be cancelled. */
 const AT_ONCE = 16_384;

@@ -142,9 +142,11 @@ export class Client {
   }
 
   #hello(request: bigint, reader: MessageReader): void {
-    const [version, pid] = [reader.u32(), reader.u32()];
+    const version = reader.u32();
+    reader.u32();
     if (!reader.complete || version !== PROTOCOL_VERSION) return this.#invalid(`protocol version ${version}`);
-    this.#pid = pid;
+    // As this process counts: in a namespace of its own the driver has another number for itself.
+    this.#pid = this.connection.peer.pid;
     const body = new MessageWriter().u64(this.device.ledger.total).bytes(this.device.uuid).content();
     this.#send(replyPacket(request, RESULT.success, '', body));
   }

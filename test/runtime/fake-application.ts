@@ -5,9 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KernelProgram } from '../../src/ir/index.js';
-import { hashChunks } from '../../src/native/index.js';
+import { type CheckpointAction, hashChunks } from '../../src/native/index.js';
 import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
 import type { ContentOf } from '../../src/runtime/codec.js';
+import type { DriverState } from '../../src/runtime/control-state.js';
 import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
 import { HostImages } from '../../src/runtime/host-images.js';
 import { HostMemory } from '../../src/runtime/host-memory.js';
@@ -16,6 +17,7 @@ import {
   type Connection,
   type Device,
   type DeviceSpan,
+  type DriverControl,
   type HostArena,
   type Parts,
   SEGMENT_SLOTS,
@@ -39,8 +41,54 @@ interface Allocation {
   readonly handle: number;
 }
 
-/** What the recorder's end answers with an error, or never. */
-export type Fault = 'refuse' | 'silence' | 'end';
+/** What the recorder's end answers with an error (having done half of it), or never. */
+export type Fault = 'refuse' | 'half' | 'silence' | 'end';
+
+/** The driver's own checkpoint, with a real one's rules about states; each step can be made to fail. */
+export class FakeDriver implements DriverControl {
+  at: DriverState = 'running';
+  /** Called before a step is done; what it throws the driver answers, and a promise is waited for. */
+  before: (action: CheckpointAction) => unknown = () => {};
+  /** Called when a step is done, before it is answered. */
+  after: (action: CheckpointAction) => unknown = () => {};
+  readonly steps: CheckpointAction[] = [];
+  /** A restore that found no memory cannot be repeated. */
+  lost = false;
+
+  constructor(readonly app: FakeApplication) {}
+
+  async step(pid: number, action: CheckpointAction): Promise<void> {
+    if (pid !== this.app.process.pid) throw new Error(`${action}: CUDA_ERROR_INVALID_VALUE`);
+    this.steps.push(action);
+    await this.before(action);
+    const from = { lock: 'running', checkpoint: 'locked', restore: 'checkpointed', unlock: 'locked' } as const;
+    const to = { lock: 'locked', checkpoint: 'checkpointed', restore: 'locked', unlock: 'running' } as const;
+    if (this.at !== from[action]) throw new Error(`${action}: CUDA_ERROR_ILLEGAL_STATE`);
+    // Memory that is mapped and was exported.
+    if (action === 'checkpoint' && !this.app.detached) throw new Error(`${action}: CUDA_ERROR_NOT_SUPPORTED`);
+    if (action === 'restore' && this.free < this.controlBytes) {
+      this.lost = true;
+      throw new Error('restore: CUDA_ERROR_OUT_OF_MEMORY');
+    }
+    if (action === 'restore' && this.lost) throw new Error('restore: CUDA_ERROR_OPERATING_SYSTEM');
+    this.at = to[action];
+    if (action === 'checkpoint') this.free += this.controlBytes;
+    if (action === 'restore') this.free -= this.controlBytes;
+    await this.after(action);
+  }
+
+  /** Bytes that are free, and that the process's control state takes. */
+  free = 2 ** 33;
+  controlBytes = 24 << 20;
+
+  async freeMemory(): Promise<number> {
+    return this.free;
+  }
+
+  async state(): Promise<DriverState> {
+    return this.at;
+  }
+}
 
 /** What memory has of an application, and how its device is. */
 export interface FakeOptions {
@@ -58,8 +106,10 @@ const SLOT = 65_536;
 
 /** Physical memory that a device's operations know. */
 class PhysicalMemory implements SharedMemory {
-  constructor(readonly bytes: Uint8Array) {}
-  close(): void {}
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly close: () => void = () => {},
+  ) {}
 }
 
 /** Chunks of spans, as views. */
@@ -110,6 +160,8 @@ export class FakeApplication {
   killed = false;
   /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
+  /** Called before memory is made. */
+  onCreate: (bytes: number) => void = () => {};
   onSave: () => void = () => {};
   onNames: () => void = () => {};
   /** Called before the application reads memory for the supervisor. */
@@ -117,6 +169,7 @@ export class FakeApplication {
   /** What the device named, copied out and copied in, in chunks. */
   readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
+  readonly driver = new FakeDriver(this);
   /** Names of requests, in order. */
   readonly requests: string[] = [];
   readonly #programs: ReadonlyMap<string, KernelProgram>;
@@ -135,6 +188,7 @@ export class FakeApplication {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
     const parts: Parts = {
+      driverControl: this.driver,
       openRing: () => ({
         drain: () => this.#drain(),
         get consumed() {
@@ -184,6 +238,7 @@ export class FakeApplication {
       onEnd: () => {},
       kill: () => {
         this.killed = true;
+        queueMicrotask(() => this.end());
       },
     });
     this.#link = new RecorderLink(connection, this.process);
@@ -204,8 +259,13 @@ export class FakeApplication {
       namesOnDevice,
       import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
       create: async (bytes) => {
+        this.onCreate(bytes);
         const memory = new Uint8Array(bytes);
-        return { memory: new PhysicalMemory(memory), fd: this.#descriptor(memory) };
+        this.driver.free -= bytes;
+        const close = () => {
+          this.driver.free += bytes;
+        };
+        return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
         this.onNames();
@@ -264,7 +324,8 @@ export class FakeApplication {
     if (fault === 'end') return this.#link.closed();
     const reply = (status: number, text: string, result: Uint8Array = new Uint8Array(0)) =>
       this.#link.message(encodeMessage('reply', { status, message: text, result }, message.request), []);
-    if (fault === 'refuse') return reply(1, 'planted');
+    if (fault === 'half') this.#half();
+    if (fault === 'refuse' || fault === 'half') return reply(1, 'planted');
     switch (message.name) {
       case 'hold': {
         this.held = true;
@@ -273,6 +334,7 @@ export class FakeApplication {
         return reply(0, '', position);
       }
       case 'release':
+        if (this.detached || this.driver.at !== 'running') throw new Error('released without its memory');
         this.held = false;
         return reply(0, '');
       case 'detach':
@@ -280,6 +342,7 @@ export class FakeApplication {
         for (const handle of this.#handles.values()) handle.memory = undefined;
         return reply(0, '');
       case 'attach':
+        if (this.driver.at !== 'running') throw new Error('the application called the driver while that was locked');
         for (const [index, number] of message.body.handles.entries())
           this.#handles.get(number)!.memory = this.#descriptors.get(fds[index]!)!;
         if (!message.body.more) this.detached = false;
@@ -298,6 +361,13 @@ export class FakeApplication {
       default:
         return reply(0, '');
     }
+  }
+
+  /** The first half of the memory is unmapped. */
+  #half(): void {
+    this.detached = true;
+    const [first] = this.#handles.values();
+    first!.memory = undefined;
   }
 
   /** What an allocation holds now. */

@@ -313,7 +313,7 @@ describe('suspend', () => {
     await expect(again()).rejects.toThrow(/GCR8108/);
     expect(app).toMatchObject({ held: true, detached: true });
     app.faults.clear();
-    expect(await again()).toMatchObject({ id: manifest.id, handles: 3 });
+    expect(await again()).toMatchObject({ id: null, handles: 3 });
     expect(app).toMatchObject({ held: false, detached: false });
     for (const [number, bytes] of memory) expect(Buffer.compare(app.memory(number), bytes)).toBe(0);
     app.launch('stir_part', 4, 128, [data, 0, 512, 1]);

@@ -33,8 +33,9 @@ export class Bench {
   };
   readonly #programs: Program[] = [];
 
-  start(app: string, args: readonly string[] = []): Program {
-    const program = new Program(this, app, args);
+  /** @param through a command that starts the program */
+  start(app: string, args: readonly string[] = [], through: readonly string[] = []): Program {
+    const program = new Program(this, app, args, through);
     this.#programs.push(program);
     return program;
   }
@@ -78,8 +79,10 @@ export class Program {
     readonly bench: Bench,
     app: string,
     args: readonly string[],
+    through: readonly string[],
   ) {
-    const command = [CLI, 'run', '--device', 'sim', '--store', bench.store, '--', join(APPS, app), '--pace', ...args];
+    const options = ['--device', 'sim', '--store', bench.store];
+    const command = [CLI, 'run', ...options, '--', ...through, join(APPS, app), '--pace', ...args];
     // Through another process, because what is given to a child ends with it, and the program may outlive its supervisor.
     this.#feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
     const stdio = [this.#feeder.stdout!, 'pipe', 'pipe'] as const;

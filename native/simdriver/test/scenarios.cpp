@@ -821,19 +821,22 @@ void checkpoint() {
     return select(pipe_ends[0] + 1, &set, nullptr, nullptr, &wait) == 0;
   };
   while (!quiet()) next();
-  // Not enough memory: it stays checkpointed, and the next try succeeds.
-  std::vector<DevicePointer> hog;
-  DevicePointer piece = 0;
-  while (cuMemAlloc_v2(&piece, 32 * mib) == success) hog.push_back(piece);
-  RESULT(out_of_memory, cuCheckpointProcessRestore(application, nullptr));
-  EXPECT(state_of(application) == 2);
-  for (const auto one : hog) OK(cuMemFree_v2(one));
   OK(cuCheckpointProcessRestore(application, nullptr));
   EXPECT(state_of(application) == 1);
   EXPECT(quiet());
   OK(cuCheckpointProcessUnlock(application, nullptr));
   for (int i = 0; i < 40; ++i) next();
   EXPECT(state_of(application) == 0);
+  // Not enough memory: it stays checkpointed, for good.
+  OK(cuCheckpointProcessLock(application, nullptr));
+  OK(cuCheckpointProcessCheckpoint(application, nullptr));
+  std::vector<DevicePointer> hog;
+  DevicePointer piece = 0;
+  while (cuMemAlloc_v2(&piece, 32 * mib) == success) hog.push_back(piece);
+  RESULT(out_of_memory, cuCheckpointProcessRestore(application, nullptr));
+  for (const auto one : hog) OK(cuMemFree_v2(one));
+  RESULT(operating_system, cuCheckpointProcessRestore(application, nullptr));
+  EXPECT(state_of(application) == 2);
   kill(application, SIGKILL);
   int status = 0;
   waitpid(application, &status, 0);
