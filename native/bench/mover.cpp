@@ -139,6 +139,23 @@ class Bench {
     std::fflush(stdout);
   }
 
+  // What scattered copies take from others: names of everything, alone and meanwhile.
+  void beside(const std::vector<std::size_t> &chunks, const std::vector<std::uint32_t> &slots) {
+    std::vector<ChunkName> names(chunks_);
+    Spans whole{{}, {memories_.begin(), memories_.end()}};
+    for (const auto &memory : memories_) whole.list.push_back({memory->address(), memory_bytes});
+    const Spans scattered = spans_of(chunks);
+    const auto name = [&] { wait_for([&](Lane::Done done) { mover_->names(whole, names.data(), std::move(done)); }); };
+    for (const bool saving : {true, false}) {
+      std::promise<void> ended;
+      const auto done = [&](std::exception_ptr) { ended.set_value(); };
+      if (saving) mover_->save(scattered, arena_, slots, done);
+      else mover_->load(scattered, arena_, slots, done);
+      figure(saving ? "names_beside_a_scattered_save_ms" : "names_beside_a_scattered_load_ms", 1e3 * median_seconds(name));
+      ended.get_future().get();
+    }
+  }
+
   std::size_t chunks() const { return chunks_; }
 
  private:
@@ -234,6 +251,7 @@ int main(int count, char **arguments) {
       for (std::size_t i = 0; i < 8; ++i) chunks.push_back(chunk + 50 + 10 * i);
     }
     bench.moved("runs_of_2_mib_and_single_ones", chunks, in_order(chunks.size()));
+    bench.beside(every(2), in_order(bench.chunks() / 2));
     bench.named("names", size, std::size_t{1} << 29);
     bench.named("names_of_spans_of_4_mib", size, std::size_t{4} << 20);
     bench.named("names_of_spans_of_128_kib", size, std::size_t{128} << 10);

@@ -48,7 +48,6 @@ struct DriverError : std::runtime_error {
   may(cuMemcpyDtoHAsync, _v2, (void *, DevicePointer, std::size_t, Stream))                                                \
   may(cuStreamCreate, , (Stream *, unsigned))                                                                              \
   may(cuStreamCreateWithPriority, , (Stream *, unsigned, int))                                                             \
-  may(cuStreamWaitEvent, , (Stream, Event, unsigned))                                                                      \
   may(cuStreamDestroy, _v2, (Stream))                                                                                      \
   may(cuStreamSynchronize, , (Stream))                                                                                     \
   may(cuStreamIsCapturing, , (Stream, int *))                                                                              \

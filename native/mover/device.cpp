@@ -19,14 +19,13 @@ const Driver &driver_at(const std::string &path) {
   if (found != open.end()) return found->second;
   Driver driver(path);
   driver.check(driver.cuInit(0), "cuInit");
-  for (const bool there : {driver.cuDeviceGetCount != nullptr, driver.cuDeviceGetUuid != nullptr, driver.cuMemHostAlloc != nullptr,
-                           driver.cuMemFreeHost != nullptr, driver.cuMemcpyHtoDAsync != nullptr, driver.cuMemcpyDtoHAsync != nullptr,
-                           driver.cuStreamCreateWithPriority != nullptr, driver.cuCtxGetStreamPriorityRange != nullptr,
-                           driver.cuStreamDestroy != nullptr, driver.cuStreamSynchronize != nullptr, driver.cuStreamWaitEvent != nullptr,
-                           driver.cuEventCreate != nullptr, driver.cuEventDestroy != nullptr, driver.cuEventRecord != nullptr,
-                           driver.cuEventSynchronize != nullptr, driver.cuMemRelease != nullptr, driver.cuMemUnmap != nullptr,
-                           driver.cuMemFree != nullptr, driver.cuDeviceGetAttribute != nullptr})
-    if (!there) throw std::runtime_error("the driver is too old");
+  // Older ones than CUDA 10.2's lack some of what is used here.
+  if (!driver.cuDeviceGetCount || !driver.cuDeviceGetUuid || !driver.cuDeviceGetAttribute || !driver.cuMemHostAlloc || !driver.cuMemFreeHost ||
+      !driver.cuMemcpyHtoDAsync || !driver.cuMemcpyDtoHAsync || !driver.cuStreamCreateWithPriority || !driver.cuCtxGetStreamPriorityRange ||
+      !driver.cuStreamDestroy || !driver.cuStreamSynchronize || !driver.cuEventCreate || !driver.cuEventDestroy || !driver.cuEventRecord ||
+      !driver.cuEventSynchronize || !driver.cuMemRelease || !driver.cuMemUnmap || !driver.cuMemImportFromShareableHandle ||
+      !driver.cuMemExportToShareableHandle)
+    throw std::runtime_error("the driver is too old");
   return open.emplace(path, driver).first->second;
 }
 

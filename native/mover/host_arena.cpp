@@ -10,6 +10,7 @@
 #include <cstring>
 #include <thread>
 
+#include "core/aligned_buffer.h"
 #include "core/thread_pool.h"
 
 namespace gcr {
@@ -22,9 +23,6 @@ constexpr unsigned register_portable = 1;
 #define MADV_POPULATE_WRITE 23
 #endif
 
-// Slots are numbered by 26 bits then: 4 TiB of addresses, which cost nothing.
-constexpr std::size_t most_segments = std::size_t{1} << 16;
-constexpr std::size_t range_bytes = most_segments * HostArena::segment_bytes;
 constexpr int nothing_there = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 // False, with errno, when there is no such memory.
@@ -52,14 +50,17 @@ void touch(std::uint8_t *data) {
 }  // namespace
 
 HostArena::HostArena() {
+  // More than the machine has is never there.
+  const auto machine = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  range_bytes_ = round_up(machine, segment_bytes);
   // Transparent huge pages need a start that is aligned to them; what lies before it is left as it is.
-  void *range = mmap(nullptr, range_bytes + huge_page, PROT_NONE, nothing_there, -1, 0);
+  void *range = mmap(nullptr, range_bytes_ + huge_page, PROT_NONE, nothing_there, -1, 0);
   if (range == MAP_FAILED) throw DriverError(std::string("no addresses for host memory: ") + std::strerror(errno), result::out_of_memory);
   auto *begin = static_cast<std::uint8_t *>(range);
   const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
   data_ = begin + before;
   if (before > 0) munmap(begin, before);
-  if (before < huge_page) munmap(data_ + range_bytes, huge_page - before);
+  if (before < huge_page) munmap(data_ + range_bytes_, huge_page - before);
 }
 
 void HostArena::grow(std::size_t segments, const std::shared_ptr<const OpenDevice> &device, const Progress &progress,
@@ -69,8 +70,7 @@ void HostArena::grow(std::size_t segments, const std::shared_ptr<const OpenDevic
   const auto no_memory = [&](const char *why) {
     return DriverError("no " + std::to_string(segments * segment_bytes) + " bytes of host memory: " + why, result::out_of_memory);
   };
-  const auto machine = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  if (segments > machine / segment_bytes || segments > most_segments - before) throw no_memory("the machine has less");
+  if (segments > range_bytes_ / segment_bytes - before) throw no_memory("the machine has less");
   // What is not an arena's at the end is given back.
   struct Rest {
     const HostArena &arena;
@@ -160,7 +160,7 @@ HostArena::~HostArena() {
       // The context is dead, and with it the driver has let go.
     }
   }
-  munmap(data_, range_bytes);
+  munmap(data_, range_bytes_);
 }
 
 }  // namespace gcr

@@ -49,6 +49,7 @@ class HostArena {
   void pin_up_to(std::size_t segments, const std::shared_ptr<const OpenDevice> &device);  // under the mutex
 
   std::uint8_t *data_ = nullptr;
+  std::size_t range_bytes_ = 0;
   std::mutex growing_;
   mutable std::mutex mutex_;  // guards what follows
   std::size_t segments_ = 0;

@@ -40,12 +40,6 @@ void Lane::stop() {
   wake_.notify_one();
 }
 
-void Lane::order(unsigned place, Stream first, Stream second) const {
-  const Driver &driver = device_->driver();
-  driver.check(driver.cuEventRecord(orders_[place], first), "cuEventRecord");
-  driver.check(driver.cuStreamWaitEvent(second, orders_[place], 0), "cuStreamWaitEvent");
-}
-
 void Lane::serve() {
   while (admit()) {
     while (under_way_.size() < places && issue_next()) {
@@ -65,42 +59,42 @@ bool Lane::admit() {
   for (auto &entry : arrived_) entries_.push_back(std::move(entry));
   arrived_.clear();
   lock.unlock();
-  if (!open_ && broken_.empty()) {
-    try {
-      open();
-    } catch (const DriverError &error) {
-      broken_ = error.what();
-    }
-  }
+  std::exception_ptr refused;
+  if (stopped) refused = failure("the device was closed", result::not_ready);
+  else if (!broken_.empty()) refused = failure("the device cannot be used by this process any more: " + broken_, result::unknown);
+  else if (!open_) refused = open();
   for (auto &entry : entries_) {
-    if (entry->issued) continue;
-    entry->issued = stopped || !broken_.empty();
-    if (!broken_.empty()) entry->error = failure("the device cannot be used by this process any more: " + broken_, result::unknown);
-    else if (stopped) entry->error = failure("the device was closed", result::not_ready);
+    if (entry->issued || !refused) continue;
+    entry->issued = true;
+    entry->error = refused;
   }
   return true;
 }
 
-void Lane::open() {
+// Says why it failed, if it did; the next operation tries again.
+std::exception_ptr Lane::open() {
   const Driver &driver = device_->driver();
-  device_->make_current();
-  int lowest = 0, highest = 0;
-  driver.check(driver.cuCtxGetStreamPriorityRange(&lowest, &highest), "cuCtxGetStreamPriorityRange");
-  for (Stream &stream : streams_)
-    driver.check(driver.cuStreamCreateWithPriority(&stream, stream_non_blocking, lowest), "cuStreamCreateWithPriority");
-  for (Event &event : ends_) driver.check(driver.cuEventCreate(&event, event_blocking_sync | event_disable_timing), "cuEventCreate");
-  for (Event &event : orders_) driver.check(driver.cuEventCreate(&event, event_disable_timing), "cuEventCreate");
-  open_ = true;
+  try {
+    device_->make_current();
+    int lowest = 0, highest = 0;
+    driver.check(driver.cuCtxGetStreamPriorityRange(&lowest, &highest), "cuCtxGetStreamPriorityRange");
+    for (Stream &stream : streams_)
+      driver.check(driver.cuStreamCreateWithPriority(&stream, stream_non_blocking, lowest), "cuStreamCreateWithPriority");
+    for (Event &event : ends_) driver.check(driver.cuEventCreate(&event, event_blocking_sync | event_disable_timing), "cuEventCreate");
+    open_ = true;
+    return nullptr;
+  } catch (const DriverError &) {
+    close();
+    return std::current_exception();
+  }
 }
 
 void Lane::close() {
   const Driver &driver = device_->driver();
-  for (Event event : ends_)
-    if (event) driver.cuEventDestroy(event);
-  for (Event event : orders_)
-    if (event) driver.cuEventDestroy(event);
-  for (Stream stream : streams_)
-    if (stream) driver.cuStreamDestroy(stream);
+  for (Event &event : ends_)
+    if (event) driver.cuEventDestroy(std::exchange(event, nullptr));
+  for (Stream &stream : streams_)
+    if (stream) driver.cuStreamDestroy(std::exchange(stream, nullptr));
 }
 
 // One piece of the operation whose turn it is. False when none has any left.

@@ -1,4 +1,4 @@
-// A thread with a stream of its own on a device, for operations of one kind. Operations that are there together take turns, piece by piece, so that a
+// A thread with streams of its own on a device, for operations of one kind. Operations that are there together take turns, piece by piece, so that a
 // large one does not hold up a small one; some pieces are always under way, so that the device does not wait for the thread.
 #pragma once
 
@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <vector>
+#include <utility>
 
 #include "mover/device.h"
 
@@ -46,9 +46,8 @@ class Lane {
   // For operations.
   const std::shared_ptr<const OpenDevice> &device() const { return device_; }
   Stream copies() const { return streams_[0]; }
-  Stream kernels() const { return streams_[1]; }
-  // `second` goes on only when what `first` was given so far is done. One use a piece.
-  void order(unsigned place, Stream first, Stream second) const;
+  // Two in turn, so that one kernel begins while the last blocks of the one before still run.
+  Stream kernels(unsigned place) const { return streams_[1 + place % 2]; }
 
  private:
   struct Entry {
@@ -60,7 +59,7 @@ class Lane {
   };
 
   void serve();
-  void open();
+  std::exception_ptr open();
   void close();
   bool admit();
   bool issue_next();
@@ -78,9 +77,8 @@ class Lane {
   std::thread thread_;  // from the first operation on
 
   // The thread's own.
-  Stream streams_[2] = {};
+  Stream streams_[3] = {};
   Event ends_[places] = {};
-  Event orders_[places] = {};
   std::deque<std::unique_ptr<Entry>> entries_;  // the one whose turn it is first
   std::deque<Entry *> under_way_;               // a piece each, the oldest first
   unsigned oldest_place_ = 0;

@@ -8,12 +8,17 @@
 namespace gcr {
 namespace {
 
-constexpr std::size_t piece_bytes = std::size_t{32} << 20;        // of copies: what a small operation waits for a large one
-constexpr std::size_t hashed_bytes = std::size_t{4} << 20;        // what the processor hashes at once
-constexpr std::uint32_t first_named = 4096, most_named = 65536;   // chunks of a piece: a small one first, so that the device begins soon
-constexpr std::size_t direct_bytes = std::size_t{1} << 20;        // from here on a copy of its own is as fast as any
-constexpr std::uint32_t most_moved = 1024;                        // chunks of a piece
-constexpr unsigned moving_blocks = 32;                            // fill the bus, and leave the rest of the device to others
+// Pieces of copies: large enough for the full rate, and not longer than a small operation may have to wait.
+constexpr std::size_t piece_bytes = std::size_t{64} << 20;
+constexpr std::uint32_t most_moved = 2048;  // chunks
+// What the processor hashes at once.
+constexpr std::size_t hashed_bytes = std::size_t{4} << 20;
+// Chunks of pieces that are named: small at first, so that the device begins soon, and each list is made while the piece before is named.
+constexpr std::uint32_t first_named = 2048, most_named = 32768;
+// From here on a copy of its own is as fast as our kernels (docs/benchmarks.md, "The data path").
+constexpr std::size_t direct_bytes = std::size_t{2} << 20;
+// Of each of two kernels: enough to fill the bus. More would slow down whatever else runs on the device, and bring nothing.
+constexpr unsigned gathering_blocks = 4, scattering_blocks = 16;
 
 enum class Direction { to_host, to_device };
 
@@ -54,17 +59,17 @@ class NamesOnDevice : public Operation {
   std::optional<Stream> issue(unsigned place) override {
     if (cursor_.at_end()) return std::nullopt;
     auto *list = reinterpret_cast<ListedChunk *>(places_[place].data());
-    const std::uint32_t most = issued_ == 0 ? first_named : most_named;
     std::uint32_t count = 0;
-    for (; count < most && !cursor_.at_end(); ++count) {
+    for (; count < next_size_ && !cursor_.at_end(); ++count) {
       const std::size_t length = std::min(kChunkBytes, cursor_.bytes());
       list[count] = {cursor_.address(), static_cast<std::uint32_t>(length), count};
       cursor_.advance(length);
     }
-    kernels_.name(places_[place].address(), count, places_[place].address() + names_at, lane_.kernels());
+    kernels_.name(places_[place].address(), count, places_[place].address() + names_at, lane_.kernels(place));
     pieces_[place] = {issued_, count};
     issued_ += count;
-    return lane_.kernels();
+    next_size_ = std::min(2 * next_size_, most_named);
+    return lane_.kernels(place);
   }
 
   void ended(unsigned place) override {
@@ -85,6 +90,7 @@ class NamesOnDevice : public Operation {
   ChunkCursor cursor_;
   ChunkName *const names_;
   std::uint64_t issued_ = 0;
+  std::uint32_t next_size_ = first_named;
   Piece pieces_[Lane::places] = {};
 };
 
@@ -157,9 +163,11 @@ class Move : public Operation {
     std::memcpy(places_[place].data(), plan_.scattered.data() + listed_, count * sizeof(ListedChunk));
     listed_ += count;
     const auto base = reinterpret_cast<DevicePointer>(arena_->data());
-    const auto move = direction_ == Direction::to_host ? &DeviceKernels::gather : &DeviceKernels::scatter;
-    (kernels_->*move)(places_[place].address(), static_cast<std::uint32_t>(count), base, moving_blocks, lane_.kernels());
-    return lane_.kernels();
+    const DevicePointer list = places_[place].address();
+    const auto chunks = static_cast<std::uint32_t>(count);
+    if (direction_ == Direction::to_host) kernels_->gather(list, chunks, base, gathering_blocks, lane_.kernels(place));
+    else kernels_->scatter(list, chunks, base, scattering_blocks, lane_.kernels(place));
+    return lane_.kernels(place);
   }
 
   Stream issue_direct() {
@@ -207,13 +215,24 @@ class PlainCopy : public Operation {
   std::uint64_t done_ = 0;
 };
 
+// None where the driver cannot compile them: the compiler is a library of its own, which containers may lack, and knows only so many devices.
+std::unique_ptr<DeviceKernels> compiled(const std::shared_ptr<const OpenDevice> &device) {
+  try {
+    return std::make_unique<DeviceKernels>(device);
+  } catch (const DriverError &error) {
+    constexpr Result no_binary = 209, invalid_text = 218, no_compiler = 221, newer_text = 222;
+    for (const Result expected : {no_binary, invalid_text, no_compiler, newer_text})
+      if (error.result == expected) return nullptr;
+    throw;
+  }
+}
+
 }  // namespace
 
 Mover::Mover(std::shared_ptr<const OpenDevice> device, bool kernels)
-    : device_(std::move(device)), kernels_(kernels ? std::make_unique<DeviceKernels>(device_) : nullptr), names_(device_), saves_(device_),
-      loads_(device_) {
+    : device_(std::move(device)), kernels_(kernels ? compiled(device_) : nullptr), names_(device_), saves_(device_), loads_(device_) {
   for (unsigned place = 0; place < Lane::places; ++place) {
-    name_places_.emplace_back(device_, kernels ? NamesOnDevice::place_bytes() : hashed_bytes);
+    name_places_.emplace_back(device_, kernels_ ? NamesOnDevice::place_bytes() : hashed_bytes);
     save_places_.emplace_back(device_, Move::place_bytes());
     load_places_.emplace_back(device_, Move::place_bytes());
   }

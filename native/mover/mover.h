@@ -22,8 +22,8 @@ struct Spans {
 
 class Mover {
  public:
-  // `kernels`: whether ours run on the device; names are computed by the processor otherwise, and scattered chunks copied one by one. Takes its time:
-  // kernels are compiled, and what calls need is made.
+  // `kernels`: whether ours are to run on the device. Where they do not, or the driver cannot compile them, names are computed by the processor, and
+  // scattered chunks copied one by one. Takes its time: kernels are compiled, and what calls need is made. Throws DriverError.
   Mover(std::shared_ptr<const OpenDevice> device, bool kernels);
 
   const std::shared_ptr<const OpenDevice> &device() const { return device_; }

@@ -29,9 +29,14 @@ export function checkpointText(result: CheckpointResult & { readonly timings: Ti
   const { manifest, target, verified, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
   const { chunks, kind } = manifest;
   const origins = originText(manifest);
+  const dirty = `${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}`;
+  const looked =
+    verified === 'none' || kind === 'full'
+      ? `looked at ${dirty}`
+      : `compared all memory, ${dirty} may have been written`;
   const lines = [
     `${manifest.id}  ${kind === 'full' ? `full (${fullBecause})` : 'increment'}${target === 'memory' ? ', in memory' : ''}`,
-    `  ${verified === 'none' || kind === 'full' ? 'looked at' : 'compared all memory; may have been written:'} ${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
+    `  ${looked}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
     ...(kind === 'increment' && origins !== '' ? [`  changed by ${origins}`] : []),
     `  the application was held for ${millisecondsText(heldMs)}`,
     ...(result.timings.detach !== undefined ? [`  ${timingsText(result.timings)}`] : []),

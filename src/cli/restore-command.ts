@@ -31,6 +31,8 @@ export function addRestoreCommand(program: Command, finish: Finish): void {
 Only device memory goes back; what the program keeps in host memory stays. Memory that it allocated since stays, too. When memory
 that the checkpoint has was freed since, the checkpoint is refused.
 
+Checkpoints in memory are found by the beginning of their id, too; latest is the youngest one, wherever it is.
+
 Examples:
   gcr-templates restore latest --pid 4711
   gcr-templates restore 0123abcd --pid 4711`,

@@ -22,6 +22,7 @@ async function show(options: ProcessOptions, signal: AbortSignal): Promise<ExitC
     ['command', printable(status.command.join(' '))],
     ['state', stateText(status)],
     ...(status.driver === 'running' ? [] : [['driver', status.driver]]),
+    ...(status.problem === null ? [] : [['problem', printable(status.problem)]]),
     ...(status.recordingStopped === null ? [] : [['stopped', printable(status.recordingStopped)]]),
     ['device', printable(status.devices.join(', '))],
     ['memory', `${formatBytes(status.bytes)} in ${status.allocations} allocations`],

@@ -159,13 +159,26 @@ function nativeOf(arena: HostArena): NativeHostArena {
   return arena.native;
 }
 
+const opened = new Map<string, Promise<OpenDevice>>();
+
 /**
- * Opens a device by its UUID: a context of this process's on it, and our kernels compiled for it, which may take half a second the first
- * time. Rejects with an `Error` when driver or device are not there.
+ * Opens a device by its UUID: a context of this process's on it, and our kernels compiled for it, which may take half a second. It stays open until
+ * the process ends, and whoever asks for the same one gets the same. Rejects with an `Error` when driver or device are not there.
  *
  * @param driver path of the driver library, or its name for the usual search
  */
-export async function openDevice(driver: string, uuid: Uint8Array): Promise<OpenDevice> {
+export function openDevice(driver: string, uuid: Uint8Array): Promise<OpenDevice> {
+  const key = `${Buffer.from(uuid).toString('hex')} ${driver}`;
+  let device = opened.get(key);
+  if (!device) {
+    device = openNative(driver, uuid);
+    opened.set(key, device);
+    device.catch(() => opened.delete(key));
+  }
+  return device;
+}
+
+async function openNative(driver: string, uuid: Uint8Array): Promise<OpenDevice> {
   return new DriverDevice(await addon().openDevice(driver, uuid));
 }
 

@@ -98,7 +98,7 @@ class DriverRefusal extends RuntimeError {
 export class ControlState {
   /** As far as it is known here; `unknown` after a step whose end was not seen. */
   phase: ControlPhase = 'attached';
-  /** Why it could not be brought back when that was tried last. */
+  /** Why it could not be brought back when an operation that failed tried; undefined when it could. */
   problem: string | undefined;
   /** Bytes that must be free for the control state to come back, by device, as far as that was seen when it went. */
   #needed: ReadonlyMap<number, number> | undefined;
@@ -195,7 +195,6 @@ export class ControlState {
   async recover(context: OperationContext): Promise<void> {
     const { process } = this;
     if (process.state === 'ended') return this.giveRoom();
-    this.problem = undefined;
     try {
       await this.leave(context);
     } catch (error) {
@@ -243,6 +242,7 @@ export class ControlState {
     }
     await Promise.all(underWay);
     this.phase = 'attached';
+    this.problem = undefined;
   }
 
   /** By device; those of which the driver does not tell are missing. */

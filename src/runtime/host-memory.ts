@@ -25,6 +25,8 @@ export class HostMemory {
   #growing: Promise<void> = Promise.resolve();
   /** Where the search for free slots begins. */
   #next = 0;
+  /** From here on all are free. */
+  #end = 0;
 
   /** @param limitBytes it never has more */
   constructor(
@@ -90,6 +92,7 @@ export class HostMemory {
   /** So many slots, ascending, each with one user; undefined when there are fewer. */
   take(count: number): Uint32Array<ArrayBuffer> | undefined {
     if (count > this.#free) return undefined;
+    if (this.#free === this.#users.length) this.#end = 0;
     const taken = new Uint32Array(count);
     const users = this.#users;
     let filled = this.#takeRun(taken, count);
@@ -99,6 +102,7 @@ export class HostMemory {
       taken[filled++] = slot;
     }
     this.#free -= count;
+    if (count > 0) this.#end = Math.max(this.#end, taken[count - 1]! + 1);
     return taken;
   }
 
@@ -106,6 +110,11 @@ export class HostMemory {
   #takeRun(taken: Uint32Array, count: number): number {
     const users = this.#users;
     const { length } = users;
+    if (length - this.#end >= count) {
+      users.fill(1, this.#end, this.#end + count);
+      for (let i = 0; i < count; i++) taken[i] = this.#end + i;
+      return count;
+    }
     for (const [begin, end] of [
       [this.#next, length],
       [0, Math.min(length, this.#next + count)],

@@ -12,7 +12,7 @@ import { withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Saved, Sink } from './sink.js';
-import { progressOf, saveNamed, type Transfer } from './transfer.js';
+import { move, progressOf, type Transfer } from './transfer.js';
 
 export class ImageSink implements Sink {
   #plan: Plan | undefined;
@@ -62,7 +62,7 @@ export class ImageSink implements Sink {
   #copy(from: number, to: number): Promise<void> {
     const { report, signal } = this.context;
     const told = progressOf(report, 'copy', this.#list.length * CHUNK_BYTES, from * CHUNK_BYTES);
-    const moved = saveNamed(this.#transfer, from, to, this.#delta!.table.names, signal, told);
+    const moved = move('save', this.#transfer, from, to, signal, told, this.#delta!.table.names);
     this.#running = moved.catch(() => {});
     return moved;
   }

@@ -6,6 +6,7 @@ import { type Allocation, type AllocationKind, CHUNK_BYTES, chunksOf } from '../
 import { NameTable } from './chain.js';
 import type { MemoryRange } from './custody.js';
 import type { LiveAllocation } from './event-bridge.js';
+import { runLength } from './names.js';
 import type { SupervisedProcess } from './process.js';
 
 export interface Part {
@@ -61,10 +62,14 @@ export class MemoryLayout {
   }
 
   /** Positions `from … to` of an ascending list, cut by who moves its chunks. */
-  byMover(list: Uint32Array, from: number, to: number): { readonly from: number; readonly to: number }[] {
+  byMover(
+    list: Uint32Array,
+    from: number,
+    to: number,
+  ): { readonly mover: number; readonly from: number; readonly to: number }[] {
     const cuts = this.movers.map(({ to: end }) => Math.min(to, Math.max(from, positionOf(list, end))));
-    return cuts
-      .map((end, index) => ({ from: index === 0 ? from : cuts[index - 1]!, to: end }))
+    return this.movers
+      .map(({ mover }, index) => ({ mover, from: index === 0 ? from : cuts[index - 1]!, to: cuts[index]! }))
       .filter((cut) => cut.from < cut.to);
   }
 
@@ -99,11 +104,15 @@ export class MemoryLayout {
       while (chunk >= this.parts[index]!.first + this.parts[index]!.count) index++;
       const part = this.parts[index]!;
       const limit = Math.min(to - at, part.first + part.count - chunk);
-      let count = 1;
-      while (count < limit && list[at + count] === chunk + count) count++;
+      const count = runLength(list, at, limit);
       run(part, chunk, count, at);
       at += count;
     }
+  }
+
+  /** What is moved for all chunks. */
+  allRanges(): MemoryRange[] {
+    return this.parts.map(({ live }) => ({ live, from: 0, bytes: live.size }));
   }
 
   /** What is moved for chunks `list[from … to)`. */

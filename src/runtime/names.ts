@@ -38,13 +38,34 @@ export function withoutZero(names: Uint8Array, list: Uint32Array): Uint32Array<A
   return kept.subarray(0, count);
 }
 
-/** Names of the numbers `list[from … to)`, one behind the other. */
+/**
+ * How many numbers of an ascending list follow each other from position `at` on, at most `limit`. Found by doubling, so that a long run costs next to
+ * nothing.
+ */
+export function runLength(list: Uint32Array, at: number, limit: number): number {
+  const first = list[at]!;
+  const holds = (count: number) => list[at + count - 1] === first + count - 1;
+  let low = 1;
+  let high = Math.min(2, limit);
+  while (high < limit && holds(high)) {
+    low = high;
+    high = Math.min(limit, 2 * high);
+  }
+  if (holds(high)) return high;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (holds(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Names of the ascending numbers `list[from … to)`, one behind the other. */
 export function gathered(names: Uint8Array, list: Uint32Array, from = 0, to = list.length): Uint8Array {
   const target = new Uint8Array(NAME_BYTES * (to - from));
   for (let at = from; at < to; ) {
     const first = list[at]!;
-    let count = 1;
-    while (at + count < to && list[at + count] === first + count) count++;
+    const count = runLength(list, at, to - at);
     target.set(names.subarray(NAME_BYTES * first, NAME_BYTES * (first + count)), NAME_BYTES * (at - from));
     at += count;
   }

@@ -55,7 +55,7 @@ export interface HostArena {
 export interface Device {
   /** The descriptor stays the caller's. */
   import(fd: number, bytes: number): Promise<DeviceMemory>;
-  /** New memory of zeros, and a descriptor of it, which is the caller's. */
+  /** New memory, in which anything may be, and a descriptor of it, which is the caller's. */
   create(bytes: number): Promise<{ readonly memory: DeviceMemory; readonly fd: number }>;
   /** Whether names are computed on the device, so that looking at all memory costs next to nothing. */
   readonly namesOnDevice: boolean;

@@ -89,10 +89,10 @@ export async function findDelta(process: SupervisedProcess, plan: Plan, context:
   const { layout, origins, verify, parent } = plan;
   // From here on everything is looked at, before only what may have changed.
   const all = verify === 'all' ? 0 : verify === 'device' ? layout.recorderChunks : layout.chunks;
-  const looked = all === 0 ? everyChunk(layout) : chunksWhere(origins, all);
+  const looked = all === 0 || !parent ? undefined : chunksWhere(origins, all);
   const fresh = await namesOf(process, layout, looked, context);
-  if (!parent) return { table: layout.tableOf(fresh), changed: looked };
-  const names = looked.length === layout.chunks ? fresh : mergedNames(layout, parent.names, looked, fresh);
+  if (!parent) return { table: layout.tableOf(fresh), changed: everyChunk(layout) };
+  const names = !looked || looked.length === layout.chunks ? fresh : mergedNames(layout, parent.names, looked, fresh);
   const changed = new Uint32Array(layout.chunks);
   let count = 0;
   for (const { live, first, count: chunks } of layout.parts) {
@@ -105,15 +105,17 @@ export async function findDelta(process: SupervisedProcess, plan: Plan, context:
   return { table: layout.tableOf(names), changed: changed.slice(0, count) };
 }
 
-/** Names of chunks, 16 bytes each. Only while the application is held. */
+/** Names of chunks, of all when there is no list, 16 bytes each. Only while the application is held. */
 export async function namesOf(
   process: SupervisedProcess,
   layout: MemoryLayout,
-  looked: Uint32Array,
+  list: Uint32Array | undefined,
   { report, signal }: OperationContext,
 ): Promise<Uint8Array> {
   const { custody } = process;
   const atOnce = custody.namesOnDevice ? layout.chunks : NAMED_AT_ONCE;
+  if (!list && layout.chunks <= atOnce) return custody.names(layout.allRanges());
+  const looked = list ?? everyChunk(layout);
   if (looked.length <= atOnce) return custody.names(layout.ranges(looked));
   const names = new Uint8Array(NAME_BYTES * looked.length);
   const told = progressOf(report, 'compare', looked.length * CHUNK_BYTES);

@@ -10,7 +10,7 @@ import { NAME_BYTES, type Store } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import { MemoryLayout } from './layout.js';
-import { differing } from './names.js';
+import { differing, withoutZero } from './names.js';
 import { everyChunk, namesOf } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { findSaved, type Loader, openSaved, type SavedMemory } from './saved-memory.js';
@@ -57,7 +57,7 @@ async function differences(
   wanted: Uint8Array,
   context: OperationContext,
 ): Promise<Uint32Array> {
-  const names = await namesOf(process, layout, everyChunk(layout), context);
+  const names = await namesOf(process, layout, undefined, context);
   const list = new Uint32Array(layout.chunks);
   return list.subarray(0, differing(names, wanted, 0, list, 0));
 }
@@ -137,9 +137,27 @@ function settle(
   for (const { live } of layout.parts) bridge.dirty.addRange('copy', live.address, live.address + BigInt(live.size));
 }
 
+/** All chunks but those that are to be zero, and are already. */
+async function unlessZero(
+  process: SupervisedProcess,
+  layout: MemoryLayout,
+  wanted: Uint8Array,
+  context: OperationContext,
+): Promise<Uint32Array> {
+  const all = everyChunk(layout);
+  const filled = withoutZero(wanted, all);
+  if (filled.length === all.length) return all;
+  const needed = new Uint8Array(layout.chunks);
+  for (let i = 0; i < filled.length; i++) needed[filled[i]!] = 1;
+  const zero = all.filter((chunk) => needed[chunk] === 0);
+  const now = withoutZero(await namesOf(process, layout, zero, context), all.subarray(0, zero.length));
+  for (let i = 0; i < now.length; i++) needed[zero[now[i]!]!] = 1;
+  return all.filter((chunk) => needed[chunk] === 1);
+}
+
 /**
- * Content for memory that was made anew: everything that a checkpoint has of allocations with a handle. Where the device computes names, what new memory
- * happens to hold already (zeros) is not copied.
+ * Content for memory that was made anew: everything that a checkpoint has of allocations with a handle. Where the device computes names, zeros that new memory
+ * has already are not copied.
  *
  * @returns bytes of these allocations
  */
@@ -154,7 +172,7 @@ export async function fillAll(
     [...bridge.allocations.values()].filter(({ handle }) => handle !== 0),
   );
   const wanted = wantedNames(layout, saved);
-  const list = custody.namesOnDevice ? await differences(process, layout, wanted, context) : everyChunk(layout);
+  const list = custody.namesOnDevice ? await unlessZero(process, layout, wanted, context) : everyChunk(layout);
   const report: OperationContext['report'] = (now) => context.report({ ...now, step: 'fill' });
   await saved.loader(layout, list, wanted).load(report);
   return layout.bytes;

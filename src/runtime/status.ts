@@ -1,5 +1,5 @@
 /** What `status` and `ps` tell of a process. */
-import type { LaunchVerdict } from '../checkpoint/index.js';
+import { LAUNCH_VERDICTS, type LaunchVerdict } from '../checkpoint/index.js';
 import type { DriverState } from './control-state.js';
 import type { ImageStatus } from './host-images.js';
 import type { ProcessState, SupervisedProcess } from './process.js';
@@ -12,6 +12,8 @@ export interface ProcessStatus {
   readonly state: ProcessState;
   /** Where the driver's own checkpoint has it. */
   readonly driver: DriverState | 'unknown';
+  /** Why it is suspended though nobody asked for it: a checkpoint could not bring it back. Null otherwise. */
+  readonly problem: string | null;
   /** Why not everything is known any more; null while it is. */
   readonly recordingStopped: string | null;
   readonly operation: { readonly name: string; readonly step: string; readonly milliseconds: number } | null;
@@ -27,6 +29,15 @@ export interface ProcessStatus {
   readonly launches: Readonly<Record<LaunchVerdict, number>>;
   /** Events that wait for templates. */
   readonly waiting: number;
+}
+
+/** Launches since the last checkpoint, those included that one which failed meanwhile has counted. */
+function launchesSince({ bridge, chains, lastTarget }: SupervisedProcess): Record<LaunchVerdict, number> {
+  const [counted, now] = [chains[lastTarget].statistics.byVerdict, bridge.statistics.byVerdict];
+  return Object.fromEntries(LAUNCH_VERDICTS.map((verdict) => [verdict, counted[verdict] + now[verdict]])) as Record<
+    LaunchVerdict,
+    number
+  >;
 }
 
 /** How long the driver may take to say where a process is. */
@@ -47,6 +58,7 @@ export async function statusOf(
     store,
     state: subject.state,
     driver,
+    problem: subject.control.problem ?? null,
     recordingStopped: bridge.state.kind === 'recording' ? null : bridge.state.reason,
     operation: operation
       ? { name: operation.name, step: operation.step, milliseconds: Date.now() - operation.since }
@@ -57,7 +69,7 @@ export async function statusOf(
     lastCheckpoint: subject.chains[subject.lastTarget].last?.id ?? null,
     images: subject.hostImages.status(subject),
     hostMemory: subject.hostImages.memory.size,
-    launches: bridge.statistics.byVerdict,
+    launches: launchesSince(subject),
     waiting: bridge.waiting,
   };
 }

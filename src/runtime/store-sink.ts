@@ -19,7 +19,7 @@ import { gathered, withoutZero } from './names.js';
 import { type Delta, type Plan, storedOrigins } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import type { Sink } from './sink.js';
-import { progressOf, saveNamed, type Transfer } from './transfer.js';
+import { move, progressOf, type Transfer } from './transfer.js';
 
 /** Chunks that are written as one. */
 const BLOCK = 1024;
@@ -94,7 +94,7 @@ export class StoreSink implements Sink {
   }
 
   #save(transfer: Transfer, from: number, to: number, told: (bytes: number) => void): Promise<void> {
-    return saveNamed(transfer, from, to, this.#delta!.table.names, this.context.signal, told);
+    return move('save', transfer, from, to, this.context.signal, told, this.#delta!.table.names);
   }
 
   /** Copies block after block, each written and its slots used again; resolves when all are in host memory. */

@@ -78,6 +78,7 @@ class Supervisor {
   readonly #builder: TemplateBuilder;
   readonly #staging: StagingPool;
   readonly #images: HostImages;
+  #reserved = false;
   #whenEmpty: () => void = () => {};
 
   constructor(
@@ -160,7 +161,7 @@ class Supervisor {
     });
     subject.attachLink(link);
     this.#processes.add(subject);
-    if (options.hostMemory !== undefined) void this.#reserve(subject, options.hostMemory);
+    if (options.hostMemory !== undefined && !this.#reserved) void this.#reserve(subject, options.hostMemory);
     // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
     void this.#serve(subject).then(() => link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 }));
     return link;
@@ -168,8 +169,9 @@ class Supervisor {
 
   /** Makes the memory for images, which takes seconds, while the application begins. */
   async #reserve({ custody }: SupervisedProcess, bytes: number): Promise<void> {
+    this.#reserved = true;
     try {
-      await this.#images.memory.ensureFree(bytes / CHUNK_BYTES, await custody.firstDevice());
+      await this.#images.memory.ensureFree(Math.floor(bytes / CHUNK_BYTES), await custody.firstDevice());
     } catch (error) {
       this.options.onNote(`host memory was not reserved: ${(error as Error).message}`);
     }

@@ -3,13 +3,14 @@ import { CHUNK_BYTES, mapAhead, NAME_BYTES } from '../checkpoint/index.js';
 import { hashChunks } from '../native/index.js';
 import { checkCancelled, RuntimeError } from './errors.js';
 import type { HostMemory } from './host-memory.js';
-import { type MemoryLayout, positionOf } from './layout.js';
+import type { MemoryLayout } from './layout.js';
 import { gathered } from './names.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 
 /** Chunks that are moved by one call: large enough for full speed, small enough to tell progress and to be cancelled. */
 const AT_ONCE = 16_384;
-const WINDOW = 2;
+/** Calls under way: two that move, and one whose chunks are named meanwhile. */
+const WINDOW = 3;
 
 export interface Transfer {
   readonly process: SupervisedProcess;
@@ -24,23 +25,37 @@ export interface Transfer {
 /**
  * Moves chunks `list[from … to)`. When it rejects, nothing is under way any more. Only while the application is held, or with memory that it does not have.
  *
+ * With names, what was moved is held against them, while the next chunks move. A chunk that is saved under another's name would spoil every checkpoint that
+ * has one of that name, so what somebody wrote in between is not let through: on a device nobody may write then; managed memory, which the host may change
+ * even while the application is held, gets the name of what was copied, and so does memory whose device computes no names.
+ *
  * @param told called with the bytes that have been moved since the last call
+ * @param names of all chunks of the layout
+ * @throws RuntimeError GCR8105 when device memory changed while it was saved, GCR8109 when it is not what was copied to it
  */
 export async function move(
   direction: 'save' | 'load',
-  { process, layout, list, memory, slots }: Transfer,
+  transfer: Transfer,
   from: number,
   to: number,
-  signal: OperationContext['signal'] | undefined,
+  signal: AbortSignal | undefined,
   told: (bytes: number) => void = () => {},
+  names?: Uint8Array,
 ): Promise<void> {
+  const { process, layout, list, memory, slots } = transfer;
+  const { custody } = process;
   const devices = layout.byMover(list, from, to).map(async (own) => {
     const starts: number[] = [];
     for (let at = own.from; at < own.to; at += AT_ONCE) starts.push(at);
     const run = async (at: number) => {
       if (signal) checkCancelled(signal);
       const end = Math.min(own.to, at + AT_ONCE);
-      await process.custody[direction](layout.ranges(list, at, end), memory.arena, slots.subarray(at, end));
+      const ranges = layout.ranges(list, at, end);
+      await custody[direction](ranges, memory.arena, slots.subarray(at, end));
+      if (names && own.mover >= 0 && custody.namesOnDevice) {
+        const now = await custody.names(ranges);
+        if (Buffer.compare(now, gathered(names, list, at, end)) !== 0) throw differs(direction, process.pid);
+      } else if (names && direction === 'save') nameCopied(transfer, at, end, names);
       return end - at;
     };
     for await (const chunks of mapAhead(starts, WINDOW, run)) told(chunks * CHUNK_BYTES);
@@ -49,32 +64,11 @@ export async function move(
   await Promise.all(devices);
 }
 
-/**
- * Saves chunks `list[from … to)` that were named before, and makes sure that their names are those of what was copied. A chunk under another's name would
- * spoil every checkpoint that has one of that name, so what somebody wrote in between is not let through: managed memory, which the host may change even
- * while the application is held, gets the name of what was copied; on a device nobody may write then.
- *
- * @param names of all chunks of the layout
- * @throws RuntimeError GCR8105 when device memory changed meanwhile
- */
-export async function saveNamed(
-  transfer: Transfer,
-  from: number,
-  to: number,
-  names: Uint8Array,
-  signal: AbortSignal,
-  told: (bytes: number) => void,
-): Promise<void> {
-  await move('save', transfer, from, to, signal, told);
-  const { process, layout, list } = transfer;
-  const { namesOnDevice } = process.custody;
-  const device = namesOnDevice ? Math.min(to, Math.max(from, positionOf(list, layout.recorderChunks))) : to;
-  if (from < device) nameCopied(transfer, from, device, names);
-  if (device === to) return;
-  const now = await process.custody.names(layout.ranges(list, device, to));
-  if (Buffer.compare(now, gathered(names, list, device, to)) === 0) return;
-  const message = `memory of process ${process.pid} changed while it was held`;
-  throw new RuntimeError('failed', 'GCR8105', message, 'something writes it that is not recorded; see docs/support.md');
+function differs(direction: 'save' | 'load', pid: number): RuntimeError {
+  const hint = 'something writes it that is not recorded; see docs/support.md';
+  return direction === 'save'
+    ? new RuntimeError('failed', 'GCR8105', `memory of process ${pid} changed while it was held`, hint)
+    : new RuntimeError('failed', 'GCR8109', `memory of process ${pid} is not what was copied to it`, hint);
 }
 
 function nameCopied({ layout, list, memory, slots }: Transfer, from: number, to: number, names: Uint8Array): void {

@@ -1,5 +1,6 @@
 /** Sample programs whose control state is taken off the simulated device, by the commands that a user has. */
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -11,24 +12,39 @@ let bench: Bench;
 beforeEach(() => {
   bench = new Bench();
 });
-afterEach(() => bench.close());
+const others: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of others.splice(0)) child.kill('SIGKILL');
+  bench.close();
+});
+
+function deviceSocket(): string {
+  const folder = join(bench.folder, 'gcr-templates');
+  return join(folder, readdirSync(folder).find((file) => file.startsWith('device-'))!);
+}
 
 /** Bytes of the simulated device that are in use. */
-function usedBytes(): Promise<bigint> {
-  const folder = join(bench.folder, 'gcr-templates');
-  const socket = join(folder, readdirSync(folder).find((file) => file.startsWith('device-'))!);
+async function usedBytes(): Promise<bigint> {
+  return (await device()).used;
+}
+
+function device(): Promise<{ readonly used: bigint; readonly uuid: Uint8Array }> {
   return new Promise((resolve) => {
-    const connection = connect(socket);
+    const connection = connect(deviceSocket());
+    let uuid = new Uint8Array();
     connection.receive(
       (packet) => {
         const reader = new MessageReader(packet);
         reader.u32();
         reader.u32();
-        // The first answer is to `hello`, and begins with the memory of the device, too.
-        if (packet.readBigUInt64LE(8) === 1n) return;
+        if (packet.readBigUInt64LE(8) === 1n) {
+          reader.u64();
+          uuid = new Uint8Array(reader.bytes(16));
+          return;
+        }
         const [free, total] = [reader.u64(), reader.u64()];
         connection.close();
-        resolve(total - free);
+        resolve({ used: total - free, uuid });
       },
       () => {},
     );
@@ -82,6 +98,33 @@ describe.skipIf(!isBuilt)('a program whose control state is taken off the device
     expect(await program.finish()).toBe(digest);
   });
 
+  it('is not resumed without room, says how much is missing, and is when there is', async () => {
+    const digest = await undisturbed('training');
+    const program = await bench.start('training', ARGS).ready();
+    await program.step();
+    bench.json('suspend', ...pidOf(program));
+    const other = await takeAll();
+    const { status, stderr } = bench.command('resume', ...pidOf(program));
+    expect(status).toBe(69);
+    expect(stderr).toMatch(
+      /GCR8114: .* of device memory are needed, in \d+ pieces, and .* could be had: .*OUT_OF_MEMORY/,
+    );
+    expect(bench.json('status', ...pidOf(program))).toMatchObject({ state: 'suspended', driver: 'checkpointed' });
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+    expect(await usedBytes()).toBe(0n);
+    bench.json('resume', ...pidOf(program));
+    expect(await program.finish()).toBe(digest);
+  });
+
+  it('ends with its supervisor when it is killed while it is suspended', async () => {
+    const program = await bench.start('training', ARGS).ready();
+    await program.step();
+    bench.json('suspend', ...pidOf(program));
+    process.kill(program.pid, 'SIGKILL');
+    expect(await program.exit()).toEqual({ code: 128 + 9, signal: null });
+  });
+
   it('is not stopped when the driver has it locked for somebody else', async () => {
     const digest = await undisturbed('training');
     const program = await bench.start('training', ARGS).ready();
@@ -129,13 +172,32 @@ describe.skipIf(!isBuilt)('a program whose control state is taken off the device
 
 /** One of the driver's own steps on a process, from a process of its own. */
 function driverStep(pid: number, action: string): void {
-  const folder = join(bench.folder, 'gcr-templates');
-  const socket = join(folder, readdirSync(folder).find((file) => file.startsWith('device-'))!);
   const code = `import { checkpointProcess } from './dist/native/index.js';
     await checkpointProcess('./build/native/simdriver/libcuda.so.1', ${pid}, '${action}', 5000);`;
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
-    env: { ...bench.environment, GCR_SIM_SOCKET: socket },
+    env: { ...bench.environment, GCR_SIM_SOCKET: deviceSocket() },
     encoding: 'utf8',
   });
   if (status !== 0) throw new Error(stderr);
+}
+
+/** Another program that has all memory of the device. */
+async function takeAll(): Promise<ChildProcess> {
+  const { uuid } = await device();
+  const code = `import { openDevice } from './dist/native/index.js';
+    const device = await openDevice('./build/native/simdriver/libcuda.so.1', Buffer.from('${Buffer.from(uuid).toString('hex')}', 'hex'));
+    const kept = [];
+    for (let size = 2 ** 30; size >= 2 ** 21; size /= 2)
+      try {
+        for (;;) kept.push(await device.createMemory(size));
+      } catch {}
+    console.log(kept.length);
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    env: { ...bench.environment, GCR_SIM_SOCKET: deviceSocket() },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  others.push(child);
+  await once(child.stdout!, 'data');
+  return child;
 }

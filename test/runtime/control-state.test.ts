@@ -5,6 +5,7 @@ import { checkpoint } from '../../src/runtime/checkpoint.js';
 import { checkpointWithControl } from '../../src/runtime/control-checkpoint.js';
 import { type ControlHooks, withControlState } from '../../src/runtime/control-state.js';
 import type { OperationContext } from '../../src/runtime/process.js';
+import { statusOf } from '../../src/runtime/status.js';
 import { resume, type SuspendOptions, suspend } from '../../src/runtime/suspend.js';
 import { FakeApplication } from './fake-application.js';
 
@@ -306,6 +307,19 @@ describe('checkpoint with control state', () => {
     expect(app.driver.free).toBe(free);
   });
 
+  it('keeps nothing for a process that has ended while its control state was away', async () => {
+    const { app } = started();
+    const store = await memoryStore();
+    const { free } = app.driver;
+    const failing = withControl(app, store, contextOf(), async () => {
+      expect(app.driver.free).toBeLessThan(free);
+      app.end();
+      throw new Error('planted');
+    });
+    await expect(failing).rejects.toThrow('planted');
+    expect(app.driver.free).toBe(free + app.driver.controlBytes);
+  });
+
   it('is refused before anything is stopped when the driver cannot', async () => {
     const { app } = started();
     const store = await memoryStore();
@@ -343,10 +357,13 @@ describe('checkpoint with control state', () => {
     await expect(failed).rejects.toThrow(/is suspended, because it could not be brought back: .*OUT_OF_MEMORY/);
     expect(app).toMatchObject({ held: true, detached: true });
     expect(app.process).toMatchObject({ state: 'suspended', suspendedAs: undefined });
+    const told = () => statusOf(app.process, ['fake'], 'mem');
+    expect(await told()).toMatchObject({ driver: 'checkpointed', problem: expect.stringMatching(/OUT_OF_MEMORY/) });
     expect((await store.list()).checkpoints).toHaveLength(0);
     await expect(resumed(app, store)).rejects.toThrow(/OUT_OF_MEMORY/);
     app.driver.before = () => {};
     expect(await resumed(app, store)).toMatchObject({ id: null, bytes: 0 });
+    expect(await told()).toMatchObject({ state: 'running', driver: 'running', problem: null });
     await expectRunning(app, store, memory);
   });
 
@@ -435,6 +452,7 @@ describe('checkpoint with control state', () => {
     it(`ends when the application does, at ${step}`, async () => {
       const { app } = started();
       const store = await memoryStore();
+      const { free } = app.driver;
       let struck = false;
       const own = contextOf((told) => {
         if (told === step) app.end();
@@ -444,6 +462,8 @@ describe('checkpoint with control state', () => {
       await withControl(app, store, own).catch((error) => expect(String(error)).toMatch(/GCR8107|GCR8105/));
       expect(struck).toBe(true);
       expect(app.process).toMatchObject({ state: 'ended', operation: undefined });
+      // Nothing is kept for it.
+      expect(app.driver.free).toBeGreaterThanOrEqual(free);
     });
   }
 });

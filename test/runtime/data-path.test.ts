@@ -1,8 +1,9 @@
 /** How memory is named and moved: verification by default, more than fits aside, failures of the device, and checkpoints in host memory. */
 import { describe, expect, it } from 'vitest';
-import { CHUNK_BYTES } from '../../src/checkpoint/index.js';
+import { type BeginOptions, CHUNK_BYTES } from '../../src/checkpoint/index.js';
 import { dropImage } from '../../src/runtime/host-images.js';
 import { HostMemory, NO_SLOT } from '../../src/runtime/host-memory.js';
+import { runLength } from '../../src/runtime/names.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
 import { FakeApplication, PlainArena } from './fake-application.js';
@@ -81,6 +82,31 @@ describe('more than fits aside', () => {
     await app.process.operate('suspend', context(), (own) => suspend(app.process, store, { command: [] }, own));
     await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
     expectMemory(app, memory);
+  });
+
+  it('uses no slot again before it is written, however long that takes', async () => {
+    const { app } = started({ staging });
+    const counters = app.variable('g_counters', 11 * CHUNK_BYTES);
+    app.memory(counters.number).forEach((_, i, bytes) => {
+      bytes[i] = (i / CHUNK_BYTES) * 20 + 1;
+    });
+    const store = await memoryStore();
+    const slow = new Proxy(store, {
+      get: (target, name) => {
+        if (name !== 'begin') return Reflect.get(target, name).bind?.(target) ?? Reflect.get(target, name);
+        return async (options: BeginOptions) => {
+          const session = await target.begin(options);
+          const write = session.store.bind(session);
+          session.store = async (...args) => {
+            await new Promise((resolve) => setTimeout(resolve, 3));
+            await write(...args);
+          };
+          return session;
+        };
+      },
+    });
+    const { manifest } = await save(app, slow);
+    await expectSaved(app, store, manifest.id, app.snapshot());
   });
 
   it('leaves nothing behind when a copy fails on the way', async () => {
@@ -170,7 +196,7 @@ describe('a checkpoint in host memory', () => {
   it('is one of a chain in which each is whole, in whatever order they are dropped', async () => {
     const draw = random(20_261_121);
     const below = (limit: number) => Math.floor(draw() * limit);
-    const { app, data, other } = started();
+    const { app, data, other } = started({ staging: 3 * CHUNK_BYTES });
     app.alloc(100_000);
     app.variable('g_steps_seen', 8);
     const store = await memoryStore();
@@ -316,12 +342,26 @@ describe('a checkpoint in host memory', () => {
     await goBack(app, store, manifest.id);
     expectMemory(app, layout);
     app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
-    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8109.*was ended.*not what checkpoint/);
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8109.*was ended.*not what was copied to it/);
     expect(app.killed).toBe(true);
   });
 });
 
 describe('slots of host memory', () => {
+  it('are told in runs', () => {
+    const draw = random(7);
+    for (let round = 0; round < 200; round++) {
+      let number = 0;
+      const list = Uint32Array.from({ length: 1 + Math.floor(draw() * 40) }, () => (number += draw() < 0.8 ? 1 : 3));
+      for (let at = 0; at < list.length; at++) {
+        const limit = 1 + Math.floor(draw() * (list.length - at));
+        let expected = 1;
+        while (expected < limit && list[at + expected] === list[at]! + expected) expected++;
+        expect(runLength(list, at, limit)).toBe(expected);
+      }
+    }
+  });
+
   it('lie in one run where there is one, and are free when nobody has them', async () => {
     const memory = new HostMemory(plainArena, 3 * 1024 * CHUNK_BYTES);
     await memory.ensureFree(2000);

@@ -260,7 +260,7 @@ export class FakeApplication {
       import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
       create: async (bytes) => {
         this.onCreate(bytes);
-        const memory = new Uint8Array(bytes);
+        const memory = new Uint8Array(bytes).fill(0xaa);
         this.driver.free -= bytes;
         const close = () => {
           this.driver.free += bytes;
