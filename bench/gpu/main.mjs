@@ -91,6 +91,14 @@ function describeMachine() {
   }
 }
 
+/** What was asked for, without places of this machine. */
+function describeCommand() {
+  const named = ['only', 'rounds', 'held', 'limit'].filter((name) => process.argv.includes(`--${name}`));
+  const flags = ['quick', 'simulated'].filter((name) => options[name]);
+  const words = [...named.map((name) => `--${name} ${options[name]}`), ...flags.map((name) => `--${name}`)];
+  return ['node bench/gpu/main.mjs', ...words].join(' ');
+}
+
 /** The interpreter whose PyTorch sees the device. */
 function findPython() {
   if (options.simulated) return undefined;
@@ -104,7 +112,7 @@ const started = performance.now();
 const seconds = (since) => ((performance.now() - since) / 1000).toFixed(1);
 const results = {
   machine: describeMachine(),
-  command: `node bench/gpu/main.mjs ${process.argv.slice(2).join(' ')}`.trim(),
+  command: describeCommand(),
   rounds: options.rounds,
   scenarios: [],
 };
