@@ -21,7 +21,7 @@ constexpr std::uint32_t protocol_version = 1;
 #define GCR_EVENT_TYPES(X)                                                                                                    \
   X(0, filler) X(1, module) X(2, module_gone) X(3, function) X(4, variable) X(5, alloc) X(6, free) X(7, launch) X(8, memset)  \
   X(9, copy_in) X(10, copy) X(11, wrote) X(12, graph) X(13, graph_launch) X(14, graph_gone) X(15, ordered) X(16, stopped)     \
-  X(17, wait) X(18, tensor_map)
+  X(17, wait) X(18, tensor_map) X(19, call)
 
 enum class EventType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -123,6 +123,9 @@ struct AllocEvent {
   }
 };
 
+// Flags of an `alloc`: which family of documented libraries made it for itself.
+constexpr std::uint16_t alloc_of_cublas = 1, alloc_of_nccl = 2;
+
 struct FreeEvent {
   static constexpr EventType type = EventType::free;
   std::uint64_t number = 0;
@@ -137,23 +140,18 @@ struct LaunchEvent {
   std::uint64_t function = 0;
   std::uint32_t grid[3] = {}, block[3] = {}, cluster[3] = {};
   std::uint32_t shared_memory = 0;
+  std::uint32_t call = 0;  // number of the call that it is made in, 0: none
   Bytes parameters;
   void fields(auto &f) {
     f(function);
     for (auto *triple : {grid, block, cluster})
       for (int axis = 0; axis < 3; ++axis) f(triple[axis]);
     f(shared_memory);
-    content(f, parameters);
-  }
-
-  // Bytes with their count before them and 4 bytes of zero between, as in `copy-in`.
-  template <class Visitor>
-  static void content(Visitor &f, Bytes &bytes) {
-    auto count = static_cast<std::uint32_t>(bytes.size());
+    auto count = static_cast<std::uint32_t>(parameters.size());
     f(count);
-    f.zeros(4);
-    if constexpr (requires { f.take_view(0); }) bytes = f.take_view(count);
-    else f.bytes(bytes);
+    f(call);
+    if constexpr (requires { f.take_view(0); }) parameters = f.take_view(count);
+    else f.bytes(parameters);
   }
 };
 
@@ -190,7 +188,11 @@ struct CopyInEvent {
   Bytes content;
   void fields(auto &f) {
     target.fields(f);
-    LaunchEvent::content(f, content);
+    auto count = static_cast<std::uint32_t>(content.size());
+    f(count);
+    f.zeros(4);
+    if constexpr (requires { f.take_view(0); }) content = f.take_view(count);
+    else f.bytes(content);
   }
 };
 
@@ -272,6 +274,26 @@ struct TensorMapEvent {
     f(address);
     if constexpr (requires { f.take_view(0); }) map = f.take_view(128);
     else f.bytes(map);
+  }
+};
+
+// A call of a documented library: what launches that name its number may write if nothing else is known of them. A later one of the same number
+// takes its place.
+struct CallEvent {
+  static constexpr EventType type = EventType::call;
+  std::uint32_t number = 0;
+  std::uint32_t family = 0;  // of libraries: its own allocations may be written, too
+  std::vector<CopyTarget> outputs;
+  std::string_view name;
+  void fields(auto &f) {
+    f(number);
+    f(family);
+    auto count = static_cast<std::uint32_t>(outputs.size());
+    f(count);
+    f.zeros(4);
+    if constexpr (requires { f.left(); }) outputs.resize(count <= f.left() / 48 ? count : (f.take_view(SIZE_MAX), 0));
+    for (CopyTarget &output : outputs) output.fields(f);
+    f(name);
   }
 };
 

@@ -51,6 +51,7 @@ struct DriverError : std::runtime_error {
   may(cuStreamDestroy, _v2, (Stream))                                                                                      \
   may(cuStreamSynchronize, , (Stream))                                                                                     \
   may(cuStreamIsCapturing, , (Stream, int *))                                                                              \
+  may(cuStreamGetCaptureInfo, _v3, (Stream, int *, std::uint64_t *, Graph *, const GraphNode **, const void **, std::size_t *)) \
   may(cuCtxGetStreamPriorityRange, , (int *, int *))                                                                       \
   may(cuEventCreate, , (Event *, unsigned))                                                                                \
   may(cuEventDestroy, _v2, (Event))                                                                                        \

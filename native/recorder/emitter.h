@@ -34,8 +34,8 @@ class Emitter {
   }
   // An event about modules, functions and allocations.
   template <class Event>
-  bool allocation(const Event &event) {
-    return tells_allocations() && put(event, 0, 0);
+  bool allocation(const Event &event, std::uint16_t flags = 0) {
+    return tells_allocations() && put(event, 0, flags);
   }
 
   // A message that is no reply; the descriptors stay the caller's.

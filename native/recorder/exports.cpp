@@ -105,6 +105,7 @@ using namespace gcr;
 #define GCR_EXPAND(macro, ...) macro(__VA_ARGS__)
 #define GCR_WRAPPER(handler, symbol, stream, parameters, arguments)                                                    \
   extern "C" GCR_EXPORT Result symbol parameters {                                                                     \
+    if (!this_thread.depth) this_thread.caller = __builtin_return_address(0);                                          \
     return std::apply(                                                                                                 \
         [](auto... all) {                                                                                              \
           return intercept([](auto &call, auto... each) { return handlers::handler(call, each...); }, real_##symbol, stream, all...); \

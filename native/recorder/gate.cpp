@@ -43,6 +43,7 @@ GateSlot &Gate::take_slot(ThreadState &thread) {
     if (bool expected = false; slot->taken.compare_exchange_strong(expected, true)) return *(thread.slot = slot);
   auto *slot = new GateSlot;
   slot->taken = true;
+  slot->number = ++made_;
   slot->next = slots_.load();
   while (!slots_.compare_exchange_weak(slot->next, slot)) {
   }

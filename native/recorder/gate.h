@@ -36,6 +36,7 @@ class Gate {
 
   std::atomic<std::uint32_t> closed_{0};
   std::atomic<GateSlot *> slots_{nullptr};
+  std::atomic<std::uint32_t> made_{0};
 };
 
 // Monotonic time in nanoseconds.

@@ -2,6 +2,13 @@
 #include "recorder/graphs.h"
 
 namespace gcr {
+namespace {
+
+// A launch of a graph has its call directly before it, so one number is enough.
+constexpr std::uint32_t call_in_graph = 1;
+constexpr std::size_t most_captured = 1 << 16;
+
+}  // namespace
 
 bool gather_parameters(const FunctionRecord &record, void **parameters, void **extra, std::vector<std::uint8_t> &buffer) {
   buffer.clear();
@@ -144,8 +151,40 @@ void Graphs::describe(ThreadState &thread, Graph graph, Content &content) {
   for (GraphNode node : nodes) {
     Encoded events;
     describe_node(thread, node, content, events);
+    attribute(node, events);
     if (!events.empty()) content.nodes[node] = std::move(events);
   }
+}
+
+void Graphs::attribute(GraphNode node, Encoded &events) const {
+  const auto found = captured_.find(node);
+  if (found == captured_.end() || found->second.launch != events) return;
+  const auto view = event_at(events);
+  auto launch = view ? decode_event<LaunchEvent>(*view) : std::nullopt;
+  if (!launch) return;
+  launch->call = call_in_graph;
+  Encoded both = found->second.call;
+  append(both, *launch, view->flags);
+  events = std::move(both);
+}
+
+void Graphs::captured(ThreadState &thread, Stream stream, const LibraryCall &call) {
+  int status = 0;
+  std::uint64_t id = 0;
+  Graph graph = nullptr;
+  const GraphNode *last = nullptr;
+  const void *edges = nullptr;
+  std::size_t count = 0;
+  if (!driver_.cuStreamGetCaptureInfo || !driver_.cuGraphNodeGetType ||
+      driver_.cuStreamGetCaptureInfo(stream, &status, &id, &graph, &last, &edges, &count) != result::success || count != 1)
+    return;
+  const std::lock_guard lock(mutex_);
+  Content content;
+  Captured captured;
+  describe_node(thread, *last, content, captured.launch);
+  append(captured.call, call.event(call_in_graph));
+  if (captured_.size() >= most_captured) captured_.clear();
+  captured_[*last] = std::move(captured);
 }
 
 void Graphs::send(const Content &content) {
@@ -196,7 +235,9 @@ void Graphs::set_kernel(ThreadState &thread, GraphExec exec, GraphNode node, con
     found->second.unknown = "a node was changed that the graph is not known to have";
   } else {
     LaunchEvent before;
-    if (const auto view = event_at(place->second))
+    auto view = event_at(place->second);
+    if (view && view->type == EventType::call) view = event_at(Bytes(place->second).subspan(view->size));
+    if (view)
       if (const auto launch = decode_event<LaunchEvent>(*view)) before = *launch;
     const unsigned cluster[3] = {before.cluster[0], before.cluster[1], before.cluster[2]};
     Encoded events;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "driver/driver.h"
+#include "recorder/contracts.h"
 #include "recorder/emitter.h"
 #include "recorder/modules.h"
 
@@ -43,6 +44,8 @@ class Graphs {
   void set_child(ThreadState &thread, GraphExec exec, GraphNode node, Graph child);
   void set_unknown(GraphExec exec);
   void destroyed(GraphExec exec);
+  // A launch inside of `call` has just become a node of the graph that the stream is captured into.
+  void captured(ThreadState &thread, Stream stream, const LibraryCall &call);
   // The number, 0 for one that was not seen.
   std::uint64_t number(GraphExec exec);
 
@@ -55,7 +58,15 @@ class Graphs {
     std::string unknown;  // why it may write anything; empty when it is known
   };
 
+  // A node that a library's launch was captured as: how it was, and the call. A handle may be another node's later, and a node may be changed:
+  // the call counts only while the node is what it was.
+  struct Captured {
+    Encoded launch, call;
+  };
+
   void describe(ThreadState &thread, Graph graph, Content &content);
+  // Puts the call in front of a launch that was captured inside of one.
+  void attribute(GraphNode node, Encoded &events) const;
   void describe_node(ThreadState &thread, GraphNode node, Content &content, Encoded &events);
   void describe_kernel(ThreadState &thread, const KernelNodeParameters &parameters, bool with_kernel, Encoded &events,
                        const unsigned *cluster, bool cooperative);
@@ -78,6 +89,7 @@ class Graphs {
   std::mutex mutex_;
   std::uint64_t next_ = 1;
   std::unordered_map<GraphExec, Content> execs_;
+  std::unordered_map<GraphNode, Captured> captured_;
 };
 
 }  // namespace gcr

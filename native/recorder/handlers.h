@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "recorder/contracts.h"
 #include "recorder/recorder.h"
 
 namespace gcr {
@@ -212,6 +213,7 @@ void tell_launch(auto &call, const LaunchShape &shape, Stream stream) {
   std::memcpy(event.block, shape.block, sizeof(event.block));
   std::memcpy(event.cluster, shape.cluster, sizeof(event.cluster));
   event.shared_memory = shape.shared_memory;
+  if (LibraryCall *in = LibraryCall::described(call.thread)) event.call = in->tell(call.recorder.emitter, call.thread);
   std::uint16_t flags = shape.cooperative ? launch_cooperative : 0;
   constexpr std::size_t usual_bytes = 4096;
   std::uint8_t usual[usual_bytes];
@@ -235,11 +237,18 @@ void tell_launch(auto &call, const LaunchShape &shape, Stream stream) {
     call.recorder.emitter.write(event, call.stream(stream), flags | launch_incomplete);
   }
 }
+// After a launch: inside of a library's call it may have become a node of a graph.
+Result launched(auto &call, Stream stream, Result outcome) {
+  LibraryCall *in = LibraryCall::described(call.thread);
+  if (in && good(outcome) && call.recorder.captured(stream, call.per_thread))
+    call.recorder.graphs.captured(call.thread, !stream && call.per_thread ? stream_per_thread : stream, *in);
+  return outcome;
+}
 Result launch_kernel(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                      unsigned shared, Stream stream, void **parameters, void **extra) {
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
   tell_launch(call, {function, grid, block, shared, {}, false, parameters, extra}, stream);
-  return call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra);
+  return launched(call, stream, call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra));
 }
 Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Function function, void **parameters, void **extra) {
   if (!configuration) return call(configuration, function, parameters, extra);
@@ -250,13 +259,13 @@ Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Fu
     if (attribute.id == attribute_cooperative) shape.cooperative = attribute.value.cooperative != 0;
   }
   tell_launch(call, shape, configuration->stream);
-  return call(configuration, function, parameters, extra);
+  return launched(call, configuration->stream, call(configuration, function, parameters, extra));
 }
 Result launch_cooperative(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned shared, Stream stream, void **parameters) {
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
   tell_launch(call, {function, grid, block, shared, {}, true, parameters, nullptr}, stream);
-  return call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters);
+  return launched(call, stream, call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters));
 }
 Result launch_multi_device(auto &call, CooperativeLaunch *launches, unsigned count, unsigned flags) {
   for (unsigned i = 0; launches && i < count; ++i) {

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "recorder/contracts.h"
 #include "recorder/recorder.h"
 #include "recorder/table.h"
 
@@ -176,6 +177,8 @@ extern "C" GCR_PLAIN void *gcr_find_dlsym() {
 namespace gcr {
 namespace {
 
+bool is_library_name(const char *name) { return !std::strncmp(name, "cublas", 6) || !std::strncmp(name, "nccl", 4); }
+
 void *choose(void *library, const char *name) {
   if (!Recorder::wanted() || this_thread.depth) return nullptr;
   // The default search finds our exports by itself. The next one behind the caller is a matter of who calls, which is lost here: what is ours
@@ -183,12 +186,15 @@ void *choose(void *library, const char *name) {
   if (library == RTLD_DEFAULT) return nullptr;
   try {
     if (library == RTLD_NEXT) {
+      if (is_library_name(name)) return nullptr;
       const auto all = hooks();
       const auto found = std::lower_bound(all.begin(), all.end(), name, [](const Hook &a, const char *b) { return std::strcmp(a.symbol, b) < 0; });
       return found != all.end() && !std::strcmp(found->symbol, name) && find_driver() && found->real->load() ? found->wrapper : nullptr;
     }
     void *found = real_lookup()(library, name);
-    if (!found || !find_driver()) return nullptr;
+    if (!found) return nullptr;
+    if (is_library_name(name)) return library_wrapper_for(found, name);
+    if (!find_driver()) return nullptr;
     // Somebody else's function of the same name is none of our business.
     Lookups &state = lookups();
     if (real_lookup()(state.library.load(), name) != found) return nullptr;
@@ -204,7 +210,8 @@ void *choose(void *library, const char *name) {
 
 // What the program gets instead of the driver's function, null to go on to the real dlsym.
 extern "C" GCR_PLAIN void *gcr_choose(void *library, const char *name) {
-  return name && name[0] == 'c' && name[1] == 'u' ? gcr::choose(library, name) : nullptr;
+  const bool ours = name && ((name[0] == 'c' && name[1] == 'u') || (name[0] == 'n' && name[1] == 'c' && name[2] == 'c' && name[3] == 'l'));
+  return ours ? gcr::choose(library, name) : nullptr;
 }
 
 #if defined(__x86_64__)
@@ -262,6 +269,8 @@ dlsym:
 namespace gcr {
 
 const Driver &driver_functions() { return lookups().driver; }
+
+void *real_symbol(void *library, const char *name) { return real_lookup()(library, name); }
 
 bool find_driver() {
   Lookups &state = lookups();

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "recorder/contracts.h"
+
 namespace gcr {
 namespace {
 
@@ -152,9 +154,14 @@ std::uint64_t Memory::tell(DevicePointer address, std::size_t size, AllocationKi
   const std::uint64_t number = next_allocation_++;
   Context context = nullptr;
   if (driver_.cuCtxGetCurrent) driver_.cuCtxGetCurrent(&context);
-  if (address) allocations_[address] = {number, size, kind, context, 0, 0};
+  // What a documented library allocates for itself, its calls may write.
+  const auto family = static_cast<std::uint16_t>(family_at(this_thread.caller));
+  if (address) {
+    Allocation &allocation = allocations_[address] = {number, size, kind, context, 0, 0};
+    allocation.family = family;
+  }
   if (context) contexts_.insert(context);
-  emitter_.allocation(AllocEvent{number, address, size, handle, offset, static_cast<std::uint32_t>(kind), saveable});
+  emitter_.allocation(AllocEvent{number, address, size, handle, offset, static_cast<std::uint32_t>(kind), saveable}, family);
   return number;
 }
 

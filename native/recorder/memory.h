@@ -126,6 +126,7 @@ class Memory {
     Context context = nullptr;
     std::size_t slot = 0;           // bytes of the slab's class, 0: not in a slab
     DevicePointer block = 0;        // the mapping it lies in, 0: the driver's own
+    std::uint16_t family = 0;       // of documented libraries, whose own it is: the flags of its `alloc`
   };
   struct Slab {
     std::size_t slot_bytes = 0;

@@ -28,6 +28,9 @@ const Driver &driver_functions();
 // `name` without suffixes by cuGetProcAddress, with them by dlsym.
 void *wrapper_for(void *found, const char *name, bool per_thread, int version);
 
+// dlsym without us.
+void *real_symbol(void *library, const char *name);
+
 Result get_proc_address(Result (*real)(const char *, void **, int, std::uint64_t), const char *symbol, void **function, int version,
                         std::uint64_t flags);
 Result get_proc_address(Result (*real)(const char *, void **, int, std::uint64_t, int *), const char *symbol, void **function, int version,

@@ -10,11 +10,13 @@
 namespace gcr {
 
 struct FunctionRecord;
+class LibraryCall;
 
 // Whether a thread has a submission under way. Slots are never freed, only handed on to another thread.
 struct alignas(64) GateSlot {
   std::atomic<std::uint32_t> busy{0};
   std::atomic<bool> taken{false};
+  std::uint32_t number = 0;  // from 1, one a slot
   GateSlot *next = nullptr;
 };
 
@@ -22,6 +24,8 @@ struct ThreadState {
   int depth = 0;              // inside of a wrapper: calls from here are the driver's or our own
   bool in_driver = false;     // … and the real function is running
   GateSlot *slot = nullptr;
+  const void *caller = nullptr;         // who called the wrapper that this thread is in, or was in last
+  LibraryCall *library_call = nullptr;  // the innermost call of a documented library that is under way
   std::uint64_t default_stream = 0;  // number of this thread's per-thread default stream, 0: none yet
 
   static constexpr unsigned cached_functions = 64, cached_streams = 8;

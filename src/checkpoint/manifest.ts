@@ -33,6 +33,12 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 const counts = <T extends string>(members: Members, names: readonly T[]): Record<T, number> =>
   Object.fromEntries(names.map((name) => [name, members.count(name)])) as Record<T, number>;
 
+/** As {@link counts}; a manifest of before there were contracts does not count them. */
+const countsWithContracts = <T extends string>(members: Members, names: readonly T[]): Record<T, number> =>
+  Object.fromEntries(
+    names.map((name) => [name, name === 'contract' && !(name in members.values) ? 0 : members.count(name)]),
+  ) as Record<T, number>;
+
 function readKernel(kernel: Members): KernelInfo {
   return {
     name: kernel.text('name'),
@@ -74,7 +80,7 @@ export function decodeManifest(bytes: Uint8Array, place: string, file: string, i
     },
     allocations: counts(members.object('allocations'), ['count', 'bytes']),
     chunks: counts(chunks, ['listed', 'changed', 'zero', 'stored', 'storedBytes']),
-    origins: counts(members.object('origins'), ORIGINS),
+    origins: countsWithContracts(members.object('origins'), ORIGINS),
     device: members.nullable('device', (device) => ({
       name: device.text('name'),
       uuid: device.text('uuid'),
@@ -87,7 +93,7 @@ export function decodeManifest(bytes: Uint8Array, place: string, file: string, i
       host: process.text('host'),
     })),
     templates: members.texts('templates'),
-    launches: members.nullable('launches', (launches) => counts(launches, LAUNCH_VERDICTS)),
+    launches: members.nullable('launches', (launches) => countsWithContracts(launches, LAUNCH_VERDICTS)),
     kernels: members.list('kernels', MAX_KERNELS, readKernel),
     ...(note !== undefined && { note }),
   };

@@ -18,6 +18,7 @@ const ORIGIN_NAMES: Readonly<Record<Origin, string>> = {
   allocation: 'allocation',
   unknown: 'unknown',
   copy: 'copy or memset',
+  contract: 'library contract',
 };
 
 /** Text for HTML, also inside attributes; what could turn or hide text is shown as a dot. */
@@ -38,10 +39,10 @@ const plural = (count: number, thing: string): string =>
 
 const STYLE = `
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#5b6470;--line:#d9dee4;--soft:#f3f5f7;--absent:#e6e9ed;
---none:#8a94a0;--exact:#0b7a5b;--bounded:#2b6cc4;--allocation:#c98a00;--unknown:#c2402a;--copy:#8250b8;
+--none:#8a94a0;--exact:#0b7a5b;--bounded:#2b6cc4;--allocation:#c98a00;--unknown:#c2402a;--copy:#8250b8;--contract:#0a7f92;
 --l1:#bfd7f2;--l2:#7fb0e4;--l3:#3f82cc;--l4:#14529c}
 @media (prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e6e9ed;--dim:#9aa4b0;--line:#333a42;--soft:#1d2127;--absent:#262b32;
---none:#7d8894;--exact:#2fb58c;--bounded:#5b9bea;--allocation:#e0ab3a;--unknown:#ee7561;--copy:#b18be0;
+--none:#7d8894;--exact:#2fb58c;--bounded:#5b9bea;--allocation:#e0ab3a;--unknown:#ee7561;--copy:#b18be0;--contract:#3fb6c9;
 --l1:#1f3d5e;--l2:#2d639c;--l3:#4f92dc;--l4:#a8d0ff}}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:70rem;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}

@@ -14,12 +14,12 @@ export const MAX_ALLOCATION_BYTES = 2 ** 48;
 export const ALLOCATION_KINDS = ['device', 'variable', 'host'] as const;
 export type AllocationKind = (typeof ALLOCATION_KINDS)[number];
 
-/** Why a chunk was looked at: the verdict of the launch that dirtied it, a copy, or not said. */
-export const ORIGINS = ['none', 'exact', 'bounded', 'allocation', 'unknown', 'copy'] as const;
+/** Why a chunk was looked at: the verdict of the launch that dirtied it, a copy, or not said. The position is the number in a map. */
+export const ORIGINS = ['none', 'exact', 'bounded', 'allocation', 'unknown', 'copy', 'contract'] as const;
 export type Origin = (typeof ORIGINS)[number];
 
-/** Verdicts of launches, the most certain first. */
-export const LAUNCH_VERDICTS = ['exact', 'bounded', 'allocation', 'unknown'] as const;
+/** Verdicts of launches, the most certain first; `contract`: what the documentation of the library that made it says. */
+export const LAUNCH_VERDICTS = ['exact', 'bounded', 'allocation', 'contract', 'unknown'] as const;
 export type LaunchVerdict = (typeof LAUNCH_VERDICTS)[number];
 
 /** A piece of memory that is saved and restored as one. */

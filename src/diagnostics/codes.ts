@@ -74,6 +74,7 @@ export const CODES = {
   GCR5015: 'trace does not say which module is meant',
   GCR5016: 'pointer is in no known allocation',
   GCR5017: 'shadow execution had to widen',
+  GCR5018: 'launch counts with what a library documents',
 
   // --- 6xxx: execution of whole kernels (src/sim) ---
   GCR6001: 'access outside mapped memory',

@@ -1,9 +1,17 @@
 /**
  * Templates of an image in memory, as a driver was given it. A kernel gets a template only from a text that stands for the code
  * that runs: where the image has machine code of a kernel for an architecture that no text of it is for, the text may have been
- * compiled from other source, so the kernel is left without.
+ * compiled from other source, so the kernel is left without. A text that its compiler kept beside the same machine code is held to the
+ * same rule.
  */
-import { type MachineCodeKernel, type PtxSource, sourcesFromBuffer } from '../sources/index.js';
+import { createHash } from 'node:crypto';
+import {
+  type FoundText,
+  type MachineCodeKernel,
+  type PtxSource,
+  sourcesFromBuffer,
+  splitVersions,
+} from '../sources/index.js';
 import type { MissingTemplate, TemplateFile } from '../templates/index.js';
 import { type BuildOptions, type BuiltTemplates, buildTemplatesFromSources } from './build.js';
 
@@ -30,16 +38,30 @@ function withoutText(product: TemplateFile, sources: readonly PtxSource[], machi
   return missing;
 }
 
-/** Never throws for what the image is: what cannot be used has no template, and why is in `diagnostics`. */
+const sourcesBeside = ({ path, text }: FoundText, image: string): PtxSource[] =>
+  splitVersions(text).map((block, index, all) => ({
+    ...block,
+    name: all.length > 1 ? `${path}[${index}]` : path,
+    origin: { kind: 'triton', path, image },
+  }));
+
+/**
+ * Never throws for what the image is: what cannot be used has no template, and why is in `diagnostics`.
+ *
+ * @param beside a text that was kept beside this very image
+ */
 export async function buildTemplatesFromImage(
   bytes: Buffer,
   name: string,
   options: BuildOptions = {},
+  beside?: FoundText,
 ): Promise<BuiltTemplates> {
   const { product: found, diagnostics } = sourcesFromBuffer(name, bytes);
-  const built = await buildTemplatesFromSources(found.sources, diagnostics, options);
+  const image = () => createHash('sha256').update(bytes).digest('hex');
+  const sources = beside ? [...found.sources, ...sourcesBeside(beside, image())] : found.sources;
+  const built = await buildTemplatesFromSources(sources, diagnostics, options);
   const { product } = built;
-  const missing = withoutText(product, found.sources, found.machineCode);
+  const missing = withoutText(product, sources, found.machineCode);
   return {
     ...built,
     product: {

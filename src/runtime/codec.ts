@@ -214,3 +214,18 @@ export function struct<F extends Fields>(fields: F): Layout<StructOf<F>> {
     },
   };
 }
+
+/** As {@link list}, with four zero bytes behind the number. */
+export const paddedList = <T>(element: Layout<T>, least: number): Layout<readonly T[]> => ({
+  read: (from) => {
+    const count = from.u32();
+    from.skip(4);
+    if (count * least > from.left) throw new WireError(`a list of ${count} does not fit into ${from.left} bytes`);
+    return Array.from({ length: count }, () => element.read(from));
+  },
+  write: (to, values) => {
+    to.u32(values.length);
+    to.zeros(4);
+    for (const value of values) element.write(to, value);
+  },
+});

@@ -7,7 +7,14 @@ import { CHUNK_BYTES, ORIGINS, type Origin } from '../checkpoint/index.js';
 import { ADDRESS_SPACE, type AddressRange, DirtyAccumulator, type DirtySet, type Mark } from '../shadow/index.js';
 
 /** From the least certain to the most: later ones win. */
-export const DIRTY_ORIGINS = ['unknown', 'allocation', 'bounded', 'exact', 'copy'] as const satisfies readonly Origin[];
+export const DIRTY_ORIGINS = [
+  'unknown',
+  'contract',
+  'allocation',
+  'bounded',
+  'exact',
+  'copy',
+] as const satisfies readonly Origin[];
 export type DirtyOrigin = (typeof DIRTY_ORIGINS)[number];
 
 export interface DirtyMark {

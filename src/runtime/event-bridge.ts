@@ -8,7 +8,6 @@
  */
 import { InputError } from '../diagnostics/index.js';
 import {
-  type AccessDescriptor,
   DirtySet,
   type LaunchRecord,
   type LoadedModule,
@@ -21,8 +20,8 @@ import { type KernelTemplate, TEMPLATE_FORMAT, TEMPLATE_VERSION } from '../templ
 import { DirtyOrigins } from './dirty.js';
 import {
   ALLOCATION_KINDS,
+  type CallEvent,
   COPY_SCATTERED,
-  extentOf,
   type GraphNode,
   LAUNCH_INCOMPLETE,
   type LaunchEvent,
@@ -32,6 +31,7 @@ import {
   STOPPED_BLIND,
 } from './events.js';
 import { LaunchStatistics } from './launch-statistics.js';
+import { descriptorsOf, type LibraryCall, LibraryCalls } from './library-calls.js';
 import type { ModuleImages } from './module-images.js';
 
 /** Device memory that the application has now. */
@@ -56,6 +56,9 @@ export type RecordingState =
   | { readonly kind: 'recording' }
   | { readonly kind: 'writes-unknown' | 'blind'; readonly reason: string };
 
+/** What the driver itself writes. */
+type DriverWrite = Exclude<GraphNode, LaunchEvent | CallEvent>;
+
 interface KnownFunction {
   readonly module: number;
   readonly name: string;
@@ -68,6 +71,7 @@ interface GraphWrite {
   readonly origin: 'copy' | 'launch';
   readonly set: DirtySet;
   readonly launch?: LaunchRecord;
+  readonly contract?: string | undefined;
 }
 
 interface Graph {
@@ -94,6 +98,7 @@ export class EventBridge {
   /** The host may change it at any time, unseen: its content is never known. */
   readonly #managed = new Set<LiveAllocation>();
   readonly #graphs = new Map<number, Graph>();
+  readonly #calls = new LibraryCalls();
   #entered: LoadedModule | undefined;
   #state: RecordingState = { kind: 'recording' };
   /** Events not applied yet: from `#next` on. */
@@ -214,6 +219,7 @@ export class EventBridge {
         // An array has no address that a kernel could write to.
         if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
         this.#allocations.set(number, live);
+        if (event.flags !== 0 && live.kind !== 'array') this.#calls.allocated(event.flags, live);
         if (live.kind === 'managed') this.#managed.add(live);
         return;
       }
@@ -240,6 +246,8 @@ export class EventBridge {
       case 'wrote':
         memory.select(event.stream);
         return this.#driverWrite(event);
+      case 'call':
+        return this.#calls.call(event);
       case 'graph':
         this.#graphs.set(event.body.exec, { nodes: event.body.nodes, epoch: -1, writes: [] });
         return;
@@ -278,6 +286,7 @@ export class EventBridge {
       return this.stop('blind', `the recording contradicts itself: allocation ${number} was freed and is not known`);
     this.#allocations.delete(number);
     this.#managed.delete(live);
+    this.#calls.freed(live);
     if (live.kind === 'array') return;
     this.executor.free(live.address);
     this.dirty.remove(live.address, live.address + BigInt(live.size));
@@ -301,13 +310,22 @@ export class EventBridge {
   }
 
   #launch(event: LaunchEvent): void {
-    const { launch, set } = this.#answer(event, (record) => this.executor.launch(record));
-    this.dirty.add(set.verdict, set);
-    this.statistics.add(launch, set, this.executor.allocations);
+    const call = this.#calls.at(event.body.call);
+    const { launch, set, contract } = this.#answer(event, call, (record) => this.executor.launch(record));
+    this.dirty.add(contract === undefined ? set.verdict : 'contract', set);
+    this.statistics.add(launch, set, this.executor.allocations, contract);
   }
 
-  /** What a launch writes, by `ask`, with its parameters where its template has them; unknown when they cannot be put there. */
-  #answer(event: LaunchEvent, ask: (launch: LaunchRecord) => DirtySet, told = true) {
+  /**
+   * What a launch writes, by `ask`, with its parameters where its template has them. Unknown when they cannot be put there, and then as the
+   * library call documents it that the launch was made in, if it was in one.
+   */
+  #answer(
+    event: LaunchEvent,
+    call: LibraryCall | undefined,
+    ask: (launch: LaunchRecord) => DirtySet,
+    told = true,
+  ): { readonly launch: LaunchRecord; readonly set: DirtySet; readonly contract?: string } {
     const { function: number, grid, block, sharedMemory, parameters } = event.body;
     // A launch without clusters has none to tell.
     const cluster = event.body.cluster.every((size) => size === 0) ? ([1, 1, 1] as const) : event.body.cluster;
@@ -321,7 +339,13 @@ export class EventBridge {
       sharedMemory,
       parameters,
     };
+    const documented = (by: LibraryCall) => {
+      const set = this.#calls.writes(by, this.executor.allocations);
+      if (told) this.executor.wrote(set);
+      return { launch, set, contract: by.name };
+    };
     const unknown = (why: string) => {
+      if (call) return documented(call);
       const set = this.executor.unknownLaunch(launch, why);
       if (told) this.executor.wrote(set);
       return { launch, set };
@@ -331,9 +355,12 @@ export class EventBridge {
     this.#enter(module);
     try {
       const template = templateOf(module, known.name);
+      // Asking without a template would forget what is known of memory.
+      if (call && !template) return documented(call);
       const placed = template ? placeParameters(template, known, parameters) : parameters;
       if (!placed) return unknown('the launch’s parameters do not fit the kernel’s template');
-      return { launch, set: ask({ ...launch, parameters: placed }) };
+      const set = ask({ ...launch, parameters: placed });
+      return set.verdict === 'unknown' && call ? documented(call) : { launch, set };
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       return unknown(error.diagnostics[0]!.message);
@@ -346,7 +373,7 @@ export class EventBridge {
     return false;
   }
 
-  #driverWrite(event: Exclude<GraphNode, LaunchEvent>): void {
+  #driverWrite(event: DriverWrite): void {
     if (this.#isManaged(event.name === 'copy-in' || event.name === 'copy' ? event.body.target : event.body))
       return this.#writeUnknown(event);
     const { executor } = this;
@@ -369,14 +396,14 @@ export class EventBridge {
     this.#writeUnknown(event);
   }
 
-  #writeUnknown(event: Exclude<GraphNode, LaunchEvent>): void {
+  #writeUnknown(event: DriverWrite): void {
     const { origin, set } = this.#writeOf(event);
     this.executor.wrote(set);
     this.dirty.add(origin, set);
   }
 
   /** What the driver writes, without its content. */
-  #writeOf(event: Exclude<GraphNode, LaunchEvent>): { readonly origin: 'copy' | 'unknown'; readonly set: DirtySet } {
+  #writeOf(event: DriverWrite): { readonly origin: 'copy' | 'unknown'; readonly set: DirtySet } {
     if (event.name === 'wrote') {
       const { address, size, reason } = event.body;
       if (size === 0n) {
@@ -389,7 +416,7 @@ export class EventBridge {
       };
     }
     const target = event.name === 'memset' ? { ...event.body, depth: 1, slicePitch: 0 } : event.body.target;
-    return { origin: 'copy', set: new DirtySet('exact', [], rowsOf(target)) };
+    return { origin: 'copy', set: new DirtySet('exact', [], descriptorsOf(target)) };
   }
 
   #graphLaunch(exec: number): void {
@@ -403,34 +430,38 @@ export class EventBridge {
     }
     if (graph.epoch !== executor.allocations.epoch) {
       graph.epoch = executor.allocations.epoch;
-      graph.writes = graph.nodes.map((node): GraphWrite => {
-        if (node.name !== 'launch') {
-          const { origin, set } = this.#writeOf(node);
-          return { origin: origin === 'copy' ? 'copy' : 'launch', set };
-        }
-        return { origin: 'launch', ...this.#answer(node, (launch) => executor.whenever(launch), false) };
-      });
+      graph.writes = this.#writesOf(graph.nodes);
     }
-    for (const { origin, set, launch } of graph.writes) {
+    for (const { origin, set, launch, contract } of graph.writes) {
       executor.wrote(set);
-      this.dirty.add(origin === 'copy' ? 'copy' : set.verdict, set);
-      if (launch) this.statistics.add(launch, set, executor.allocations);
+      this.dirty.add(origin === 'copy' ? 'copy' : contract === undefined ? set.verdict : 'contract', set);
+      if (launch) this.statistics.add(launch, set, executor.allocations, contract);
     }
+  }
+
+  /** What the nodes of a graph write, whenever it runs. A call goes before the launches that were made in it. */
+  #writesOf(nodes: readonly GraphNode[]): readonly GraphWrite[] {
+    const writes: GraphWrite[] = [];
+    let call: CallEvent | undefined;
+    for (const node of nodes) {
+      if (node.name === 'call') {
+        call = node;
+      } else if (node.name === 'launch') {
+        const by = call && node.body.call === call.body.call ? this.#calls.of(call) : undefined;
+        writes.push({
+          origin: 'launch',
+          ...this.#answer(node, by, (launch) => this.executor.whenever(launch), false),
+        });
+      } else {
+        const { origin, set } = this.#writeOf(node);
+        writes.push({ origin: origin === 'copy' ? 'copy' : 'launch', set });
+      }
+    }
+    return writes;
   }
 }
 
 const isOneRow = ({ height, depth }: Place): boolean => height === 1 && depth === 1;
-
-function rowsOf(at: Place): readonly AccessDescriptor[] {
-  const extent = extentOf(at);
-  if (extent === 0n) return [];
-  const { address, width, pitch, height, slicePitch, depth } = at;
-  const dimensions = [
-    { stride: pitch, count: height },
-    { stride: slicePitch, count: depth },
-  ].filter(({ count, stride }) => count > 1 && stride > 0);
-  return [{ start: address, width, dimensions }];
-}
 
 /** The parameter block as the template has it, from the driver's layout; undefined when the two do not fit. */
 function placeParameters(

@@ -10,6 +10,7 @@ import {
   fixedBytes,
   type Layout,
   list,
+  paddedList,
   reserved,
   struct,
   text,
@@ -28,6 +29,59 @@ const ADDRESS_SPACE = 1n << 64n;
 
 /** Rows of `width` bytes, `pitch` apart, `height` of them a slice; slices `slicePitch` apart. */
 const place = struct({ address, pitch: u64, width: u64, height: u64, depth: u64, slicePitch: u64 });
+
+const launchHead = struct({
+  function: u64,
+  grid: triple,
+  block: triple,
+  cluster: triple,
+  sharedMemory: u32,
+  parameterBytes: u32,
+  call: u32,
+});
+/** `call`: number of the call that the launch was made in, 0 for none. */
+type LaunchBody = Omit<ContentOf<typeof launchHead>, 'parameterBytes'> & { readonly parameters: Uint8Array };
+const launchBody: Layout<LaunchBody> = {
+  read: (from) => {
+    const { parameterBytes, ...head } = launchHead.read(from);
+    return { ...head, parameters: from.take(parameterBytes) };
+  },
+  write: (to, { parameters, ...head }) => {
+    launchHead.write(to, { ...head, parameterBytes: parameters.length });
+    to.put(parameters);
+  },
+};
+
+const callDescription = struct({ family: u32, outputs: paddedList(place, 48), name: text });
+/** What a library call may write; the same object for the same bytes, so that it is known again at the cost of a look-up. */
+export type CallDescription = ContentOf<typeof callDescription>;
+const MAX_DESCRIPTIONS = 10_000;
+const descriptions = new Map<string, CallDescription>();
+interface CallBody {
+  readonly call: number;
+  readonly description: CallDescription;
+}
+const callBody: Layout<CallBody> = {
+  read: (from) => {
+    const call = from.u32();
+    const bytes = from.take(from.left);
+    const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+    let description = descriptions.get(key);
+    if (!description) {
+      const reader = new WireReader(bytes);
+      description = callDescription.read(reader);
+      if (reader.left >= MAX_PADDING) throw new WireError(`call has ${reader.left} bytes too many`);
+      for (const output of description.outputs) checkPlace(output);
+      if (descriptions.size >= MAX_DESCRIPTIONS) descriptions.clear();
+      descriptions.set(key, description);
+    }
+    return { call, description };
+  },
+  write: (to, { call, description }) => {
+    to.u32(call);
+    callDescription.write(to, description);
+  },
+};
 
 const EVENTS = {
   filler: { type: 0, body: struct({}) },
@@ -49,17 +103,7 @@ const EVENTS = {
     body: struct({ allocation: u64, address, size: u64, handle: u64, offset: u64, kind: u32, saveable: u32 }),
   },
   free: { type: 6, body: struct({ allocation: u64 }) },
-  launch: {
-    type: 7,
-    body: struct({
-      function: u64,
-      grid: triple,
-      block: triple,
-      cluster: triple,
-      sharedMemory: u32,
-      parameters: countedBytes,
-    }),
-  },
+  launch: { type: 7, body: launchBody },
   memset: { type: 8, body: struct({ address, pitch: u64, width: u64, height: u64, value: u32, element: u32 }) },
   'copy-in': { type: 9, body: struct({ target: place, content: countedBytes }) },
   copy: { type: 10, body: struct({ target: place, source: address }) },
@@ -79,6 +123,7 @@ const EVENTS = {
   stopped: { type: 16, body: struct({ reason: text }) },
   wait: { type: 17, body: struct({ stream: u64 }) },
   'tensor-map': { type: 18, body: struct({ address, map: fixedBytes(128) }) },
+  call: { type: 19, body: callBody },
 } as const;
 
 export type EventName = Exclude<keyof typeof EVENTS, 'filler' | 'graph'> | 'graph';
@@ -93,13 +138,10 @@ interface EventOf<N extends EventName> {
 }
 export type RecordedEvent = { readonly [N in EventName]: EventOf<N> }[EventName];
 /** What a graph may hold. */
-export type GraphNode = { readonly [N in 'launch' | 'memset' | 'copy-in' | 'copy' | 'wrote']: EventOf<N> }[
-  | 'launch'
-  | 'memset'
-  | 'copy-in'
-  | 'copy'
-  | 'wrote'];
+export type GraphNode = { readonly [N in NodeName]: EventOf<N> }[NodeName];
+type NodeName = 'launch' | 'memset' | 'copy-in' | 'copy' | 'wrote' | 'call';
 export type LaunchEvent = EventOf<'launch'>;
+export type CallEvent = EventOf<'call'>;
 /** Where copies and fills write. */
 export type Place = ContentOf<typeof place>;
 
@@ -114,7 +156,7 @@ export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'p
 const BY_TYPE = new Map(
   Object.entries(EVENTS).map(([name, { type }]) => [type as number, name as keyof typeof EVENTS]),
 );
-const NODES: ReadonlySet<string> = new Set(['launch', 'memset', 'copy-in', 'copy', 'wrote']);
+const NODES: ReadonlySet<string> = new Set(['launch', 'memset', 'copy-in', 'copy', 'wrote', 'call']);
 
 /** The end of a place, as a number of bytes that cannot wrap. */
 export function extentOf({ pitch, width, height, depth, slicePitch }: Place): bigint {

@@ -2,9 +2,8 @@
  * Launches since the last checkpoint, by verdict and by kernel: what a manifest says of how certain an increment is, and whom
  * to ask when a chunk changed that was called clean. Memory is bounded: beyond a number of kernels only the verdicts are counted.
  */
-import type { KernelInfo, LaunchVerdict } from '../checkpoint/index.js';
+import { type KernelInfo, LAUNCH_VERDICTS, type LaunchVerdict } from '../checkpoint/index.js';
 import type { AllocationMap, DirtySet, LaunchRecord } from '../shadow/index.js';
-import { worseVerdict } from '../templates/index.js';
 
 const MAX_KERNELS = 10_000;
 const MAX_POINTED = 256;
@@ -19,24 +18,32 @@ interface Kernel {
   readonly pointed: Set<bigint>;
 }
 
+const worseVerdict = (a: LaunchVerdict, b: LaunchVerdict): LaunchVerdict =>
+  LAUNCH_VERDICTS.indexOf(a) > LAUNCH_VERDICTS.indexOf(b) ? a : b;
+
 export class LaunchStatistics {
-  #byVerdict: Record<LaunchVerdict, number> = { exact: 0, bounded: 0, allocation: 0, unknown: 0 };
+  #byVerdict: Record<LaunchVerdict, number> = { exact: 0, bounded: 0, allocation: 0, contract: 0, unknown: 0 };
   #kernels = new Map<string, Kernel>();
   /** Answers whose launch's parameters were looked at: a repeated launch costs a look-up. */
   #looked = new WeakSet<DirtySet>();
 
-  /** @param allocations as the launch found them */
-  add(launch: LaunchRecord, set: DirtySet, allocations: AllocationMap): void {
-    this.#byVerdict[set.verdict]++;
-    let kernel = this.#kernels.get(launch.kernel);
+  /**
+   * @param allocations as the launch found them
+   * @param contract the library call whose documentation gave the answer
+   */
+  add(launch: LaunchRecord, set: DirtySet, allocations: AllocationMap, contract?: string): void {
+    const verdict = contract === undefined ? set.verdict : 'contract';
+    this.#byVerdict[verdict]++;
+    const name = contract === undefined ? launch.kernel : `${contract}: ${launch.kernel}`;
+    let kernel = this.#kernels.get(name);
     if (!kernel) {
       if (this.#kernels.size >= MAX_KERNELS) return;
-      kernel = { name: launch.kernel, verdict: 'exact', launches: 0, bytes: 0n, reason: '', pointed: new Set() };
-      this.#kernels.set(launch.kernel, kernel);
+      kernel = { name, verdict: 'exact', launches: 0, bytes: 0n, reason: '', pointed: new Set() };
+      this.#kernels.set(name, kernel);
     }
     kernel.launches++;
     kernel.bytes += set.bytes;
-    const worse = worseVerdict(kernel.verdict, set.verdict);
+    const worse = worseVerdict(kernel.verdict, verdict);
     if (worse !== kernel.verdict || kernel.reason === '') kernel.reason = set.reasons[0]?.message ?? '';
     kernel.verdict = worse;
     // A launch that may have written anything is never one that was missed.
@@ -70,8 +77,7 @@ export class LaunchStatistics {
 
   /** Takes the counts of another, which is older, as if they had been counted here. */
   merge(older: LaunchStatistics): void {
-    for (const verdict of ['exact', 'bounded', 'allocation', 'unknown'] as const)
-      this.#byVerdict[verdict] += older.#byVerdict[verdict];
+    for (const verdict of LAUNCH_VERDICTS) this.#byVerdict[verdict] += older.#byVerdict[verdict];
     for (const [name, kernel] of older.#kernels) {
       const own = this.#kernels.get(name);
       if (!own) {

@@ -1,12 +1,15 @@
 /**
  * The modules that an application loaded, and their templates, which are built on worker threads while the application runs. Images
- * are told apart by their content, so a module that is loaded by a hundred processes is built once and kept between runs.
+ * are told apart by their content, so a module that is loaded by a hundred processes is built once and kept between runs. Machine code
+ * without a text gets the one that its compiler kept beside it, if there is one; then the text's content counts, too.
  */
 import { availableParallelism } from 'node:os';
 import { InputError } from '../diagnostics/index.js';
 import { buildTemplatesFromImage } from '../pipeline/index.js';
+import type { FoundText } from '../sources/index.js';
 import { TEMPLATE_FORMAT, TEMPLATE_VERSION, type TemplateFile } from '../templates/index.js';
 import { TemplateCache } from './template-cache.js';
+import { isMachineCode, type TextSearch } from './text-search.js';
 
 const WITHOUT: TemplateFile = {
   format: TEMPLATE_FORMAT,
@@ -23,37 +26,46 @@ export class TemplateBuilder {
 
   constructor(
     readonly cache: TemplateCache,
+    readonly texts: Pick<TextSearch, 'find'>,
     readonly onFailure: (message: string) => void,
   ) {}
 
-  /** The templates of an image; those of none when it cannot be used, which makes its launches unknown. */
-  templates(bytes: Buffer): Promise<TemplateFile> {
+  /** The templates of an image that process `pid` loaded; those of none when it cannot be used, which makes its launches unknown. */
+  templates(bytes: Buffer, pid: number): Promise<TemplateFile> {
     const image = TemplateCache.nameOf(bytes);
     let result = this.#known.get(image);
     if (!result) {
-      result = this.#find(image, bytes);
+      result = this.#find(image, bytes, pid);
       this.#known.set(image, result);
+      // A text for machine code may appear later, for another process.
+      if (isMachineCode(bytes))
+        void result.then(({ kernels }) => {
+          if (kernels.length === 0) this.#known.delete(image);
+        });
     }
     return result;
   }
 
-  async #find(image: string, bytes: Buffer): Promise<TemplateFile> {
-    const cached = await this.cache.get(image);
+  async #find(image: string, bytes: Buffer, pid: number): Promise<TemplateFile> {
+    const text = await this.texts.find(pid, bytes);
+    const name = text ? TemplateCache.nameOf(Buffer.from(`${image}\n${text.path}\n${text.text}`, 'latin1')) : image;
+    const cached = await this.cache.get(name);
     if (cached) return cached;
-    const mine = this.#turn.then(() => this.#build(image, bytes));
+    const mine = this.#turn.then(() => this.#build(name, bytes, text));
     this.#turn = mine;
     return mine;
   }
 
-  async #build(image: string, bytes: Buffer): Promise<TemplateFile> {
+  async #build(name: string, bytes: Buffer, text: FoundText | undefined): Promise<TemplateFile> {
+    const label = `image-${name.slice(0, 12)}`;
     try {
       const jobs = availableParallelism();
-      const { product } = await buildTemplatesFromImage(bytes, `image-${image.slice(0, 12)}`, { jobs });
-      await this.cache.put(image, product);
+      const { product } = await buildTemplatesFromImage(bytes, label, { jobs }, text);
+      await this.cache.put(name, product);
       return product;
     } catch (error) {
       const message = error instanceof InputError ? error.diagnostics[0]!.message : String(error);
-      this.onFailure(`templates of image ${image.slice(0, 12)} could not be built: ${message}`);
+      this.onFailure(`templates of ${label} could not be built: ${message}`);
       return WITHOUT;
     }
   }
@@ -70,15 +82,19 @@ function variablesOf({ kernels }: TemplateFile): readonly string[] {
 export class ModuleImages {
   readonly #templates = new Map<number, TemplateFile | 'building'>();
 
-  /** @param onReady called when the templates of a module are there, with the names of its variables that they know */
+  /**
+   * @param pid the process
+   * @param onReady called when the templates of a module are there, with the names of its variables that they know
+   */
   constructor(
     readonly builder: Pick<TemplateBuilder, 'templates'>,
+    readonly pid: number,
     readonly onReady: (module: number, variables: readonly string[]) => void,
   ) {}
 
   image(module: number, bytes: Buffer): void {
     this.#templates.set(module, 'building');
-    this.builder.templates(bytes).then((templates) => {
+    this.builder.templates(bytes, this.pid).then((templates) => {
       if (this.#templates.get(module) === 'building') this.#templates.set(module, templates);
       this.onReady(module, variablesOf(templates));
     });

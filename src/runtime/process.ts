@@ -98,7 +98,7 @@ export class SupervisedProcess implements LinkListener {
     this.hello = hello;
     this.pid = hello.pid;
     this.#options = options;
-    this.images = new ModuleImages(builder, (module, variables) => {
+    this.images = new ModuleImages(builder, hello.pid, (module, variables) => {
       for (let at = 0; at < variables.length; at += LOCATED_AT_ONCE)
         this.link.send('locate', { module, names: variables.slice(at, at + LOCATED_AT_ONCE) });
       this.bridge.pump();

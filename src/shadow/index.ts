@@ -1,6 +1,6 @@
 export { DirtyAccumulator, type Mark } from './accumulator.js';
 export { type Allocation, AllocationMap } from './allocations.js';
-export { LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
+export { LaunchAnalyser } from './analyse.js';
 export { type ConcreteOptions, type ConcreteResult, executeConcretely } from './concrete.js';
 export {
   type AccessDescriptor,
@@ -18,6 +18,7 @@ export { ShadowExecutor, type ShadowOptions, type UnknownPolicy } from './execut
 export { KnownMemory } from './known-memory.js';
 export type { LaunchRecord } from './launch.js';
 export { type LoadedModule, templateOf } from './module-table.js';
+export type { LaunchEnvironment } from './placement.js';
 export { ADDRESS_SPACE, type AddressRange, hexAddress, RangeCollector } from './ranges.js';
 export {
   type LaunchReport,

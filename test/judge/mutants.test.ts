@@ -149,8 +149,8 @@ describe('the judge', () => {
   it('notices when what is kept between launches does not look at the threads', () => {
     const original = History.prototype.follow;
     const seen = new WeakSet<History>();
-    vi.spyOn(History.prototype, 'follow').mockImplementation(function (this: History, launch, consulted) {
-      const same = original.call(this, launch, consulted) || seen.has(this);
+    vi.spyOn(History.prototype, 'follow').mockImplementation(function (this: History, launch, parameters, consulted) {
+      const same = original.call(this, launch, parameters, consulted) || seen.has(this);
       seen.add(this);
       return same;
     });

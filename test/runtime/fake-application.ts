@@ -468,7 +468,7 @@ export class FakeApplication {
       else view.setUint32(offset, Number(value) >>> 0, true);
     }
     const shape = { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [0, 0, 0] } as const;
-    const body: Body<'launch'> = { function: number, ...shape, sharedMemory: 0, parameters };
+    const body: Body<'launch'> = { function: number, ...shape, sharedMemory: 0, call: 0, parameters };
     return { body, run: () => this.#run(program, body) };
   }
 

@@ -21,7 +21,7 @@ describe.skipIf(!isBuilt)('a kill', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it('is drawn from all operations and both victims', () => {
-    const rounds = Array.from({ length: ROUNDS }, (_, index) => roundOf(FIRST + index));
+    const rounds = Array.from({ length: 10 * ROUNDS }, (_, index) => roundOf(FIRST + index));
     expect(new Set(rounds.map(({ operation }) => operation)).size).toBe(Object.keys(OPERATIONS).length);
     expect(new Set(rounds.map(({ victim }) => victim)).size).toBe(2);
   });

@@ -53,10 +53,18 @@ const nodes = [
       block: triple,
       cluster: triple,
       sharedMemory: u32,
+      call: u32,
       parameters: fc.uint8Array({ maxLength: 100 }),
     }),
   ),
   event('copy', fc.record({ target: place, source: address })),
+  event(
+    'call',
+    fc.record({
+      call: u32,
+      description: fc.record({ family: u32, outputs: fc.array(place, { maxLength: 5 }), name: text }),
+    }),
+  ),
   event('wrote', fc.record({ address, size: address, reason: text })),
 ];
 const EVENT = fc.oneof(

@@ -60,7 +60,7 @@ function sequence(recorded: Recorded, template: KernelTemplate, seed: number): L
     const what = random(10);
     if (what < 7 && integers.length > 0) {
       const { offset } = pick(integers.slice(0, seed % 2 === 0 ? 1 : undefined));
-      view.setInt32(offset, view.getInt32(offset, true) + pick([1, 1, 2, 5, -1, -7, 32]), true);
+      view.setInt32(offset, view.getInt32(offset, true) + pick([1, 1, 2, 5, -1, -7, 32, seed < 4 ? 3 : 70_000]), true);
     } else if (what === 7 && wide.length > 0) {
       const { offset } = pick(wide);
       view.setBigUint64(offset, view.getBigUint64(offset, true) + 256n, true);

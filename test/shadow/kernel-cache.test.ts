@@ -32,7 +32,7 @@ describe('results of launches', () => {
       expect(cache.inner).toBe(inner.get(innerKey));
       expect(cache.outer).toBe(outer.get(outerKey));
       cache.storeInner(`${index}`);
-      cache.storeOuter(index);
+      cache.storeOuter(index, false);
       inner.set(innerKey, `${index}`);
       outer.set(outerKey, index);
     }
@@ -43,6 +43,26 @@ describe('results of launches', () => {
       expect(cache.inner).toBe(inner.get(`${one.grid[0]} ${words[0]} ${words[3]}`));
       expect(cache.outer).toBe(outer.get(`${one.grid[0]} ${words[0]} ${words[3]} ${words[1]} ${words[2]}`));
     }
+  });
+
+  it('that are quickly made are kept while they are the last, and from the second time on', () => {
+    const cache = filled([1, 0, 0, 1], [4]);
+    const [one, other] = [launch([1, 2, 3, 4]), launch([1, 5, 3, 4])];
+    const ask = (what: typeof one) => {
+      cache.select(what);
+      return cache.outer;
+    };
+    expect(ask(one)).toBeUndefined();
+    cache.storeOuter(1, true);
+    expect(ask(one)).toBe(1);
+    expect(ask(other)).toBeUndefined();
+    cache.storeOuter(2, true);
+    expect([ask(one), ask(other)]).toEqual([undefined, 2]);
+    ask(one);
+    cache.storeOuter(3, true);
+    expect([ask(other), ask(one)]).toEqual([2, 3]);
+    cache.dependOn(Uint8Array.from([1, 1, 0, 1]), []);
+    expect([ask(one), ask(other)]).toEqual([undefined, undefined]);
   });
 
   it('are told apart by sizes that no word holds', () => {
@@ -58,7 +78,7 @@ describe('results of launches', () => {
     const [one] = launches;
     cache.select(one!);
     cache.storeInner('one');
-    cache.storeOuter(1);
+    cache.storeOuter(1, false);
     expect(cache.dependOn(Uint8Array.from([1, 0, 0, 0]), [])).toBe(false);
     expect(cache.dependOn(Uint8Array.from([1, 0, 0, 1]), [])).toBe(true);
     cache.select(one!);

@@ -18,6 +18,8 @@
 namespace gcr::test {
 namespace {
 
+constexpr Result no_context = 201;
+
 struct FakeStream {
   std::deque<std::function<void()>> work;
   std::uint64_t given = 0, done = 0;
@@ -45,9 +47,13 @@ State &state() {
   return *made;
 }
 
+// Whether the thread has a context: without one the driver does nothing.
+thread_local bool current = false;
+
 // Counts the call, and says how it ends before it has done anything.
 Result begin(const char *call) {
   State &s = state();
+  if (!current) return no_context;
   ++s.calls[call];
   if (s.sticky) return s.sticky;
   const auto found = s.failures.find(call);
@@ -88,6 +94,9 @@ void execute(int which, std::vector<ListedChunk> list, const ListedChunk *source
 }
 
 #define LOCKED const std::lock_guard lock(state().mutex)
+#define RELEASE \
+  LOCKED;       \
+  if (!current) return no_context
 #define BEGIN(name)                            \
   LOCKED;                                      \
   if (const Result failed = begin(name)) return failed
@@ -105,6 +114,7 @@ Driver make() {
     return 0;
   };
   d.cuCtxSetCurrent = [](Context) -> Result {
+    current = true;
     BEGIN("cuCtxSetCurrent");
     return 0;
   };
@@ -130,7 +140,7 @@ Driver make() {
     return 0;
   };
   d.cuMemRelease = [](Handle handle) -> Result {
-    LOCKED;
+    RELEASE;
     close(state().handles.at(handle).first);
     state().handles.erase(handle);
     return 0;
@@ -142,7 +152,7 @@ Driver make() {
     return 0;
   };
   d.cuMemAddressFree = [](DevicePointer address, std::size_t size) -> Result {
-    LOCKED;
+    RELEASE;
     --state().objects;
     return munmap(bytes_at(address), size);
   };
@@ -152,6 +162,7 @@ Driver make() {
     return 0;
   };
   d.cuMemUnmap = [](DevicePointer address, std::size_t size) -> Result {
+    RELEASE;
     mmap(bytes_at(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     return 0;
   };
@@ -167,7 +178,7 @@ Driver make() {
     return 0;
   };
   d.cuMemFreeHost = [](void *data) -> Result {
-    LOCKED;
+    RELEASE;
     --state().objects;
     ::operator delete(data, std::align_val_t{kBlockBytes});
     return 0;
@@ -178,7 +189,7 @@ Driver make() {
     return 0;
   };
   d.cuMemHostUnregister = [](void *data) -> Result {
-    LOCKED;
+    RELEASE;
     return state().registered.erase(reinterpret_cast<std::uintptr_t>(data)) ? 0 : result::invalid_value;
   };
   d.cuMemHostGetDevicePointer = [](DevicePointer *address, void *data, unsigned) -> Result {
@@ -194,7 +205,7 @@ Driver make() {
     return 0;
   };
   d.cuStreamDestroy = [](Stream stream) -> Result {
-    LOCKED;
+    RELEASE;
     --state().objects;
     delete reinterpret_cast<FakeStream *>(stream);
     return 0;
@@ -212,7 +223,7 @@ Driver make() {
     return 0;
   };
   d.cuEventDestroy = [](Event event) -> Result {
-    LOCKED;
+    RELEASE;
     --state().objects;
     delete reinterpret_cast<FakeEvent *>(event);
     return 0;
@@ -246,7 +257,7 @@ Driver make() {
     return 0;
   };
   d.cuModuleUnload = [](Module) -> Result {
-    LOCKED;
+    RELEASE;
     --state().objects;
     return 0;
   };

@@ -4,6 +4,7 @@
 #include <future>
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include <unistd.h>
 
@@ -315,9 +316,11 @@ TEST(kernels_that_cannot_be_compiled_are_done_without) {
 TEST(memory_travels_by_descriptor) {
   Place place;
   const int descriptor = place.memories[0]->exported();
-  const auto other = MappedMemory::import(place.device, descriptor, Place::memory_bytes);
+  auto other = MappedMemory::import(place.device, descriptor, Place::memory_bytes);
   close(descriptor);
   CHECK(std::memcmp(reinterpret_cast<void *>(other->address()), place.at(0), Place::memory_bytes) == 0);
+  // The last to let go may be a thread that never had to do with the device.
+  std::thread([last = std::move(other)]() mutable { last.reset(); }).join();
   FakeDriver::fail("cuMemMap", 0, result::out_of_memory);
   try {
     MappedMemory::create(place.device, Place::memory_bytes);

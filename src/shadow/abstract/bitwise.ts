@@ -13,8 +13,8 @@ import {
   isConstant,
   isNumber,
   scaleForm,
-  withBig,
   withConstant,
+  withoutBig,
 } from './form.js';
 import type { State } from './state.js';
 
@@ -53,7 +53,7 @@ function nextRun(mask: Form, width: number, from: number): readonly [number, num
 /** `form & mask` for a constant mask, modulo 2^width. */
 export function andConstant(state: State, form: Form, mask: Form, width: number): Form | undefined {
   if (isConstant(form)) {
-    if (width === 32 && form.big === 0n && mask.big === 0n && !form.blurred)
+    if (width === 32 && !form.isLarge && !mask.isLarge && !form.blurred)
       return constantForm(form.constant & mask.constant);
     return bigForm(constantBits(form, width) & constantBits(mask, width), width, form.blurred);
   }
@@ -63,7 +63,7 @@ export function andConstant(state: State, form: Form, mask: Form, width: number)
   let runs = 0;
   for (let [from, to] = nextRun(mask, width, 0); from < width; [from, to] = nextRun(mask, width, to)) {
     runs++;
-    if (form.big === 0n && to < MAX_SHIFT && leavesOut(state, form, from, to)) continue;
+    if (!form.isLarge && to < MAX_SHIFT && leavesOut(state, form, from, to)) continue;
     if (runs > MAX_RUNS) return undefined;
     const run = bitsFrom(state, form, from, to, width);
     if (!run) return undefined;
@@ -81,7 +81,7 @@ function bitsFrom(state: State, form: Form, from: number, to: number, width: num
     rest = low && addForms(form, low, -1, width);
   }
   if (!rest || to === width) return rest;
-  if (rest.big === 0n && to <= MAX_SHIFT) return divide(state, rest, 2 ** to).remainder;
+  if (!rest.isLarge && to <= MAX_SHIFT) return divide(state, rest, 2 ** to).remainder;
   // Above, everything must be the same for all.
   const { domain } = state;
   const low = domain.low(form);
@@ -114,7 +114,7 @@ function lowBits(state: State, form: Form, count: number): Form | undefined {
   if (count > MAX_SHIFT) return undefined;
   const size = 2 ** count;
   const constant = (form.constant % size) + Number(BigInt.asUintN(count, form.big));
-  return divide(state, withBig(withConstant(form, constant), 0n), size).remainder;
+  return divide(state, withoutBig(withConstant(form, constant)), size).remainder;
 }
 
 /** Number of low bits that are certainly zero. */
@@ -137,7 +137,7 @@ function trailingZeros(form: Form): number {
 export function andForms(state: State, a: Form, b: Form, width: number, settler: Settler): Form | undefined {
   if (isConstant(b)) return andConstant(state, a, b, width);
   if (isConstant(a)) return andConstant(state, b, a, width);
-  if (a.big !== 0n || b.big !== 0n) return undefined;
+  if (a.isLarge || b.isLarge) return undefined;
   const { domain } = state;
   const left = domain.canonical(a);
   const right = domain.canonical(b);

@@ -140,10 +140,13 @@ class Resolution {
     box.lo[kept] = lo;
     box.hi[kept] = hi;
     box.atoms[kept++] = -1;
-    box.coefs.length = kept;
-    box.lo.length = kept;
-    box.hi.length = kept;
-    box.atoms.length = kept;
+    // Quicker than setting lengths.
+    while (box.coefs.length > kept) {
+      box.coefs.pop();
+      box.lo.pop();
+      box.hi.pop();
+      box.atoms.pop();
+    }
     box.groups = box.groups.filter((other) => other !== group);
   }
 

@@ -14,7 +14,7 @@ import {
   isNumber,
   NO_ROOT,
   scaleForm,
-  withBig,
+  withoutBig,
   withoutRoot,
 } from './form.js';
 
@@ -113,11 +113,11 @@ export abstract class Conditions extends Evaluator {
     const orEqual = op === 'lessEqualSigned' || op === 'lessEqualUnsigned';
     const a = this.window(this.evaluate(args[0]!), width, signed);
     const b = this.window(this.evaluate(args[1]!), width, signed);
-    if (a.big !== b.big) {
+    if ((a.isLarge || b.isLarge) && a.big !== b.big) {
       // Numbers far apart: the large parts decide, as the small ones are below 2^53.
       const gap = b.big - a.big;
       const { domain } = this.state;
-      const rest = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
+      const rest = addForms(withoutBig(b), withoutBig(a), -1, 64);
       const low = rest ? domain.low(rest) : Number.NEGATIVE_INFINITY;
       const high = rest ? domain.high(rest) : Number.POSITIVE_INFINITY;
       if (!Number.isFinite(low) || !Number.isFinite(high)) return undefined;
@@ -126,7 +126,7 @@ export abstract class Conditions extends Evaluator {
       if (least > 0n) return constantForm(1);
       return most < 0n ? constantForm(-1) : undefined;
     }
-    const difference = addForms(withBig(b, 0n), withBig(a, 0n), -1, 64);
+    const difference = addForms(withoutBig(b), withoutBig(a), -1, 64);
     return difference && (orEqual ? difference : addNumber(difference, -1));
   }
 
@@ -141,7 +141,7 @@ export abstract class Conditions extends Evaluator {
     }
     const difference = addForms(this.plain(a), this.plain(b), -1, width);
     if (!difference) return undefined;
-    if (difference.big !== 0n) {
+    if (difference.isLarge) {
       if (isFiniteForm(this.state.domain, difference)) {
         const big = BigInt.asIntN(width, difference.big);
         const small = BigInt(

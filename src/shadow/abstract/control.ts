@@ -1,28 +1,25 @@
 /**
- * The way control takes, and loops, on top of conditions.
+ * Loops, on top of the way control takes.
  *
- * Soundness. A block is entered by every thread of the domain that may enter it: `reach` narrows only by conditions that
- * certainly hold on each way to the block, and forks where ways differ. A loop's variables are affine in the number of the round
- * when each round adds the same; the rounds are bounded by tests that every round passes, after checking that nothing wraps up
- * to there. Loops without such variables are executed round by round, and widened when that takes too long.
+ * Soundness. A loop's variables are affine in the number of the round when each round adds the same; the rounds are bounded by tests
+ * that every round passes, after checking that nothing wraps up to there. Loops without such variables are executed round by round,
+ * and widened when that takes too long.
  */
-import type { SliceEnd } from '../../templates/index.js';
-import { Conditions } from './conditions.js';
 import { Domain } from './domain.js';
 import {
   addForms,
   addNumber,
   atomForm,
   coefficientOf,
-  constantForm,
   type Form,
   isNumber,
   NO_ROOT,
   scaleForm,
   withoutRoot,
 } from './form.js';
-import type { Loop, PhiEntries } from './loops.js';
+import type { Loop } from './loops.js';
 import { INFEASIBLE, type LoopState, PROBE_FAILED } from './state.js';
+import { Ways } from './ways.js';
 
 type Unrolled = Extract<LoopState, { kind: 'unrolled' }>;
 
@@ -31,137 +28,8 @@ const MAX_ROUNDS = 1024;
 /** The same when what decides over them is not known, so that nothing exact can come of it. */
 const MAX_VAGUE_ROUNDS = 4;
 
-export abstract class Control extends Conditions {
-  /** Block of the access that is looked at. */
-  protected target = 0;
-
-  /** Narrows to threads that enter a block; false when there are none. */
-  protected reach(block: number): boolean {
-    const route = this.plan.route(block);
-    if (route === undefined) return false;
-    for (const { condition, want, from, to } of route) {
-      if (condition >= 0 ? !this.assume(condition, want) : !this.#walk(from, to)) return false;
-    }
-    return true;
-  }
-
-  /** Narrows to threads that come from a dominator to a block in the same round of the loops around both. */
-  #walk(from: number, to: number): boolean {
-    const ways = this.plan.ways(to);
-    for (let at = from; at !== to; ) {
-      if (ways[at] === 2) return true;
-      if (ways[at] === 0) return false;
-      const step = this.#step(at, to, ways);
-      if (step === undefined) {
-        this.state.domain.inexact = true;
-        return true;
-      }
-      at = step.to;
-    }
-    return true;
-  }
-
-  /** One step on the way to `target`: over a whole loop that does not hold it; undefined when the way cannot be told. */
-  #step(at: number, target: number, ways: Int8Array): { readonly from: number; readonly to: number } | undefined {
-    let loop: Loop | undefined;
-    for (let header = this.plan.loopOf[at]!; header >= 0; ) {
-      const around = this.plan.loops.get(header)!;
-      if (!around.members.has(target)) loop = around;
-      header = around.parent;
-    }
-    if (loop) {
-      const exits = loop.exits.filter(({ to }) => ways[to] !== 0);
-      return exits.length === 1 ? exits[0] : undefined;
-    }
-    const { end } = this.plan.template.blocks[at]!;
-    const live = this.plan.forward(at, target).filter((to) => ways[to] !== 0);
-    if (end[0] === 'branch') {
-      const yes = live.includes(end[2]);
-      const no = live.includes(end[3]);
-      if (yes && no && end[2] !== end[3]) {
-        const truth = this.#decided(end[1]);
-        return { from: at, to: truth ? end[2] : end[3] };
-      }
-      if (end[2] !== end[3] && !this.assume(end[1], yes)) this.infeasible();
-      return { from: at, to: yes ? end[2] : end[3] };
-    }
-    if (end[0] === 'switch') return { from: at, to: this.#switch(end) };
-    return live.length === 1 ? { from: at, to: live[0]! } : undefined;
-  }
-
-  /** A condition's value, forking when it differs between members. */
-  #decided(id: number): boolean {
-    const truth = this.truth(id);
-    if (truth >= 0) return truth === 1;
-    this.state.fork(
-      () => this.assume(id, true),
-      () => this.assume(id, false),
-    );
-  }
-
-  /** Target of a switch, forking over ranges of the index. */
-  #switch(end: Extract<SliceEnd, readonly ['switch', ...unknown[]]>): number {
-    const targets = end.slice(2) as number[];
-    const index = this.window(this.evaluate(end[1]), this.plan.widths[end[1]]!, false);
-    const { domain } = this.state;
-    const low = Math.min(domain.low(index), targets.length - 1);
-    const high = Math.min(domain.high(index), targets.length - 1);
-    const target = targets[low]!;
-    let last = low;
-    while (last < high && targets[last + 1] === target) last++;
-    if (last === high) return target;
-    this.state.fork(
-      () => this.assumeSign(addForms(constantForm(last), index, -1, 64)!, true),
-      () => this.assumeSign(addNumber(index, -last - 1)!, true),
-    );
-  }
-
-  // --- phis ---
-
-  protected phi(id: number): Form {
-    const block = this.plan.blockOf[id]!;
-    const loop = this.plan.loops.get(block);
-    if (loop) return this.#variable(id, loop);
-    return this.#merge(block, this.plan.entries[id]!, this.plan.widths[id]!);
-  }
-
-  /** The operand that belongs to the way taken into a block. */
-  #merge(block: number, { operands, choices }: PhiEntries, width: number): Form {
-    if (choices.length === 1) return this.evaluate(choices[0]!);
-    const predecessor = this.#wayInto(block, operands);
-    const chosen = predecessor === undefined ? undefined : operands.get(predecessor);
-    if (chosen !== undefined) return this.evaluate(chosen);
-    this.state.domain.inexact = true;
-    return this.#hull(choices, width);
-  }
-
-  /** One of several values, which one is not known. */
-  #hull(choices: readonly number[], width: number): Form {
-    const forms = choices.map((choice) => this.plain(this.evaluate(choice), width));
-    const { domain } = this.state;
-    if (forms.some((form) => form.big !== 0n)) return this.unknown(width);
-    return this.between(
-      Math.min(...forms.map((form) => domain.low(form))),
-      Math.max(...forms.map((form) => domain.high(form))),
-    );
-  }
-
-  /** The predecessor by which a block is entered (not by a back edge); undefined when it cannot be told. */
-  #wayInto(block: number, operands: ReadonlyMap<number, number>): number | undefined {
-    const ways = this.plan.ways(block);
-    let at = this.plan.idom[block]!;
-    for (let steps = 0; steps <= this.plan.successors.length; steps++) {
-      const step = this.#step(at, block, ways);
-      if (!step) return undefined;
-      if (step.to === block) return operands.has(step.from) ? step.from : undefined;
-      at = step.to;
-    }
-    return undefined;
-  }
-
-  // --- loops ---
-
-  #variable(id: number, loop: Loop): Form {
+export abstract class Control extends Ways {
+  protected variable(id: number, loop: Loop): Form {
     const width = this.plan.widths[id]!;
     const { state } = this;
     const known = state.loops.get(loop.header);
@@ -270,21 +138,25 @@ export abstract class Control extends Conditions {
     };
     if (bounds.length === 0) return fail();
     // In the whole of the bounded domain no promised window may be left.
-    const check = new Domain(state.domain);
-    if (bounds.every((bound) => check.assumeNonNegative(bound))) {
-      if (!Number.isFinite(check.hi[round]!)) return fail();
+    const bounded = new Domain(state.domain);
+    const isFeasible = bounds.every((bound) => bounded.assumeNonNegative(bound));
+    if (isFeasible) {
+      if (!Number.isFinite(bounded.hi[round]!)) return fail();
       for (const { form, low, high } of bounding.promises) {
-        if (check.low(form) < low || check.high(form) > high) return fail();
+        if (bounded.low(form) < low || bounded.high(form) > high) return fail();
       }
     }
-    if (bounds.length < loop.exits.length) state.domain.inexact = true;
+    const isPartial = bounds.length < loop.exits.length;
+    if (isPartial) state.domain.inexact = true;
     // Round zero is always there; later rounds when the tests before them held.
     const first = bounds.map((bound) => {
       const c = coefficientOf(bound, round);
       return addForms(bound, atomForm(round), -c, 64)!;
     });
     if (first.every((form) => state.domain.low(form) >= 0)) {
-      for (const bound of bounds) if (!state.domain.assumeNonNegative(bound)) this.infeasible();
+      if (!isFeasible) this.infeasible();
+      state.domain = bounded;
+      if (isPartial) bounded.inexact = true;
       return round;
     }
     // Variables are remembered from here on, so nothing else would leave the loop.
@@ -323,7 +195,7 @@ export abstract class Control extends Conditions {
       const opposite = order && scaleForm(order, -1, 64);
       form = stayWhen ? order : opposite && addNumber(opposite, -1);
     }
-    if (form?.big !== 0n || form.root !== NO_ROOT) return undefined;
+    if (form === undefined || form.isLarge || form.root !== NO_ROOT) return undefined;
     const c = coefficientOf(form, round);
     return c < 0 ? addNumber(form, -c) : undefined;
   }
@@ -338,7 +210,7 @@ export abstract class Control extends Conditions {
     }
     const width = this.plan.widths[args[0]!]!;
     const raw = addForms(this.plain(a), this.plain(b), -1, width);
-    if (raw?.big !== 0n) return undefined;
+    if (raw === undefined || raw.isLarge) return undefined;
     const difference = this.window(raw, width, true);
     const c = coefficientOf(difference, round);
     const first = addForms(difference, atomForm(round), -c, 64);
@@ -365,7 +237,7 @@ export abstract class Control extends Conditions {
   }
 
   #entryValue(phi: number, loop: Loop): Form {
-    return this.#merge(loop.header, this.plan.entries[phi]!, this.plan.widths[phi]!);
+    return this.merge(loop.header, this.plan.entries[phi]!, this.plan.widths[phi]!);
   }
 
   #forgetLoop(loop: Loop): void {
@@ -440,7 +312,7 @@ export abstract class Control extends Conditions {
     const values = new Map<number, Form>();
     for (const phi of loop.variables) {
       const backs = [...new Set(loop.backs.get(phi)!)];
-      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.#hull(backs, this.plan.widths[phi]!));
+      values.set(phi, backs.length === 1 ? this.evaluate(backs[0]!) : this.hull(backs, this.plan.widths[phi]!));
       if (backs.length > 1) state.domain.inexact = true;
     }
     const next = { kind: 'unrolled', round: current.round + 1, values, phase: 'offered' } as const;

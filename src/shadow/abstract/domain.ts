@@ -8,9 +8,9 @@
 import {
   addForms,
   coefficientOf,
+  contentOf,
   exactOrLess,
   type Form,
-  greatestCommonDivisor,
   LIMIT,
   leastSum,
   ratioOf,
@@ -177,11 +177,13 @@ export class Domain {
 
   /** Least value of a form's terms and constant, root and large part left out. */
   low(form: Form): number {
+    if (form.atoms.length === 0) return form.constant;
     return this.#extreme(form, 1);
   }
 
   /** Greatest value. */
   high(form: Form): number {
+    if (form.atoms.length === 0) return form.constant;
     return -this.#extreme(form, -1);
   }
 
@@ -253,8 +255,7 @@ export class Domain {
   }
 
   #divides(form: Form): boolean {
-    let divisor = 0;
-    for (const c of form.coefs) divisor = greatestCommonDivisor(divisor, c);
+    const divisor = contentOf(form.coefs);
     return divisor === 0 ? form.constant === 0 : form.constant % divisor === 0;
   }
 
@@ -266,8 +267,7 @@ export class Domain {
       return true;
     }
     if (atoms.length === 0) return constant >= 0;
-    let divisor = 0;
-    for (const c of coefs) divisor = greatestCommonDivisor(divisor, c);
+    const divisor = contentOf(coefs);
     // sign · Σ (c/divisor)·atom ≥ −constant/divisor
     const least = Math.ceil(-constant / divisor);
     if (atoms.length === 1) {
@@ -275,11 +275,9 @@ export class Domain {
       return c > 0 ? this.#raise(atoms[0]!, least) : this.#lower(atoms[0]!, -least);
     }
     const flip = coefs[0]! > 0 ? sign : -sign;
-    const terms = termsOf(
-      atoms,
-      coefs.map((c) => (c / divisor) * (coefs[0]! > 0 ? 1 : -1)),
-    );
-    const index = this.groups.findIndex((known) => sameTerms(known.form, terms));
+    const unit = coefs[0]! > 0 ? divisor : -divisor;
+    const terms = termsOf(atoms, unit === 1 ? coefs : coefs.map((c) => c / unit));
+    const index = this.#groupOf(terms);
     const known = index < 0 ? { form: terms, lo: this.low(terms), hi: this.high(terms) } : this.groups[index]!;
     const group: Group = {
       form: terms,
@@ -292,6 +290,11 @@ export class Domain {
     else if (this.groups.length < MAX_GROUPS) this.groups.push(group);
     else this.inexact = true;
     return this.#propagate(group);
+  }
+
+  #groupOf(terms: Form): number {
+    for (let at = 0; at < this.groups.length; at++) if (sameTerms(this.groups[at]!.form, terms)) return at;
+    return -1;
   }
 
   /** Bounds of a sum bound its atoms. */

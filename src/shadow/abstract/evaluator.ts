@@ -24,8 +24,8 @@ import {
   rootForm,
   scaleForm,
   termsOf,
-  withBig,
   withConstant,
+  withoutBig,
   withoutRoot,
 } from './form.js';
 import { Integers } from './integers.js';
@@ -53,7 +53,8 @@ export abstract class Evaluator extends Integers {
     const known = this.uniformMemo[id] ?? this.state.memo[id];
     if (known !== undefined) return known;
     this.state.spend(1);
-    const result = this.plan.widths[id] === 1 ? this.#bit(id) : this.#operation(id);
+    const width = this.plan.widths[id]!;
+    const result = this.lines?.valueOf(id, width) ?? (width === 1 ? this.#bit(id) : this.#operation(id));
     if (this.plan.uniform[id] && !isScaledFloor(result) && result.atoms.length === 0) {
       this.uniformMemo[id] = result;
       this.uniformIds.push(id);
@@ -78,16 +79,15 @@ export abstract class Evaluator extends Integers {
     const width = this.plan.widths[id]!;
     if (this.plan.isInteger[id]) return this.integer(id, op as IntegerOperation, width);
     if (op === 'parameter') return this.parameter(this.plan.values[id]![2] as number, width);
-    const rest = this.plan.values[id]!.slice(2);
+    if (op === 'phi') return this.phi(id);
+    const value = this.plan.values[id]!;
+    if (op === 'special') return this.special(value[2] as string);
+    const rest = value.slice(2);
     switch (op) {
-      case 'special':
-        return this.special(rest[0] as string);
       case 'parameterAddress':
         return withConstant(rootForm(this.root({ kind: 'window', space: 'parameter', index: 0 })), rest[0] as number);
       case 'objectAddress':
         return this.object(rest[0] as number);
-      case 'phi':
-        return this.phi(id);
       case 'load':
         return this.#load(id, rest[1] as number, rest[0] as MemorySpace, width, 0);
       case 'element': {
@@ -144,17 +144,19 @@ export abstract class Evaluator extends Integers {
   }
 
   #rangeEverywhere(id: number): Range {
-    const { state, bounding } = this;
+    const { state, bounding, lines } = this;
     const { mark, domain, loops, steps } = state;
     for (let known = 0; known < state.memo.length; known++) state.forget(known);
     state.domain = new Domain(this.threads);
     state.loops = new Map();
     state.steps = new Map();
     this.bounding = undefined;
+    // Lines speak of atoms that the ground has, and all threads have not.
+    this.lines = undefined;
     state.probing++;
     try {
       const form = this.evaluate(id);
-      if (form.root !== NO_ROOT || form.big !== 0n) return ANYTHING;
+      if (form.root !== NO_ROOT || form.isLarge) return ANYTHING;
       return { low: state.domain.low(form), high: state.domain.high(form) };
     } catch (error) {
       if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
@@ -162,6 +164,7 @@ export abstract class Evaluator extends Integers {
     } finally {
       state.probing--;
       this.bounding = bounding;
+      this.lines = lines;
       state.steps = steps;
       state.loops = loops;
       state.domain = domain;
@@ -204,7 +207,7 @@ export abstract class Evaluator extends Integers {
   /** What a table holds at the places that a form takes: one progression, or cases of which each is one. */
   #table(place: Form, width: number, read: (offset: number) => bigint | undefined): Form {
     const { domain } = this.state;
-    const canonical = domain.canonical(withBig(place, 0n));
+    const canonical = domain.canonical(withoutBig(place));
     if (!canonical || !Number.isFinite(domain.low(canonical)) || !Number.isFinite(domain.high(canonical)))
       return this.unknown(width);
     const free = canonical.atoms.filter((atom) => domain.lo[atom] !== domain.hi[atom]);

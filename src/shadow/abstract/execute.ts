@@ -263,7 +263,7 @@ export class AbstractExecution extends Starting {
     if (site.length !== undefined) {
       const length = this.window(this.evaluate(site.length), this.plan.widths[site.length]!, false);
       const { domain } = this.state;
-      const most = length.big === 0n ? domain.high(length) : Number.POSITIVE_INFINITY;
+      const most = !length.isLarge ? domain.high(length) : Number.POSITIVE_INFINITY;
       if (!(most <= LIMIT)) return this.#unbounded(outcome, address);
       if (most <= 0) return;
       if (domain.low(length) !== most) {

@@ -22,6 +22,8 @@ export interface Form {
   readonly root: number;
   /** Part of the constant that is too large for a number; 0n as a rule. */
   readonly big: bigint;
+  /** Whether there is such a part; quicker to ask than comparing large integers. */
+  readonly isLarge: boolean;
   /** A pointer's number went into the constant: which allocation the form points into is no longer known. */
   readonly blurred: boolean;
 }
@@ -40,6 +42,7 @@ class FormValue implements Form {
     readonly coefs: readonly number[],
     readonly root: number,
     readonly big: bigint,
+    readonly isLarge: boolean,
     readonly blurred: boolean,
   ) {}
 }
@@ -49,35 +52,46 @@ function make(
   atoms: readonly number[],
   coefs: readonly number[],
   root: number,
+  blurred: boolean,
+): Form {
+  return new FormValue(constant, atoms, coefs, root, 0n, false, blurred);
+}
+
+/** With a part that is too large for a number, if it is not zero. */
+function makeLarge(
+  constant: number,
+  atoms: readonly number[],
+  coefs: readonly number[],
+  root: number,
   big: bigint,
   blurred: boolean,
 ): Form {
-  return new FormValue(constant, atoms, coefs, root, big, blurred);
+  return new FormValue(constant, atoms, coefs, root, big, big !== 0n, blurred);
 }
 
-const SMALL = Array.from({ length: 257 }, (_, value) => make(value, NONE, NONE, NO_ROOT, 0n, false));
+const SMALL = Array.from({ length: 257 }, (_, value) => make(value, NONE, NONE, NO_ROOT, false));
 
 export function constantForm(value: number): Form {
   return value >= 0 && value <= 256 && Number.isInteger(value)
     ? SMALL[value]!
-    : make(value, NONE, NONE, NO_ROOT, 0n, false);
+    : make(value, NONE, NONE, NO_ROOT, false);
 }
 
 /** A constant of any size, as the number of smallest magnitude that is congruent modulo 2^width. */
 export function bigForm(bits: bigint, width: number, blurred = false): Form {
   const signed = BigInt.asIntN(width, bits);
   if (signed >= -BigInt(LIMIT) && signed <= BigInt(LIMIT)) {
-    return blurred ? make(Number(signed), NONE, NONE, NO_ROOT, 0n, true) : constantForm(Number(signed));
+    return blurred ? make(Number(signed), NONE, NONE, NO_ROOT, true) : constantForm(Number(signed));
   }
-  return make(0, NONE, NONE, NO_ROOT, signed, blurred);
+  return makeLarge(0, NONE, NONE, NO_ROOT, signed, blurred);
 }
 
 export function atomForm(atom: number): Form {
-  return make(0, [atom], [1], NO_ROOT, 0n, false);
+  return make(0, [atom], [1], NO_ROOT, false);
 }
 
 export function rootForm(root: number): Form {
-  return make(0, NONE, NONE, root, 0n, false);
+  return make(0, NONE, NONE, root, false);
 }
 
 /** Whether the form is one number, the same for every thread, with nothing symbolic. */
@@ -87,7 +101,7 @@ export function isConstant(form: Form): boolean {
 
 /** A constant that is an ordinary number. */
 export function isNumber(form: Form): boolean {
-  return form.atoms.length === 0 && form.root === NO_ROOT && form.big === 0n;
+  return form.atoms.length === 0 && form.root === NO_ROOT && !form.isLarge;
 }
 
 /** The constant as an integer of any size. */
@@ -126,15 +140,14 @@ export function addForms(a: Form, b: Form, factor: number, width: number): Form 
   const constant = reduce(a.constant + times(b.constant, factor, width), width);
   if (!fits(constant)) return undefined;
   const root = a.root !== NO_ROOT ? a.root : b.root;
-  if (a.big !== 0n || b.big !== 0n) return addLarge(a, b, factor, width);
-  const big = 0n;
+  if (a.isLarge || b.isLarge) return addLarge(a, b, factor, width);
   const blurred = a.blurred || b.blurred;
   if (b.atoms.length === 0) {
-    if (a.atoms.length === 0 && root === NO_ROOT && big === 0n && !blurred) return constantForm(constant);
-    return make(constant, a.atoms, a.coefs, root, big, blurred);
+    if (a.atoms.length === 0 && root === NO_ROOT && !blurred) return constantForm(constant);
+    return make(constant, a.atoms, a.coefs, root, blurred);
   }
   if (a.atoms.length === 0 && factor === 1 && areReduced(b.coefs, width))
-    return make(constant, b.atoms, b.coefs, root, big, blurred);
+    return make(constant, b.atoms, b.coefs, root, blurred);
   return addTerms(a, b, factor, width, constant, root, blurred);
 }
 
@@ -169,7 +182,7 @@ function addTerms(
     ATOMS[count] = atom;
     COEFS[count++] = coefficient;
   }
-  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), root, 0n, blurred);
+  return make(constant, ATOMS.slice(0, count), COEFS.slice(0, count), root, blurred);
 }
 
 /** Whether coefficients are what they are modulo 2^width already. */
@@ -182,11 +195,11 @@ function areReduced(coefs: readonly number[], width: number): boolean {
 
 /** {@link addForms} with large constants, which may have become small. */
 function addLarge(a: Form, b: Form, factor: number, width: number): Form | undefined {
-  const sum = addForms(withBig(a, 0n), withBig(b, 0n), factor, width);
+  const sum = addForms(withoutBig(a), withoutBig(b), factor, width);
   if (!sum) return undefined;
   const total = BigInt.asIntN(width, a.big + BigInt(factor) * b.big + BigInt(sum.constant));
   const small = total >= -BigInt(LIMIT) && total <= BigInt(LIMIT);
-  return make(small ? Number(total) : 0, sum.atoms, sum.coefs, sum.root, small ? 0n : total, sum.blurred);
+  return makeLarge(small ? Number(total) : 0, sum.atoms, sum.coefs, sum.root, small ? 0n : total, sum.blurred);
 }
 
 /** `factor · a` modulo 2^width; undefined when it leaves {@link LIMIT}. The form has no root. */
@@ -195,9 +208,10 @@ export function scaleForm(a: Form, factor: number, width: number): Form | undefi
   if (factor === 1) return a;
   const constant = times(a.constant, factor, width);
   if (!fits(constant)) return undefined;
-  const big = a.big === 0n ? 0n : a.big * BigInt(factor);
+  const big = a.isLarge ? a.big * BigInt(factor) : 0n;
   if (a.atoms.length === 0) {
-    return big === 0n && !a.blurred ? constantForm(constant) : make(constant, NONE, NONE, NO_ROOT, big, a.blurred);
+    if (a.isLarge) return makeLarge(constant, NONE, NONE, NO_ROOT, big, a.blurred);
+    return a.blurred ? make(constant, NONE, NONE, NO_ROOT, true) : constantForm(constant);
   }
   let count = 0;
   for (let i = 0; i < a.atoms.length; i++) {
@@ -208,34 +222,44 @@ export function scaleForm(a: Form, factor: number, width: number): Form | undefi
     COEFS[count++] = coefficient;
   }
   const atoms = count === a.atoms.length ? a.atoms : ATOMS.slice(0, count);
-  return make(constant, atoms, COEFS.slice(0, count), NO_ROOT, big, a.blurred);
+  const coefs = COEFS.slice(0, count);
+  return a.isLarge
+    ? makeLarge(constant, atoms, coefs, NO_ROOT, big, a.blurred)
+    : make(constant, atoms, coefs, NO_ROOT, a.blurred);
 }
 
 /** `form + value`; undefined when it leaves {@link LIMIT}. */
 export function addNumber(form: Form, value: number): Form | undefined {
   const constant = form.constant + value;
   if (!fits(constant)) return undefined;
-  return make(constant, form.atoms, form.coefs, form.root, form.big, form.blurred);
+  return new FormValue(constant, form.atoms, form.coefs, form.root, form.big, form.isLarge, form.blurred);
 }
 
 /** The form with another constant part. */
 export function withConstant(form: Form, constant: number): Form {
-  return make(constant, form.atoms, form.coefs, form.root, form.big, form.blurred);
+  return new FormValue(constant, form.atoms, form.coefs, form.root, form.big, form.isLarge, form.blurred);
 }
 
 /** The form with another large part. */
 export function withBig(form: Form, big: bigint): Form {
-  return form.big === big ? form : make(form.constant, form.atoms, form.coefs, form.root, big, form.blurred);
+  return makeLarge(form.constant, form.atoms, form.coefs, form.root, big, form.blurred);
+}
+
+/** The form without its large part. */
+export function withoutBig(form: Form): Form {
+  return form.isLarge ? make(form.constant, form.atoms, form.coefs, form.root, form.blurred) : form;
 }
 
 /** The form without its root. */
 export function withoutRoot(form: Form): Form {
-  return form.root === NO_ROOT ? form : make(form.constant, form.atoms, form.coefs, NO_ROOT, form.big, form.blurred);
+  return form.root === NO_ROOT
+    ? form
+    : new FormValue(form.constant, form.atoms, form.coefs, NO_ROOT, form.big, form.isLarge, form.blurred);
 }
 
 /** The form with other terms. */
 export function withTerms(form: Form, atoms: readonly number[], coefs: readonly number[]): Form {
-  return make(form.constant, atoms, coefs, form.root, form.big, form.blurred);
+  return new FormValue(form.constant, atoms, coefs, form.root, form.big, form.isLarge, form.blurred);
 }
 
 /** The form without its root, whose number is added. */
@@ -243,14 +267,14 @@ export function resolveRoot(form: Form, number: bigint): Form {
   const total = BigInt.asIntN(64, form.big + number);
   if (total >= -BigInt(LIMIT) && total <= BigInt(LIMIT)) {
     const constant = form.constant + Number(total);
-    if (fits(constant)) return make(constant, form.atoms, form.coefs, NO_ROOT, 0n, true);
+    if (fits(constant)) return make(constant, form.atoms, form.coefs, NO_ROOT, true);
   }
-  return make(form.constant, form.atoms, form.coefs, NO_ROOT, total, true);
+  return makeLarge(form.constant, form.atoms, form.coefs, NO_ROOT, total, true);
 }
 
 /** Only the terms, as a form without constant or root. */
 export function termsOf(atoms: readonly number[], coefs: readonly number[]): Form {
-  return make(0, atoms, coefs, NO_ROOT, 0n, false);
+  return make(0, atoms, coefs, NO_ROOT, false);
 }
 
 export function coefficientOf(form: Form, atom: number): number {
@@ -259,10 +283,28 @@ export function coefficientOf(form: Form, atom: number): number {
 }
 
 export function greatestCommonDivisor(a: number, b: number): number {
+  // Remainders of small whole numbers are much quicker than those of doubles.
+  let small = a | 0;
+  let other = b | 0;
+  if (small === a && other === b) {
+    while (other !== 0) {
+      const rest = (small % other) | 0;
+      small = other;
+      other = rest;
+    }
+    return Math.abs(small);
+  }
   let left = Math.abs(a);
   let right = Math.abs(b);
   while (right !== 0) [left, right] = [right, left % right];
   return left;
+}
+
+/** The greatest number that divides all coefficients; 0 when there are none. */
+export function contentOf(coefs: readonly number[]): number {
+  let divisor = 0;
+  for (let i = 0; i < coefs.length && divisor !== 1; i++) divisor = greatestCommonDivisor(divisor, coefs[i]!);
+  return divisor;
 }
 
 /** Whether both have the same atoms with the same coefficients. */

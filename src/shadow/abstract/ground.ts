@@ -8,6 +8,7 @@
  */
 import type { LaunchRecord } from '../launch.js';
 import type { Domain } from './domain.js';
+import type { Lines } from './lines.js';
 
 /** A state of the evaluation before anything forks. */
 export interface Start {
@@ -30,8 +31,16 @@ export class Ground implements Start {
   readonly #offsets: number[] = [];
   readonly #content: number[] = [];
 
-  /** @param consulted by word of four bytes of the parameter block, whether it was looked at */
-  constructor({ domain, mark, uniforms, roots, steps }: Start, consulted: Uint8Array, parameters: DataView) {
+  /**
+   * @param lines values that are linear in the word that varies
+   * @param consulted by word of four bytes of the parameter block, whether it was looked at
+   */
+  constructor(
+    { domain, mark, uniforms, roots, steps }: Start,
+    readonly lines: Lines | undefined,
+    consulted: Uint8Array,
+    parameters: DataView,
+  ) {
     this.domain = domain;
     this.mark = mark;
     this.uniforms = uniforms;
@@ -44,11 +53,11 @@ export class Ground implements Start {
     }
   }
 
-  /** Whether a launch of the same threads has the same words. */
+  /** Whether a launch of the same threads has the same words, and a number that the lines hold for, which they take up. */
   holds(parameters: DataView): boolean {
     for (let index = 0; index < this.#offsets.length; index++)
       if (wordAt(parameters, this.#offsets[index]!) !== this.#content[index]) return false;
-    return true;
+    return this.lines?.take(wordAt(parameters, this.lines.offset)) ?? true;
   }
 }
 
@@ -68,10 +77,8 @@ export class History {
   }
 
   /** Notes a launch; whether its threads are those of the one before. */
-  follow(launch: LaunchRecord, consulted: Uint8Array): boolean {
+  follow(launch: LaunchRecord, parameters: DataView, consulted: Uint8Array): boolean {
     const same = this.#followSizes(launch);
-    const { buffer, byteOffset, byteLength } = launch.parameters;
-    const parameters = new DataView(buffer, byteOffset, byteLength);
     for (let word = 0; word < this.#words.length; word++) {
       const content = wordAt(parameters, word * 4);
       if (same && consulted[word] !== 0 && content !== this.#words[word]) this.varying[word] = 1;

@@ -43,7 +43,7 @@ export abstract class Integers extends Products {
     const operandWidth = values[args[0]!]![1];
     const second = args.length > 1 ? this.#constant(args[1]!, pointers) : undefined;
     if (args.length > 1 && second === undefined) return undefined;
-    if (args.length <= 2 && first.big === 0n && !first.blurred && (!second || (second.big === 0n && !second.blurred))) {
+    if (args.length <= 2 && !first.isLarge && !first.blurred && (!second || (!second.isLarge && !second.blurred))) {
       const quick = foldNumbers(op, width, operandWidth, first.constant, second?.constant ?? 0);
       if (quick !== undefined) return constantForm(quick);
     }
@@ -243,7 +243,7 @@ export abstract class Integers extends Products {
   #extreme(left: Form, right: Form, width: number, signed: boolean, least: boolean): Form | undefined {
     const a = this.window(left, width, signed);
     const b = this.window(right, width, signed);
-    if (a.big !== 0n || b.big !== 0n) return undefined;
+    if (a.isLarge || b.isLarge) return undefined;
     const difference = addForms(b, a, -1, 64);
     if (!difference) return undefined;
     const { domain } = this.state;
@@ -258,7 +258,7 @@ export abstract class Integers extends Products {
 
   /** Of numbers that are not negative. */
   #divide(dividend: Form, divisor: Form): Division | undefined {
-    if (dividend.big !== 0n || divisor.big !== 0n) return this.#divideBig(dividend, divisor);
+    if (dividend.isLarge || divisor.isLarge) return this.#divideBig(dividend, divisor);
     const number = this.settled(divisor);
     if (!number || number.constant <= 0) {
       // Division by zero gives all ones, and the dividend as remainder.
@@ -276,7 +276,7 @@ export abstract class Integers extends Products {
   }
 
   #divideSigned(dividend: Form, divisor: Form): Division | undefined {
-    if (dividend.big !== 0n || divisor.big !== 0n) return undefined;
+    if (dividend.isLarge || divisor.isLarge) return undefined;
     const number = this.settled(divisor);
     if (!number) return undefined;
     if (number.constant === 0) return { quotient: constantForm(-1), remainder: dividend };
@@ -314,7 +314,7 @@ export abstract class Integers extends Products {
     const end = Math.min(start + bits, width);
     // Bits above the value are copies of its sign: only a signed window has them.
     const source = end === width ? this.window(value, width, signed) : this.plain(value);
-    if (source.big !== 0n) return undefined;
+    if (source.isLarge) return undefined;
     const shifted = start === 0 ? source : divide(this.state, source, 2 ** start).quotient;
     if (end === width) return shifted;
     if (end - start > 51) return undefined;

@@ -10,6 +10,7 @@ import type { LaunchRecord } from '../launch.js';
 import { divide } from './divide.js';
 import { Domain } from './domain.js';
 import { addForms, atomForm, constantForm, type Form, NO_ROOT, resolveRoot, rootForm, scaleForm } from './form.js';
+import type { Lines } from './lines.js';
 import type { Plan } from './plan.js';
 import { INFEASIBLE, PROBE_FAILED, type ScaledFloor, State } from './state.js';
 
@@ -56,6 +57,8 @@ export abstract class Leaves {
   unread = false;
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
   bounding: { readonly atom: number; readonly promises: { form: Form; low: number; high: number }[] } | undefined;
+  /** What is linear in a word of the parameter block, with that word's number; undefined when nothing is. */
+  protected lines: Lines | undefined;
   protected readonly uniformMemo: (Form | undefined)[];
   /** Values that are in `uniformMemo` without being constants of the template. */
   protected readonly uniformIds: number[] = [];

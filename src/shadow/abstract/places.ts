@@ -37,13 +37,18 @@ export class Places {
 }
 
 function insert(list: RelativeDescriptor[], added: RelativeDescriptor): void {
+  let next = added;
   // Joining two leaves fewer pieces than there were, so this ends.
-  const work = [added];
-  for (let next = work.pop(); next !== undefined; next = work.pop()) {
-    const at = neighbourOf(list, next);
-    if (at < 0) list.push(next);
-    else join(list.splice(at, 1)[0]!, next, work);
+  for (let at = neighbourOf(list, next); at >= 0; at = neighbourOf(list, next)) {
+    const known = at === list.length - 1 ? list.pop()! : list.splice(at, 1)[0]!;
+    const rest = restOf(known, next);
+    next = join(known, next);
+    if (rest === undefined) continue;
+    // The longer one's rest comes after what both have in common.
+    insert(list, next);
+    next = rest;
   }
+  list.push(next);
 }
 
 function neighbourOf(list: readonly RelativeDescriptor[], added: RelativeDescriptor): number {
@@ -67,20 +72,26 @@ function areNeighbours(a: RelativeDescriptor, b: RelativeDescriptor): boolean {
   return true;
 }
 
-/** Replaces two neighbours by what they repeat together and what is left of the longer one. */
-function join(a: RelativeDescriptor, b: RelativeDescriptor, into: RelativeDescriptor[]): void {
-  const [few, many] = outerCount(a, b) <= outerCount(b, a) ? [a, b] : [b, a];
-  const least = outerCount(few, many);
-  const left = outerCount(many, few) - least;
-  if (left > 0) {
-    const { stride } = many.dimensions[many.dimensions.length - 1]!;
-    const inner = many.dimensions.slice(0, -1);
-    const dimensions = left > 1 ? [...inner, { stride, count: left }] : inner;
-    into.push({ start: many.start + stride * least, width: many.width, dimensions });
-  }
+/** What two neighbours repeat together. */
+function join(a: RelativeDescriptor, b: RelativeDescriptor): RelativeDescriptor {
+  const few = outerCount(a, b) <= outerCount(b, a) ? a : b;
   const start = Math.min(a.start, b.start);
   const width = Math.max(a.start + a.width, b.start + b.width) - start;
-  into.push(withoutGaps(start, width, few.dimensions));
+  return withoutGaps(start, width, few.dimensions);
+}
+
+/** What is left of the one of two neighbours that is repeated more often; undefined when both are equally often. */
+function restOf(a: RelativeDescriptor, b: RelativeDescriptor): RelativeDescriptor | undefined {
+  const ofA = outerCount(a, b);
+  const ofB = outerCount(b, a);
+  if (ofA === ofB) return undefined;
+  const many = ofA < ofB ? b : a;
+  const least = Math.min(ofA, ofB);
+  const left = Math.max(ofA, ofB) - least;
+  const { stride } = many.dimensions[many.dimensions.length - 1]!;
+  const inner = many.dimensions.slice(0, -1);
+  const dimensions = left > 1 ? [...inner, { stride, count: left }] : inner;
+  return { start: many.start + stride * least, width: many.width, dimensions };
 }
 
 /** Repetitions in the outermost dimension that one of two neighbours has. */

@@ -80,6 +80,8 @@ export class Plan {
   readonly uniform: Uint8Array;
   /** Names of the special values that the slice uses. */
   readonly specials: readonly string[];
+  /** Byte offsets of the parameters of 32 bits that the slice uses. */
+  readonly words: readonly number[];
   /** Write sites that count, and all of them, by block. */
   readonly countedGroups: readonly SiteGroup[];
   readonly allGroups: readonly SiteGroup[];
@@ -109,6 +111,9 @@ export class Plan {
       op === 'constant' ? bigForm(BigInt(bits as string), width) : undefined,
     );
     this.specials = [...new Set(values.filter(([op]) => op === 'special').map((value) => value[2] as string))];
+    this.words = [
+      ...new Set(values.filter(([op, width]) => op === 'parameter' && width === 32).map((value) => value[2] as number)),
+    ].filter((offset) => offset % 4 === 0);
     this.countedGroups = groupSites(template, countsAsWrite);
     this.allGroups = groupSites(template, () => true);
     this.isHalf = Uint8Array.from(values, ([op], id) =>

@@ -15,7 +15,7 @@ import {
   LIMIT,
   NO_ROOT,
   scaleForm,
-  withBig,
+  withoutBig,
 } from './form.js';
 import { isScaledFloor, ScaledFloor } from './state.js';
 import { Windows } from './windows.js';
@@ -106,7 +106,7 @@ export abstract class Products extends Windows {
 
   /** A 64-bit product too large for a form, of a number that is not negative and a constant. */
   #product(a: Form, b: Form, width: number): ScaledFloor | undefined {
-    if (width !== 64 || a.big !== 0n) return undefined;
+    if (width !== 64 || a.isLarge) return undefined;
     const { domain } = this.state;
     const high = domain.high(a);
     const scale = constantBits(b, 64);
@@ -121,7 +121,7 @@ export abstract class Products extends Windows {
     if (!isConstant(b)) return undefined;
     const scale = b.big + BigInt(b.constant);
     if (isConstant(a)) return bigForm(((a.big + BigInt(a.constant)) * scale) >> BigInt(width), width);
-    return a.big === 0n ? new ScaledFloor(a, scale, width) : undefined;
+    return !a.isLarge ? new ScaledFloor(a, scale, width) : undefined;
   }
 
   /** A product shifted down, as a division: `floor(s·x / 2^n)` is `floor(x / d)` when `s·d` is just above 2^n. */
@@ -183,7 +183,7 @@ export abstract class Products extends Windows {
       }
     }
     const form = this.window(this.evaluate(args[0]!), width, arithmetic);
-    if (form.big !== 0n) {
+    if (form.isLarge) {
       if (!isConstant(form)) return undefined;
       return bigForm((form.big + BigInt(form.constant)) >> BigInt(bits), width, form.blurred);
     }
@@ -219,9 +219,9 @@ export abstract class Products extends Windows {
       if (fits) return raw;
     }
     const form = this.plain(this.evaluate(arg));
-    if (form.big !== 0n) {
+    if (form.isLarge) {
       const small = bigForm(form.big, width, form.blurred);
-      return addForms(small, withBig(form, 0n), 1, width);
+      return addForms(small, withoutBig(form), 1, width);
     }
     return width <= 32 ? addForms(constantForm(0), form, 1, width) : form;
   }

@@ -5,13 +5,16 @@
  * Soundness. A ground holds only what was evaluated without a fork, without loss and without relating atoms, over all threads; and
  * knows which words of the parameter block were looked at meanwhile. See {@link Ground}.
  */
+import type { IntegerOperation } from '../../templates/index.js';
 import type { LaunchRecord } from '../launch.js';
 import { Control } from './control.js';
 import { Domain } from './domain.js';
+import type { Form } from './form.js';
 import { Ground, History, type Start } from './ground.js';
 import type { Environment } from './leaves.js';
+import { fixedLine, type Line, Lines, NUMBER_LINE } from './lines.js';
 import type { Loop } from './loops.js';
-import { EXHAUSTED, INFEASIBLE, PROBE_FAILED } from './state.js';
+import { EXHAUSTED, INFEASIBLE, isScaledFloor, PROBE_FAILED, type ScaledFloor } from './state.js';
 
 /** Where a launch starts that shares nothing with the one before. */
 const NOTHING: Start = { domain: new Domain(), mark: 0, uniforms: 0, roots: 0, steps: new Map() };
@@ -31,10 +34,11 @@ export abstract class Starting extends Control {
     if (this.symbols.length > 0) this.symbols = [];
     this.unread = false;
     this.bounding = undefined;
-    this.everywhere.clear();
-    const sameThreads = this.#history.follow(launch, this.consulted);
+    if (this.everywhere.size > 0) this.everywhere.clear();
+    const sameThreads = this.#history.follow(launch, this.parameters, this.consulted);
     if (!sameThreads) {
       this.#ground = undefined;
+      this.lines = undefined;
       this.#rewind(NOTHING);
       this.specials.clear();
       this.#prepare();
@@ -44,8 +48,10 @@ export abstract class Starting extends Control {
     }
     if (!this.#ground?.holds(this.parameters)) {
       this.#rewind({ ...NOTHING, domain: this.threads });
-      this.#ground = this.#layGround();
+      this.lines = undefined;
+      this.#ground = this.#layGround(this.#ground?.lines);
     }
+    this.lines = this.#ground.lines;
     this.#rewind(this.#ground);
   }
 
@@ -54,8 +60,8 @@ export abstract class Starting extends Control {
     const { state } = this;
     state.reset(new Domain(domain), mark, steps);
     while (this.uniformIds.length > uniforms) this.uniformMemo[this.uniformIds.pop()!] = undefined;
-    this.loadedRoots.clear();
-    this.roots.length = roots;
+    if (this.loadedRoots.size > 0) this.loadedRoots.clear();
+    while (this.roots.length > roots) this.roots.pop();
   }
 
   /** Makes the atoms of all thread coordinates that the slice names, before anything forks. */
@@ -69,11 +75,12 @@ export abstract class Starting extends Control {
    * Evaluates, for all threads, what should be the same in launches to come. What needs a fork, would lose precision or relates
    * atoms to others (which would say less once a guard narrows them) is left to those who ask for it.
    */
-  #layGround(): Ground {
+  #layGround(before: Lines | undefined): Ground {
     const { state } = this;
-    const before = this.consulted;
-    const consulted = new Uint8Array(before.length);
+    const all = this.consulted;
+    const consulted = new Uint8Array(all.length);
     this.consulted = consulted;
+    let lines: Lines | undefined;
     const isLeft = new Uint8Array(this.plan.values.length);
     state.begin();
     state.probing++;
@@ -86,15 +93,49 @@ export abstract class Starting extends Control {
       }
       for (const { variable, loop } of this.plan.variablesWithout(this.#history.varying))
         this.#laySteps(variable, loop);
+      state.makeCanonical();
+      lines = this.#layLines(before);
     } finally {
       state.probing--;
-      this.consulted = before;
+      this.consulted = all;
     }
-    for (let word = 0; word < before.length; word++) if (consulted[word] !== 0) before[word] = 1;
-    state.makeCanonical();
+    for (let word = 0; word < all.length; word++) if (consulted[word] !== 0) all[word] = 1;
     const { domain, mark, steps } = state;
     const start = { domain, mark, uniforms: this.uniformIds.length, roots: this.roots.length, steps };
-    return new Ground(start, consulted, this.parameters);
+    return new Ground(start, lines, consulted, this.parameters);
+  }
+
+  /** What is linear in the one word that varies; undefined when there is none, or more. */
+  #layLines(before: Lines | undefined): Lines | undefined {
+    const { plan } = this;
+    const { varying } = this.#history;
+    const words = plan.words.filter((offset) => varying[offset >> 2] !== 0);
+    const [offset] = words;
+    if (offset === undefined || words.length > 1) return undefined;
+    const lines = new Lines(this.state.domain, offset, this.parameters.getInt32(offset, true), before);
+    const others = varying.slice();
+    others[offset >> 2] = 0;
+    for (const id of plan.valuesWithout(others)) {
+      if (this.#formIn(id) !== undefined) continue;
+      const operands = plan.operands[id]!.map((operand) => this.#lineOf(operand, lines));
+      if (!operands.every((line) => line !== undefined)) continue;
+      const op = plan.names[id] as IntegerOperation;
+      const line = lines.apply(op, plan.widths[id]!, plan.widths[plan.operands[id]![0]!]!, operands);
+      if (line) lines.set(id, line);
+    }
+    return lines;
+  }
+
+  #lineOf(id: number, lines: Lines): Line | undefined {
+    const { names, values } = this.plan;
+    const isLeaf = names[id] === 'parameter' || names[id] === 'special';
+    if (names[id] === 'parameter' && values[id]![2] === lines.offset && values[id]![1] === 32) return NUMBER_LINE;
+    const form = this.#formIn(id) ?? (isLeaf ? this.raw(id) : undefined);
+    return form && !isScaledFloor(form) ? fixedLine(form) : lines.lineOf(id);
+  }
+
+  #formIn(id: number): Form | ScaledFloor | undefined {
+    return this.uniformMemo[id] ?? this.state.memo[id];
   }
 
   /** What a round adds to a variable, if that is a number for all threads: on some path it may be one where here it is none. */

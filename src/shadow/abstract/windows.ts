@@ -33,7 +33,7 @@ export abstract class Windows extends Leaves {
    */
   window(form: Form, width: number, signed: boolean): Form {
     const plain = this.plain(form, width);
-    if (plain.big !== 0n) return this.#bigWindow(plain, width, signed);
+    if (plain.isLarge) return this.#bigWindow(plain, width, signed);
     const { domain } = this.state;
     const low = domain.low(plain);
     const high = domain.high(plain);
@@ -134,7 +134,7 @@ export abstract class Windows extends Leaves {
     const plain = this.plain(form);
     if (isNumber(plain)) return plain;
     const { domain } = this.state;
-    const canonical = plain.big === 0n ? domain.canonical(plain) : undefined;
+    const canonical = !plain.isLarge ? domain.canonical(plain) : undefined;
     if (!canonical) return undefined;
     const low = domain.low(canonical);
     if (low === domain.high(canonical)) return constantForm(low);

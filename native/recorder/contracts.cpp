@@ -1,0 +1,439 @@
+// See contracts.h. The exported wrappers are expanded from contracts.def; a wrapper without a recorder costs finding out whether anything was
+// loaded since the last call.
+#include "recorder/contracts.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "recorder/libraries.h"
+#include "recorder/recorder.h"
+#include "recorder/table.h"
+
+#define GCR_EXPORT __attribute__((visibility("default")))
+
+namespace gcr {
+namespace {
+
+// What a wrapper answers when its library cannot be found: the library's own "not initialized", "internal error".
+constexpr int blas_missing = 1, lt_missing = 1, nccl_missing = 3;
+constexpr const char *blas_stem = "libcublas", *lt_stem = "libcublasLt", *nccl_stem = "libnccl";
+constexpr LibraryFamily blas_family = LibraryFamily::cublas, lt_family = LibraryFamily::cublas, nccl_family = LibraryFamily::nccl;
+
+// Group calls gather outputs of whatever is called between them, so all that can be called must be in the table: up to this version it is.
+constexpr int nccl_versions_end = 22900;
+
+// ---- finding a library's function
+
+struct Function {
+  const LoadedLibrary *library;
+  void *code;
+  // When every caller meant it for certain: the loads up to then.
+  mutable std::atomic<unsigned long long> loads{0};
+};
+
+// The last answer; another library's replaces it and the old one stays for threads that look at it.
+using Slot = std::atomic<const Function *>;
+
+const Function *find_function(Slot &slot, const char *stem, const char *symbol, const void *caller) {
+  const unsigned long long loads = LoadedLibraries::loads();
+  const Function *known = slot.load(std::memory_order_acquire);
+  if (known && known->loads.load(std::memory_order_relaxed) == loads) return known;
+  bool sole = false;
+  const LoadedLibrary *library = LoadedLibraries::all().find(stem, caller, &sole);
+  if (!library) return nullptr;
+  if (!known || known->library != library) {
+    void *code = real_symbol(library->handle, symbol);
+    if (!code) return nullptr;
+    known = new Function{library, code};
+    slot.store(known, std::memory_order_release);
+  }
+  // Loads of before the search, so that one during it is seen.
+  if (sole) known->loads.store(loads, std::memory_order_relaxed);
+  return known;
+}
+
+// ---- state of libraries
+
+// Workspaces by cuBLAS handle.
+class Workspaces {
+ public:
+  void give(void *handle, CopyTarget place) {
+    const std::lock_guard lock(mutex_);
+    given_[handle] = place;
+  }
+  void forget(void *handle) {
+    const std::lock_guard lock(mutex_);
+    given_.erase(handle);
+  }
+  bool find(void *handle, CopyTarget &place) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = given_.find(handle);
+    if (found == given_.end()) return false;
+    place = found->second;
+    return true;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<void *, CopyTarget> given_;
+};
+
+Workspaces &workspaces() {
+  static Workspaces *const one = new Workspaces;  // lives as long as the process
+  return *one;
+}
+
+// What was called since this thread's outermost ncclGroupStart.
+struct Group {
+  int depth = 0;
+  bool described = true;
+  std::vector<CopyTarget> outputs;
+};
+
+Group &group() {
+  thread_local Group one;
+  return one;
+}
+
+// ---- numbers of the libraries' headers
+
+// cudaDataType
+std::int64_t bytes_of_data_type(int type) {
+  switch (type) {
+    case 0: case 10: case 12: case 6: case 15: case 21: case 23: return 4;
+    case 1: case 24: case 26: case 4: case 11: case 13: return 8;
+    case 2: case 14: case 20: case 22: case 7: case 9: return 2;
+    case 3: case 8: case 28: case 29: case 30: return 1;
+    case 5: case 25: case 27: return 16;
+    default: return 0;
+  }
+}
+
+// ncclDataType_t
+std::size_t bytes_of_nccl_type(int type) {
+  constexpr std::size_t bytes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2, 1, 1};
+  return type >= 0 && type < static_cast<int>(std::size(bytes)) ? bytes[type] : 0;
+}
+
+constexpr int layout_type = 0, layout_order = 1, layout_rows = 2, layout_columns = 3, layout_leading = 4, layout_batch = 5, layout_stride = 6,
+              layout_plane = 7, layout_batch_mode = 8;
+constexpr int order_column = 0, order_row = 1;
+constexpr int matmul_epilogue = 7, matmul_bias = 8, matmul_bias_stride = 10, matmul_aux = 11, matmul_aux_leading = 12, matmul_aux_stride = 13,
+              matmul_amax_d = 21, matmul_aux_type = 22, matmul_aux_amax = 24, matmul_bias_type = 26, matmul_counters_out = 30,
+              matmul_d_out_scale = 36;
+constexpr std::uint32_t epilogue_relu_aux = 130, epilogue_relu_aux_bias = 134, epilogue_gelu_aux = 160, epilogue_gelu_aux_bias = 164,
+                        epilogue_drelu_bias = 152, epilogue_dgelu_bias = 208, epilogue_bias_a = 256, epilogue_bias_b = 512;
+// Those that write D alone: default, relu, bias, relu and bias, gelu, gelu and bias, and the gradients of relu and gelu, which read what another wrote.
+constexpr std::uint32_t plain_epilogues[] = {1, 2, 4, 6, 32, 36, 136, 192};
+
+using GetAttribute = int (*)(void *, int, void *, std::size_t, std::size_t *);
+
+template <class Value>
+Value attribute(GetAttribute get, void *object, int which, Value otherwise) {
+  Value value{};
+  std::size_t written = 0;
+  return get(object, which, &value, sizeof(value), &written) == 0 && written == sizeof(value) ? value : otherwise;
+}
+
+// Whether an attribute that older libraries do not have is absent or zero, of whatever size it is.
+bool absent_or_zero(GetAttribute get, void *object, int which) {
+  for (const std::size_t size : {4, 8, 1, 2}) {
+    std::uint64_t value = 0;
+    std::size_t written = 0;
+    if (get(object, which, &value, size, &written) == 0) return value == 0;
+  }
+  return true;
+}
+
+}  // namespace
+
+// ---- calls
+
+LibraryCall::LibraryCall(const char *name, LibraryFamily family) : name_(name), family_(family), outer_(this_thread.library_call) {
+  this_thread.library_call = this;
+}
+
+LibraryCall::~LibraryCall() { this_thread.library_call = outer_; }
+
+LibraryCall *LibraryCall::described(const ThreadState &thread) {
+  LibraryCall *call = thread.library_call;
+  while (call && !call->described_) call = call->outer_;
+  return call;
+}
+
+CallEvent LibraryCall::event(std::uint32_t number) const {
+  CallEvent event;
+  event.number = number;
+  event.family = static_cast<std::uint32_t>(family_);
+  event.name = name_;
+  for (const LibraryCall *one = this; one; one = one->outer_)
+    if (one->described_) event.outputs.insert(event.outputs.end(), one->outputs_.begin(), one->outputs_.end());
+  return event;
+}
+
+std::uint32_t LibraryCall::tell(Emitter &emitter, const ThreadState &thread) {
+  const std::uint32_t number = thread.slot->number;
+  if (!told_) told_ = emitter.write(event(number));
+  return told_ ? number : 0;
+}
+
+// ---- outputs
+
+void Outputs::add(const CopyTarget &target) {
+  // Beyond all addresses nothing is written, and the supervisor would take the event for damaged.
+  const auto limit = static_cast<unsigned __int128>(1) << 48;
+  const unsigned __int128 end = static_cast<unsigned __int128>(target.address) + static_cast<unsigned __int128>(target.slice_pitch) * (target.depth - 1) +
+                                static_cast<unsigned __int128>(target.pitch) * (target.height - 1) + target.width;
+  if (end > limit || target.slice_pitch >= limit || target.pitch >= limit) return unknown();
+  call_.outputs_.push_back(target);
+}
+
+void Outputs::bytes(const void *place, std::size_t count) {
+  if (place && count) add({reinterpret_cast<std::uint64_t>(place), count, count, 1, 1, 0});
+}
+
+// A negative distance goes through the same elements from their end.
+void Outputs::vector(const void *place, std::int64_t element, std::int64_t n, std::int64_t step, std::int64_t stride, std::int64_t batch) {
+  const std::int64_t distance = step < 0 ? -step : step;
+  // With distance 0 all elements are one.
+  if (distance <= 1) return matrix(place, element, distance == 0 && n > 0 ? 1 : n, 1, n, stride, batch);
+  matrix(place, element, 1, n, distance, stride, batch);
+}
+
+void Outputs::matrix(const void *place, std::int64_t element, std::int64_t rows, std::int64_t columns, std::int64_t leading, std::int64_t stride,
+                     std::int64_t batch) {
+  constexpr std::int64_t most = std::int64_t{1} << 40;
+  if (!place || rows <= 0 || columns <= 0 || batch <= 0) return;
+  if (element <= 0 || leading < 0 || stride < 0 || rows > most || leading > most || stride > most) return unknown();
+  CopyTarget target;
+  target.address = reinterpret_cast<std::uint64_t>(place);
+  target.width = static_cast<std::uint64_t>(rows * element);
+  target.height = static_cast<std::uint64_t>(columns);
+  target.pitch = static_cast<std::uint64_t>(columns > 1 ? leading * element : rows * element);
+  target.depth = static_cast<std::uint64_t>(batch);
+  target.slice_pitch = static_cast<std::uint64_t>(batch > 1 ? stride * element : 0);
+  // Rows without gaps are one.
+  if (target.pitch == target.width && target.width * target.height < (std::uint64_t{1} << 46)) {
+    target.width *= target.height;
+    target.pitch = target.width;
+    target.height = 1;
+  }
+  add(target);
+}
+
+std::int64_t Outputs::element(int type) {
+  const std::int64_t bytes = bytes_of_data_type(type);
+  if (bytes == 0) unknown();
+  return bytes;
+}
+
+void Outputs::workspace(void *handle) {
+  CopyTarget place;
+  if (workspaces().find(handle, place)) add(place);
+}
+
+void Outputs::give(void *handle, void *place, std::size_t size) {
+  if (place && size) workspaces().give(handle, {reinterpret_cast<std::uint64_t>(place), size, size, 1, 1, 0});
+  else workspaces().forget(handle);
+}
+
+void Outputs::forget(void *handle) { workspaces().forget(handle); }
+
+struct Outputs::Layout {
+  std::int64_t element = 0, rows = 0, columns = 0, leading = 0, stride = 0, batch = 1;
+  std::int32_t type = -1;
+  bool by_row = false;
+};
+
+bool Outputs::layout_of(void *layout, Layout &into) {
+  auto *get = reinterpret_cast<GetAttribute>(real_symbol(library_, "cublasLtMatrixLayoutGetAttribute"));
+  if (!get || !layout) return false;
+  const auto order = attribute<std::int32_t>(get, layout, layout_order, -1);
+  into.type = attribute<std::int32_t>(get, layout, layout_type, -1);
+  into.rows = static_cast<std::int64_t>(attribute<std::uint64_t>(get, layout, layout_rows, 0));
+  into.columns = static_cast<std::int64_t>(attribute<std::uint64_t>(get, layout, layout_columns, 0));
+  into.leading = attribute<std::int64_t>(get, layout, layout_leading, -1);
+  into.batch = attribute<std::int32_t>(get, layout, layout_batch, -1);
+  into.stride = attribute<std::int64_t>(get, layout, layout_stride, -1);
+  into.element = bytes_of_data_type(into.type);
+  into.by_row = order == order_row;
+  // Tiled orders, planes of complex numbers, and batches given by pointers are not described. Older libraries know only batches with strides.
+  return (order == order_column || order == order_row) && into.rows > 0 && into.columns > 0 && into.leading >= 0 && into.batch >= 1 &&
+         into.stride >= 0 && into.element > 0 && absent_or_zero(get, layout, layout_plane) &&
+         absent_or_zero(get, layout, layout_batch_mode);
+}
+
+void Outputs::lt_matrix(const void *place, void *layout) {
+  Layout of;
+  if (!layout_of(layout, of)) return unknown();
+  matrix(place, of.element, of.by_row ? of.columns : of.rows, of.by_row ? of.rows : of.columns, of.leading, of.stride, of.batch);
+}
+
+// What a matrix product writes beside its result (3.4: cublasLtEpilogue_t, cublasLtMatmulDescAttributes_t).
+void Outputs::lt_epilogue(void *description, void *layout) {
+  auto *get = reinterpret_cast<GetAttribute>(real_symbol(library_, "cublasLtMatmulDescGetAttribute"));
+  Layout of;
+  if (!get || !description || !layout_of(layout, of)) return unknown();
+  const auto pointer = [&](int which) { return attribute<void *>(get, description, which, nullptr); };
+  if (!absent_or_zero(get, description, matmul_counters_out) || !absent_or_zero(get, description, matmul_d_out_scale)) return unknown();
+  for (const int amax : {matmul_amax_d, matmul_aux_amax}) bytes(pointer(amax), 4);
+  const auto epilogue = attribute<std::uint32_t>(get, description, matmul_epilogue, 0);
+  if (std::find(std::begin(plain_epilogues), std::end(plain_epilogues), epilogue) != std::end(plain_epilogues)) return;
+  const auto aux_leading = attribute<std::int64_t>(get, description, matmul_aux_leading, -1);
+  switch (epilogue) {
+    case epilogue_relu_aux:
+    case epilogue_relu_aux_bias:
+      // A bit an element; the leading dimension counts bits. How batches lie is not said.
+      if (of.batch > 1 || of.by_row || aux_leading < of.rows) return unknown();
+      return matrix(pointer(matmul_aux), 1, (of.rows + 7) / 8, of.columns, (aux_leading + 7) / 8);
+    case epilogue_gelu_aux:
+    case epilogue_gelu_aux_bias: {
+      const auto type = attribute<std::int32_t>(get, description, matmul_aux_type, -1);
+      if (of.by_row) return unknown();
+      return matrix(pointer(matmul_aux), element(type < 0 ? of.type : type), of.rows, of.columns, aux_leading,
+                    attribute<std::int64_t>(get, description, matmul_aux_stride, 0), of.batch);
+    }
+    case epilogue_drelu_bias:
+    case epilogue_dgelu_bias:
+    case epilogue_bias_a:
+    case epilogue_bias_b: {
+      // As long as one side of D, and of a type that is the result's unless it is said: the longer side, and 4 bytes at least.
+      const auto type = attribute<std::int32_t>(get, description, matmul_bias_type, -1);
+      const std::int64_t bytes = std::max<std::int64_t>(4, element(type < 0 ? of.type : type));
+      return matrix(pointer(matmul_bias), bytes, std::max(of.rows, of.columns), 1, 0, attribute<std::int64_t>(get, description, matmul_bias_stride, 0),
+                    of.batch);
+    }
+    default:
+      return unknown();
+  }
+}
+
+void Outputs::received(void *to, std::size_t count, int type, void *communicator) {
+  const std::size_t element = bytes_of_nccl_type(type);
+  int ranks = 1;
+  if (communicator) {
+    auto *count_of = reinterpret_cast<int (*)(const void *, int *)>(real_symbol(library_, "ncclCommCount"));
+    if (!count_of || count_of(communicator, &ranks) != 0 || ranks < 1) unknown();
+  }
+  const auto all = static_cast<unsigned __int128>(count) * element * static_cast<unsigned>(ranks);
+  if (element == 0 || all >> 48) unknown();
+  else bytes(to, static_cast<std::size_t>(all));
+  if (Group &gathered = group(); gathered.depth > 0) {
+    gathered.described &= call_.described_;
+    gathered.outputs.insert(gathered.outputs.end(), call_.outputs_.begin(), call_.outputs_.end());
+  }
+}
+
+void Outputs::group_start() {
+  Group &gathered = group();
+  if (gathered.depth++ > 0) return;
+  gathered.outputs.clear();
+  auto *version_of = reinterpret_cast<int (*)(int *)>(real_symbol(library_, "ncclGetVersion"));
+  int version = 0;
+  gathered.described = version_of && version_of(&version) == 0 && version < nccl_versions_end;
+}
+
+void Outputs::group_end() {
+  Group &gathered = group();
+  if (gathered.depth == 0 || !gathered.described) unknown();
+  call_.outputs_ = gathered.outputs;
+  if (gathered.depth > 0) --gathered.depth;
+}
+
+// ---- lookups
+
+LibraryFamily family_at(const void *code) {
+  const LibraryCall *call = this_thread.library_call;
+  if (call) return call->family();
+  const LoadedLibrary *library = code ? LoadedLibraries::all().at(code) : nullptr;
+  if (!library) return LibraryFamily::none;
+  return library->file.compare(0, std::strlen(nccl_stem), nccl_stem) == 0 ? LibraryFamily::nccl : LibraryFamily::cublas;
+}
+
+namespace {
+
+// The body of a wrapper: describes the call and makes it.
+template <class Real, class Describe, class... Arguments>
+int call_library(Slot &slot, const char *stem, LibraryFamily family, int missing, const char *symbol, const void *caller, const Describe &describe,
+                 Arguments... arguments) {
+  const Function *function = find_function(slot, stem, symbol, caller);
+  if (!function) return missing;
+  auto *real = reinterpret_cast<Real *>(function->code);
+  if (!Recorder::current()) return real(arguments...);
+  LibraryCall call(symbol, family);
+  Outputs out(call, function->library->handle);
+  try {
+    // Memory of a library that shares the program's runtime cannot be told apart.
+    if (!function->library->own_runtime) out.unknown();
+    describe(out);
+  } catch (const std::exception &) {
+    out.unknown();
+  }
+  return real(arguments...);
+}
+
+#define GCR_CONTRACT(library, family, symbol, bytes) Slot slot_##symbol{nullptr};
+#define GCR_CONTRACT_64(library, family, symbol, bytes) Slot slot_##symbol{nullptr}, slot_##symbol##_64{nullptr};
+#include "recorder/contracts.def"
+#undef GCR_CONTRACT
+#undef GCR_CONTRACT_64
+
+}  // namespace
+}  // namespace gcr
+
+using namespace gcr;
+
+#define GCR_ALL(...) __VA_ARGS__
+#define GCR_EXPAND(macro, ...) macro(__VA_ARGS__)
+#define GCR_WRAPPER(library, symbol, bytes, parameters, arguments, ...)                                                                  \
+  extern "C" GCR_EXPORT int symbol parameters {                                                                                         \
+    const auto describe = [=](Outputs &out) {                                                                                           \
+      [[maybe_unused]] constexpr std::int64_t element = bytes;                                                                          \
+      __VA_ARGS__                                                                                                                       \
+    };                                                                                                                                  \
+    const void *const caller = __builtin_return_address(0);                                                                             \
+    const auto call = [&](auto... all) {                                                                                                \
+      return call_library<int parameters>(slot_##symbol, library##_stem, library##_family, library##_missing, #symbol, caller, describe, all...); \
+    };                                                                                                                                  \
+    return call arguments;                                                                                                              \
+  }
+#define GCR_CONTRACT(library, family, symbol, bytes) GCR_EXPAND(GCR_WRAPPER, library, symbol, bytes, GCR_##family(int))
+#define GCR_CONTRACT_64(library, family, symbol, bytes)                       \
+  GCR_EXPAND(GCR_WRAPPER, library, symbol, bytes, GCR_##family(int))         \
+  GCR_EXPAND(GCR_WRAPPER, library, symbol##_64, bytes, GCR_##family(std::int64_t))
+#include "recorder/contracts.def"
+#undef GCR_CONTRACT
+#undef GCR_CONTRACT_64
+
+namespace gcr {
+namespace {
+
+struct Row {
+  const char *symbol, *stem;
+  void *wrapper;
+};
+
+const Row rows[] = {
+#define GCR_CONTRACT(library, family, symbol, bytes) {#symbol, library##_stem, reinterpret_cast<void *>(&::symbol)},
+#define GCR_CONTRACT_64(library, family, symbol, bytes) \
+  GCR_CONTRACT(library, family, symbol, bytes) {#symbol "_64", library##_stem, reinterpret_cast<void *>(&::symbol##_64)},
+#include "recorder/contracts.def"
+#undef GCR_CONTRACT
+#undef GCR_CONTRACT_64
+};
+
+}  // namespace
+
+void *library_wrapper_for(void *found, const char *name) {
+  const Row *row = std::find_if(std::begin(rows), std::end(rows), [&](const Row &one) { return !std::strcmp(one.symbol, name); });
+  if (row == std::end(rows) || found == row->wrapper) return nullptr;
+  // Ours forwards to the first library of the kind; another one's function, or somebody else's, is the program's as it found it.
+  const LoadedLibrary *library = LoadedLibraries::all().find(row->stem, nullptr);
+  return library && LoadedLibraries::all().at(found) == library ? row->wrapper : nullptr;
+}
+
+}  // namespace gcr

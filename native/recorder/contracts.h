@@ -1,0 +1,94 @@
+// Library calls under way: which device memory the call of a documented library (contracts.def) may write, so that launches inside of it that
+// nothing else is known of are answered with it. A call is told to the supervisor before its first launch, and only then; a call
+// without launches costs no event.
+//
+// Guarantees: a launch is attributed to a call only on the thread of that call, between its beginning and its end; whatever the table does
+// not describe leaves launches as they were; the library's function is called exactly once, with what the program gave, whatever happens here.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/events.h"
+#include "recorder/thread.h"
+
+namespace gcr {
+
+class Emitter;
+
+// Whose memory an allocation is, as `alloc` events flag it.
+enum class LibraryFamily : std::uint16_t { none = 0, cublas = alloc_of_cublas, nccl = alloc_of_nccl };
+
+// A call of a library by this thread. Calls nest: what an inner one writes comes on top of what the outer one does.
+class LibraryCall {
+ public:
+  LibraryCall(const char *name, LibraryFamily family);
+  ~LibraryCall();
+  LibraryCall(const LibraryCall &) = delete;
+  LibraryCall &operator=(const LibraryCall &) = delete;
+
+  // The innermost call of the thread that is described; null outside of one.
+  static LibraryCall *described(const ThreadState &thread);
+
+  // Tells the call if it has not been; its number for `launch` events, 0 when it cannot be told.
+  std::uint32_t tell(Emitter &emitter, const ThreadState &thread);
+  // The event, for a graph that keeps it.
+  CallEvent event(std::uint32_t number) const;
+
+  const char *name() const { return name_; }
+  LibraryFamily family() const { return family_; }
+
+ private:
+  friend class Outputs;
+  const char *name_;
+  LibraryFamily family_;
+  LibraryCall *outer_;
+  bool described_ = true, told_ = false;
+  std::vector<CopyTarget> outputs_;
+};
+
+// What rows of contracts.def say of one call. Never throws: what cannot be kept makes the call one that is not described.
+class Outputs {
+ public:
+  Outputs(LibraryCall &call, void *library) : call_(call), library_(library) {}
+
+  void unknown() { call_.described_ = false; }
+  void bytes(const void *place, std::size_t count);
+  void vector(const void *place, std::int64_t element, std::int64_t n, std::int64_t step, std::int64_t stride = 0, std::int64_t batch = 1);
+  void matrix(const void *place, std::int64_t element, std::int64_t rows, std::int64_t columns, std::int64_t leading, std::int64_t stride = 0,
+              std::int64_t batch = 1);
+  // Bytes of an element of a cudaDataType; unknown types make the call unknown.
+  std::int64_t element(int type);
+
+  // cuBLAS handles and the workspaces that programs give them.
+  void workspace(void *handle);
+  void give(void *handle, void *place, std::size_t size);
+  void forget(void *handle);
+
+  // cuBLASLt.
+  void lt_matrix(const void *place, void *layout);
+  void lt_epilogue(void *description, void *layout);
+
+  // NCCL. `communicator` where the count is each rank's.
+  void received(void *to, std::size_t count, int type, void *communicator = nullptr);
+  void group_start();
+  void group_end();
+
+ private:
+  struct Layout;
+  bool layout_of(void *layout, Layout &into);
+  void add(const CopyTarget &target);
+
+  LibraryCall &call_;
+  void *library_;  // handle of dlopen, for the library's own functions that answer questions
+};
+
+// The library at a code address, where its allocations are told apart by who asked for them.
+LibraryFamily family_at(const void *code);
+
+// What the program gets for a library's function that it looked up; null when nothing is to be done about it.
+void *library_wrapper_for(void *found, const char *name);
+
+}  // namespace gcr
