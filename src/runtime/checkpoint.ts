@@ -45,10 +45,10 @@ export interface MissedChunk {
 
 /**
  * Milliseconds of each step. `hold` is from the request to the application's being held with its queues empty; `drain`, `plan`, `names` (with the comparison),
- * `save` and `release` follow while it is held; `write` and `commit` come after that, unless there is more than fits aside.
+ * `save` (with what control state takes; `copy` is the copy out of custody alone) and `release` follow while it is held; `write` and `commit` come after that, unless there is more than fits aside.
  */
 export type Timings = Readonly<
-  Record<'hold' | 'drain' | 'plan' | 'names' | 'save' | 'release' | 'write' | 'commit', number>
+  Record<'hold' | 'drain' | 'plan' | 'names' | 'save' | 'copy' | 'release' | 'write' | 'commit', number>
 >;
 
 export interface CheckpointResult {
@@ -108,7 +108,7 @@ const chunksNow = (process: SupervisedProcess): number => {
 
 /** Takes the time of steps. */
 class Clock {
-  readonly timings = { hold: 0, drain: 0, plan: 0, names: 0, save: 0, release: 0, write: 0, commit: 0 };
+  readonly timings = { hold: 0, drain: 0, plan: 0, names: 0, save: 0, copy: 0, release: 0, write: 0, commit: 0 };
 
   async time<T>(step: keyof Timings, run: () => Promise<T> | T): Promise<T> {
     const start = performance.now();
@@ -215,10 +215,11 @@ async function save(
     );
     plan = made;
     const delta = await clock.time('names', () => findDelta(process, made, context));
+    const copy = () => clock.time('copy', () => sink.copyFromDevices());
     await clock.time('save', async () => {
       await sink.begin(made, delta, statistics);
       await sink.copyFromRecorder();
-      await (around ? around(() => sink.copyFromDevices()) : sink.copyFromDevices());
+      await (around ? around(copy) : copy());
     });
     await letGo();
     await clock.time('write', () => sink.write());

@@ -1,0 +1,205 @@
+/**
+ * Increments that are right: every program takes an increment after each of its steps, with all memory compared by `--verify`; each is then
+ * held, byte for byte, against a copy of its memory that the program made itself, and in the end its result against that of an undisturbed run.
+ * Programs whose whole state is on the device are rolled back before, and do the last steps once more.
+ */
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { Store } from '../../../dist/checkpoint/index.js';
+import { app, ROOT } from '../programs.mjs';
+import { row } from '../rows.mjs';
+
+const LLAMA = join(ROOT, 'bench/gpu/llama.py');
+const READ_BYTES = 16 << 20;
+
+/** Name, command and environment of each program, how a step is asked for, and how many increments it takes. */
+function programsOf({ quick, python, simulated }) {
+  const samples = quick
+    ? ['graphs', 'pools', 'training']
+    : ['streams', 'graphs', 'pools', 'pointers', 'threads', 'variables', 'training', 'leaks', 'holder'];
+  const sizes = quick ? ['--mib', '2', '--buffers', '2', '--size', '32'] : [];
+  const found = samples.map((name) => ({
+    name,
+    command: [app(name), '--pace', '--steps', '100000', ...sizes],
+    step: '',
+    count: quick ? 3 : 100,
+  }));
+  for (const form of ['static', 'shared'])
+    if (!simulated && existsSync(app(`runtime-${form}`)))
+      found.push({
+        name: `CUDA runtime, ${form}`,
+        command: [app(`runtime-${form}`), '--pace', '--steps', '100000'],
+        step: '',
+        count: quick ? 3 : 100,
+      });
+  if (!python) return found;
+  const torch = (name, mode, environment = {}) => ({
+    name: `PyTorch ${name}`,
+    command: [python, LLAMA, '--small', '--pace'],
+    environment,
+    step: `${mode} 1`,
+    count: quick ? 3 : 20,
+  });
+  return [
+    ...found,
+    torch('eager decode', 'decode'),
+    torch('graph replay', 'replay'),
+    torch('torch.compile', 'compiled'),
+    torch('two streams', 'streams'),
+    torch('training', 'train'),
+    torch('training of one layer', 'last'),
+    torch('expandable segments', 'train', { PYTORCH_CUDA_ALLOC_CONF: 'expandable_segments:True' }),
+    torch('cudaMallocAsync', 'train', { PYTORCH_CUDA_ALLOC_CONF: 'backend:cudaMallocAsync' }),
+  ];
+}
+
+/** How many bytes of a checkpoint are not what the program wrote to a file. */
+async function differing(store, id, file, ranges) {
+  const copy = readFileSync(file);
+  const plan = await store.restorePlan(id);
+  let differ = 0;
+  try {
+    let at = 0;
+    for (const [address, size] of ranges) {
+      for (let done = 0; done < size; ) {
+        const place = BigInt(address) + BigInt(done);
+        const found = plan.allocations.find((one) => one.address <= place && place < one.address + BigInt(one.size));
+        if (!found) throw new Error(`${file}: the checkpoint has no memory at 0x${place.toString(16)}`);
+        const from = Number(place - found.address);
+        const bytes = Buffer.alloc(Math.min(size - done, found.size - from, READ_BYTES));
+        await plan.read(found.id, from, from + bytes.length, bytes);
+        const own = copy.subarray(at + done, at + done + bytes.length);
+        if (bytes.compare(own) !== 0) for (let i = 0; i < bytes.length; i++) if (bytes[i] !== own[i]) differ++;
+        done += bytes.length;
+      }
+      at += size;
+    }
+  } finally {
+    plan.close();
+  }
+  return differ;
+}
+
+async function follow(bench, { name, command, environment, step, count }, total) {
+  const { programs, log } = bench;
+  const at = (where) => total.at.set(name, where);
+  at('its start');
+  const directory = join(programs.memory, `correct-${name.replaceAll(' ', '-')}`);
+  const [plain, recorded] = await Promise.all([
+    programs.plain(command, environment),
+    programs.recorded(command, { store: directory, environment }),
+  ]);
+  const word = step === '' ? 'step' : 'did';
+  const both = () =>
+    Promise.all(
+      [plain, recorded].map((program) => {
+        program.write(step);
+        return program.until(word);
+      }),
+    );
+  at('its first step');
+  await both();
+  at('its first checkpoint');
+  await recorded.operate('checkpoint', { full: true });
+  const { recordingStopped } = await recorded.operate('status');
+  if (recordingStopped) total.stopped.push(`${name}: ${recordingStopped}`);
+  const store = await Store.open({ directory });
+  const file = join(programs.memory, `${name.replaceAll(' ', '-')}.bytes`);
+  const ids = [];
+  let done = 0;
+  try {
+    for (; done < count && !total.late(); done++) {
+      at(`step ${done}`);
+      await both();
+      at(`checkpoint ${done}`);
+      const { manifest, missedCount } = await recorded.operate('checkpoint', { verify: true });
+      at(`copy ${done}`);
+      recorded.write(`dump ${file}`);
+      const ranges = JSON.parse((await recorded.until('dumped'))[0].slice('dumped '.length));
+      at(`comparison ${done}`);
+      total.missed += missedCount;
+      total.differing += await differing(store, manifest.id, file, ranges);
+      if (manifest.kind === 'increment') total.increments++;
+      else total.full++;
+      ids.push(manifest.id);
+    }
+    if (step === '') {
+      const back = Math.min(3, ids.length - 1);
+      await recorded.operate('restore', { id: ids.at(-1 - back) });
+      for (let again = 0; again < back; again++) {
+        recorded.write(step);
+        await recorded.until(word);
+      }
+    }
+  } finally {
+    rmSync(file, { force: true });
+  }
+  at('its end');
+  const digests = [await plain.end(), await recorded.end()];
+  if (digests[0] !== digests[1]) total.results.push(name);
+  total.at.delete(name);
+  rmSync(directory, { recursive: true, force: true });
+  log(`${name}: ${done} increments`);
+}
+
+export async function run(bench) {
+  const waiting = programsOf(bench).reverse();
+  const all = waiting.length;
+  const end = Date.now() + 0.7 * bench.limit * 1000;
+  const total = {
+    increments: 0,
+    full: 0,
+    missed: 0,
+    differing: 0,
+    results: [],
+    stopped: [],
+    failed: [],
+    at: new Map(),
+    late: () => Date.now() > end,
+  };
+  const work = async () => {
+    for (let one = waiting.pop(); one; one = waiting.pop())
+      try {
+        await follow(bench, one, total);
+      } catch (error) {
+        total.failed.push(`${one.name} at ${total.at.get(one.name)}: ${error.message}`);
+        total.at.delete(one.name);
+      }
+  };
+  // What hangs must not take the rest with it.
+  const deadline = new Promise((resolve) => setTimeout(resolve, 0.95 * bench.limit * 1000).unref());
+  await Promise.race([deadline, Promise.all(Array.from({ length: Math.max(1, cpus().length >> 1) }, work))]);
+  for (const [name, where] of total.at) total.failed.push(`${name}: not done in time, at ${where}`);
+  for (const { name } of waiting.splice(0)) total.failed.push(`${name}: not begun in time`);
+  const { increments, full, missed, differing: bytes, results, stopped, failed } = total;
+  const notes = [
+    `${all} programs`,
+    ...(full > 0 ? [`${full} of the checkpoints were full ones instead`] : []),
+    ...stopped.map((one) => `recording stopped in ${one}`),
+    ...failed.map((one) => `failed in ${one}`),
+  ];
+  bench.add(
+    row({
+      what: 'verified increments, compared with copies of the programs’ own',
+      unit: 'increments',
+      ours: [increments],
+      atLeast: bench.quick ? 1 : 1000,
+      note: notes.join('; '),
+    }),
+  );
+  bench.add(row({ what: 'bytes that differ in them', unit: 'bytes', ours: [bytes], atMost: 0 }));
+  bench.add(
+    row({ what: 'chunks that changed though they were called clean', unit: 'chunks', ours: [missed], atMost: 0 }),
+  );
+  const note = results.length > 0 ? `different: ${results.join(', ')}` : undefined;
+  bench.add(
+    row({
+      what: 'programs that end with another result than undisturbed ones',
+      unit: 'programs',
+      ours: [results.length + failed.length],
+      atMost: 0,
+      note,
+    }),
+  );
+}

@@ -1,0 +1,95 @@
+/** The GPU benchmark at small sizes on the simulated device: every scenario that needs no GPU gives rows that are figures, and a table. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isBuilt } from '../runtime/supervised.js';
+import { ROOT } from '../sim/helpers.js';
+
+const MAIN = join(ROOT, 'bench/gpu/main.mjs');
+
+interface Figures {
+  readonly median: number;
+  readonly samples: readonly number[];
+}
+interface Row {
+  readonly what: string;
+  readonly unit: string;
+  readonly ours: Figures;
+  readonly reference?: Figures & { readonly name: string };
+  readonly ratio?: number;
+  readonly target?: string;
+  readonly reached?: boolean;
+}
+interface Scenario {
+  readonly name: string;
+  readonly rows: readonly Row[];
+  readonly failed?: string;
+  readonly skipped?: string;
+}
+
+/** Scenarios that need what the simulated device or this machine does not have say so. */
+const hasCriu = spawnSync('criu', ['--version']).status === 0;
+const SKIPPED = ['decode', 'hash', 'switch', 'training', 'tuning', 'start', ...(hasCriu ? [] : ['durable'])];
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'gcr-bench-test-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function bench(...args: string[]) {
+  return spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', timeout: 240_000 });
+}
+
+describe.skipIf(!isBuilt)('bench/gpu', () => {
+  it('measures on the simulated device', { timeout: 250_000 }, () => {
+    const { status, stderr, stdout } = bench('--quick', '--simulated', '--limit', '200', '--output', folder);
+    const results = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as { scenarios: Scenario[] };
+    expect(
+      results.scenarios.flatMap(({ name, failed }) => (failed === undefined ? [] : [`${name}: ${failed}`])),
+      stderr,
+    ).toEqual([]);
+    expect(status).toBe(0);
+    expect(results.scenarios.flatMap(({ name, skipped }) => (skipped === undefined ? [] : [name]))).toEqual(SKIPPED);
+    for (const { name, rows, skipped } of results.scenarios) {
+      if (skipped === undefined) expect(rows.length, name).toBeGreaterThan(0);
+      for (const { what, ours, reference, ratio, target, reached } of rows) {
+        for (const figure of [
+          ours.median,
+          ...ours.samples,
+          ...(reference ? [reference.median, ...reference.samples] : []),
+          ratio ?? 0,
+        ])
+          expect(figure, `${name}: ${what}`).toSatisfy(Number.isFinite);
+        expect(reached === undefined, what).toBe(target === undefined);
+        expect(stdout).toContain(`| ${what} |`);
+      }
+    }
+    // What must hold on every device.
+    const of = (what: string) => results.scenarios.flatMap(({ rows }) => rows).find((row) => row.what.startsWith(what));
+    expect(of('verified increments')?.ours.median).toBeGreaterThanOrEqual(9);
+    for (const what of [
+      'bytes that differ',
+      'chunks that changed though',
+      'programs that end with another result',
+      'suspended programs that end',
+    ])
+      expect(of(what)?.ours.median, what).toBe(0);
+    expect(of('… chunks copied')?.ratio).toBeLessThanOrEqual(1);
+    // The table can be made again from the results alone.
+    const again = spawnSync(process.execPath, [join(ROOT, 'bench/gpu/table.mjs'), join(folder, 'results.json')], {
+      encoding: 'utf8',
+    });
+    expect(again.stdout).toBe(stdout);
+  });
+
+  it('tells what of its arguments cannot be', () => {
+    for (const args of [['--rounds', '0'], ['--only', 'nothing'], ['--colour']]) {
+      const { status, stderr, stdout } = bench(...args);
+      expect([status, stdout]).toEqual([64, '']);
+      expect(stderr).toMatch(/^bench\/gpu\/main\.mjs: /);
+    }
+  });
+});
