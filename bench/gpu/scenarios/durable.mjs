@@ -94,7 +94,8 @@ export async function run(bench) {
         killAll([pid, now.supervisor]);
       }
       await until('its end', () => !existsSync(`/proc/${pid}`));
-      truncateSync(outputs[1], (written ??= statSync(outputs[1]).size));
+      written ??= statSync(outputs[1]).size;
+      truncateSync(outputs[1], written);
       const begin = performance.now();
       const back = [CLI, 'restore', id, '--store', store, '--criu', criu, '--background'];
       const { status, stderr } = spawnSync(process.execPath, back, { env: environment, encoding: 'utf8' });
