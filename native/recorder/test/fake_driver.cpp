@@ -62,6 +62,7 @@ Handle next_handle = 100;
 int context_places[8];
 thread_local Context current = nullptr;
 std::map<Stream, FakeGraph *> capturing;
+std::atomic<int> captures{0};  // how many of them, so that a launch outside of any takes no lock
 std::size_t limit = std::size_t{1} << 34;
 
 Context context_of(int device) { return reinterpret_cast<Context>(&context_places[device]); }
@@ -190,6 +191,7 @@ Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t 
   return 0;
 }
 Node *capture(Stream stream, int type) {
+  if (!captures.load(std::memory_order_relaxed)) return nullptr;
   const std::lock_guard lock(mutex);
   const auto found = capturing.find(stream);
   if (found == capturing.end()) return nullptr;
@@ -252,6 +254,7 @@ Result behave(Tag<tags::begin_capture_v2>, Stream stream, int) {
   if (!stream) return result::invalid_value;
   const std::lock_guard lock(mutex);
   capturing[stream] = new FakeGraph;
+  captures = static_cast<int>(capturing.size());
   return 0;
 }
 Result behave(Tag<tags::end_capture>, Stream stream, Graph *graph) {
@@ -260,6 +263,7 @@ Result behave(Tag<tags::end_capture>, Stream stream, Graph *graph) {
   if (found == capturing.end() || !graph) return result::invalid_value;
   *graph = reinterpret_cast<Graph>(found->second);
   capturing.erase(found);
+  captures = static_cast<int>(capturing.size());
   return 0;
 }
 Result behave(Tag<tags::graph_instantiate_flags>, GraphExec *exec, Graph graph, unsigned long long) {
