@@ -667,17 +667,17 @@ Result set_2d_32_async(auto &call, Pointer target, Size pitch, unsigned value, S
 
 Result stream_create(auto &call, Stream *stream, unsigned flags) {
   const Result outcome = call(stream, flags);
-  if (good(outcome)) call.recorder.streams.created(*stream);
+  if (good(outcome)) call.recorder.streams.created(*stream, flags);
   return outcome;
 }
 Result stream_create_priority(auto &call, Stream *stream, unsigned flags, int priority) {
   const Result outcome = call(stream, flags, priority);
-  if (good(outcome)) call.recorder.streams.created(*stream);
+  if (good(outcome)) call.recorder.streams.created(*stream, flags);
   return outcome;
 }
 Result stream_create_green(auto &call, Stream *stream, GreenContext green, unsigned flags, int priority) {
   const Result outcome = call(stream, green, flags, priority);
-  if (good(outcome)) call.recorder.streams.created(*stream);
+  if (good(outcome)) call.recorder.streams.created(*stream, flags);
   return outcome;
 }
 Result stream_destroy(auto &call, Stream stream) {

@@ -85,8 +85,13 @@ class Chain {
     writeFileSync(path, places);
     await this.program.dump(path);
     const all = readFileSync(path);
-    let end = 0;
-    return allocations.map(({ size }) => all.subarray(end, (end += size)));
+    const memory = [];
+    let from = 0;
+    for (const { size } of allocations) {
+      memory.push(all.subarray(from, from + size));
+      from += size;
+    }
+    return memory;
   }
 
   /** Compares memory with what it was when this step was reached before. */
