@@ -1,6 +1,9 @@
 // What programs do besides calling the driver, under the recorder: process_test RECORDER DRIVER APPLICATION LOADER. Signals, fork, a driver that is
 // closed and opened again, several devices, memory shared with other processes; and the supervisor's `locate` and `guard`.
+#include <sys/mman.h>
+
 #include <cstdio>
+#include <random>
 #include <string>
 
 #include "recorder/test/session.h"
@@ -134,7 +137,7 @@ void handler_that_calls_is_noticed() {
   session.keep = false;
   CHECK(session.said() == "running");
   for (int tries = 0; session.of(EventType::stopped).empty(); ++tries) {
-    CHECK(tries < 60000);
+    CHECK(tries < 20000);
     session.pump();
     usleep(1000);
   }
@@ -200,6 +203,62 @@ void driver_is_closed_and_opened() {
   CHECK(session.ended() == 0);
 }
 
+// Whatever a supervisor sends, in whatever order, the program goes on: with it, or without it. Only memory that was given away or is being
+// changed is its end.
+void hostile_supervisor() {
+  const char *text = std::getenv("GCR_FUZZ_SESSIONS");
+  const int sessions = text ? std::atoi(text) : 60;
+  for (int seed = 1; seed <= sessions; ++seed) {
+    std::mt19937 random(static_cast<unsigned>(seed));
+    const auto draw = [&](unsigned limit) { return static_cast<std::uint32_t>(random() % limit); };
+    Session session(application, "guard");
+    session.meet();
+    CHECK(session.said() == "running");
+    const int file = memfd_create("content", MFD_CLOEXEC);
+    CHECK(ftruncate(file, 4096) == 0);
+    const AllocEvent alloc = session.of(EventType::alloc)[0].as<AllocEvent>();
+    const auto number = [&]() -> std::uint64_t {
+      const std::uint64_t numbers[] = {0, 1, 2, alloc.address, alloc.size, alloc.address + 16, ~std::uint64_t{0}, random()};
+      return numbers[draw(8)];
+    };
+    const bool may_end = seed % 2 == 0;
+    for (int left = 12; left > 0 && !session.hung_up(); --left) {
+      std::vector<std::uint8_t> body;
+      // Valid ones most of the time, because what a mistake does depends on the state that it meets.
+      const auto type = static_cast<MessageType>(draw(4) ? 17 + draw(9) : draw(40));
+      if (!may_end && (type == MessageType::detach || type == MessageType::guard)) continue;
+      switch (type) {
+        case MessageType::hold: body = encode_message(HoldMessage{2000}); break;
+        case MessageType::attach: body = encode_message(AttachMessage{draw(2), {number()}}); break;
+        case MessageType::read:
+        case MessageType::write: body = encode_message(TransferMessage{number(), number()}); break;
+        case MessageType::locate: body = encode_message(LocateMessage{number(), {"hidden", std::string(draw(300), 'x')}}); break;
+        case MessageType::guard: body = encode_message(GuardMessage{draw(3)}); break;
+        default: break;
+      }
+      if (draw(5) == 0)
+        for (unsigned changes = 1 + draw(3); changes && !body.empty(); --changes) body[draw(static_cast<unsigned>(body.size()))] = static_cast<std::uint8_t>(random());
+      if (draw(12) == 0) body.resize(draw(2000));
+      const bool transfers = type == MessageType::read || type == MessageType::write || type == MessageType::attach;
+      const unsigned files = transfers == (draw(10) != 0) ? 1 : 0;
+      session.send_raw(static_cast<std::uint16_t>(type), draw(8) ? static_cast<std::uint64_t>(left + 1) : 0, body, {&file, files});
+      session.pump_anything();
+    }
+    close(file);
+    session.abandon();
+    session.go_on();
+    if (!may_end) {
+      CHECK(session.ended(false) == 0);
+      continue;
+    }
+    // It may also be waiting for its memory, or have been ended by the recorder.
+    usleep(20000);
+    siginfo_t end{};
+    CHECK(waitid(P_PID, static_cast<id_t>(session.application()), &end, WEXITED | WNOHANG | WNOWAIT) == 0);
+    CHECK(end.si_pid == 0 || end.si_status == 0 || (end.si_code == CLD_KILLED && end.si_status == SIGKILL));
+  }
+}
+
 }  // namespace
 
 int main(int count, char **arguments) {
@@ -222,4 +281,5 @@ int main(int count, char **arguments) {
   TEST(peers_keep_their_access)
   TEST(sharing_stops_the_recording_of_writes)
   TEST(driver_is_closed_and_opened)
+  TEST(hostile_supervisor)
 }

@@ -153,6 +153,14 @@ class Session {
   void ask_only(MessageType type, const std::vector<std::uint8_t> &body) {
     CHECK(channel_.send(static_cast<std::uint16_t>(type), ++request_, body));
   }
+  // Whatever it is; the other side may have gone.
+  void send_raw(std::uint16_t type, std::uint64_t request, const std::vector<std::uint8_t> &body, std::span<const int> descriptors) {
+    channel_.send(type, request, body, descriptors);
+  }
+  // Takes answers to whatever was asked.
+  void pump_anything() {
+    for (Message message; channel_.receive(message, 2);) message = {};
+  }
   bool hung_up() const {
     pollfd end{channel_.descriptor(), 0, 0};
     return poll(&end, 1, 1) > 0 && (end.revents & POLLHUP);
