@@ -61,6 +61,7 @@ struct DriverError : std::runtime_error {
   need(cuModuleGetGlobal, _v2, (DevicePointer *, std::size_t *, Module, const char *))                                     \
   may(cuLibraryGetGlobal, , (DevicePointer *, std::size_t *, Library, const char *))                                       \
   need(cuFuncSetAttribute, , (Function, int, int))                                                                         \
+  may(cuLibraryGetModule, , (Module *, Library))                                                                           \
   may(cuFuncGetModule, , (Module *, Function))                                                                             \
   may(cuFuncGetName, , (const char **, Function))                                                                          \
   may(cuFuncGetParamInfo, , (Function, std::size_t, std::size_t *, std::size_t *))                                         \

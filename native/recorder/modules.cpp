@@ -127,6 +127,23 @@ std::uint64_t Modules::number_of(void *handle) {
   return found == numbers_.end() ? 0 : found->second;
 }
 
+std::uint64_t Modules::number_of(Module module, const std::string &kernel) {
+  if (const std::uint64_t number = number_of(module)) return number;
+  if (!driver_.cuLibraryGetModule) return 0;
+  // A library's module, which the program has never asked for. A library that has no kernel of that name is not asked, because
+  // asking loads it.
+  for (void *library : libraries_) {
+    const std::uint64_t number = number_of(library);
+    const bool has = std::any_of(known_.begin(), known_.end(), [&](const auto &one) {
+      return one.second.is_kernel && one.second.module == number && one.second.name == kernel;
+    });
+    Module own = nullptr;
+    if (!has || driver_.cuLibraryGetModule(&own, static_cast<Library>(library)) != result::success || own != module) continue;
+    return numbers_[module] = number;
+  }
+  return 0;
+}
+
 void Modules::module_of(Module module, Library library) {
   const std::lock_guard lock(mutex_);
   if (const std::uint64_t number = number_of(library)) numbers_[module] = number;
@@ -233,11 +250,11 @@ const FunctionRecord &Modules::make_function(Function handle) {
   auto [found, is_new] = known_.try_emplace(handle);
   Known &known = found->second;
   if (is_new) {
-    // Given out by an entry point that we do not see, for example an enumeration.
+    // Given out by an entry point that we do not see: an enumeration, or a graph that was captured from launches of kernels.
     Module module = nullptr;
     const char *name = nullptr;
-    if (driver_.cuFuncGetModule && driver_.cuFuncGetModule(&module, handle) == result::success) known.module = number_of(module);
     if (driver_.cuFuncGetName && driver_.cuFuncGetName(&name, handle) == result::success && name) known.name = name;
+    if (driver_.cuFuncGetModule && driver_.cuFuncGetModule(&module, handle) == result::success) known.module = number_of(module, known.name);
   }
   record.number = next_function_++;
   const bool can_ask = known.is_kernel ? driver_.cuKernelGetParamInfo != nullptr : driver_.cuFuncGetParamInfo != nullptr;

@@ -62,6 +62,8 @@ class Modules {
 
   void send_image(std::uint64_t number, std::span<const std::uint8_t> bytes, std::uint32_t kind);
   std::uint64_t number_of(void *handle);
+  // The same of a module that holds a kernel of that name, and may be a library's.
+  std::uint64_t number_of(Module module, const std::string &kernel);
   void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
   const FunctionRecord &make_function(Function handle);
 

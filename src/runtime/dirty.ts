@@ -4,19 +4,32 @@
  * `unknown` is told with is what only unknown launches cost.
  */
 import { CHUNK_BYTES, type ChunkRange, chunksOf, type Origin } from '../checkpoint/index.js';
-import { type AddressRange, DirtyAccumulator, type DirtySet, type Mark } from '../shadow/index.js';
+import { ADDRESS_SPACE, type AddressRange, DirtyAccumulator, type DirtySet, type Mark } from '../shadow/index.js';
 
 /** From the least certain to the most: later ones win. */
 export const DIRTY_ORIGINS = ['unknown', 'allocation', 'bounded', 'exact', 'copy'] as const satisfies readonly Origin[];
 export type DirtyOrigin = (typeof DIRTY_ORIGINS)[number];
 
-export type DirtyMark = ReadonlyMap<DirtyOrigin, Mark>;
+export interface DirtyMark {
+  readonly marks: ReadonlyMap<DirtyOrigin, Mark>;
+  /** Launches that may have written anything, until then. */
+  readonly anything: number;
+}
 export type DirtyRanges = ReadonlyMap<DirtyOrigin, readonly AddressRange[]>;
 
 export class DirtyOrigins {
   readonly #accumulators = new Map(DIRTY_ORIGINS.map((origin) => [origin, new DirtyAccumulator()]));
 
+  #anything = 0;
+
+  /** @param unknownIsAnything whether an unknown launch may have written everything alive; then its set is not looked at */
+  constructor(readonly unknownIsAnything: boolean) {}
+
   add(origin: DirtyOrigin, set: DirtySet): void {
+    if (origin === 'unknown' && this.unknownIsAnything) {
+      this.#anything++;
+      return;
+    }
     this.#accumulators.get(origin)!.add(set);
   }
 
@@ -30,15 +43,19 @@ export class DirtyOrigins {
   }
 
   mark(): DirtyMark {
-    return new Map([...this.#accumulators].map(([origin, accumulator]) => [origin, accumulator.mark()]));
+    const marks = new Map([...this.#accumulators].map(([origin, accumulator]) => [origin, accumulator.mark()]));
+    return { marks, anything: this.#anything };
   }
 
-  since(mark: DirtyMark): DirtyRanges {
-    return new Map([...mark].map(([origin, at]) => [origin, this.#accumulators.get(origin)!.since(at)]));
+  since({ marks, anything }: DirtyMark): DirtyRanges {
+    const ranges = new Map([...marks].map(([origin, at]) => [origin, this.#accumulators.get(origin)!.since(at)]));
+    // What was alive then and is alive now; what is younger than the mark is saved whole anyway.
+    if (this.#anything > anything) ranges.set('unknown', [{ from: 0n, to: ADDRESS_SPACE }]);
+    return ranges;
   }
 
-  release(mark: DirtyMark): void {
-    for (const [origin, at] of mark) this.#accumulators.get(origin)!.release(at);
+  release({ marks }: DirtyMark): void {
+    for (const [origin, at] of marks) this.#accumulators.get(origin)!.release(at);
   }
 }
 

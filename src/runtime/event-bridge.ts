@@ -78,12 +78,14 @@ interface Graph {
 }
 
 const MAX_LABEL = 200;
+/** What a recorder says of a function that the driver gave it and nobody loaded. */
+const NO_MODULE = 0;
 /** Events that wait for templates before launches of modules in building are taken as unknown. */
 const MAX_WAITING = 1 << 20;
 
 export class EventBridge {
   readonly executor: ShadowExecutor;
-  readonly dirty = new DirtyOrigins();
+  readonly dirty: DirtyOrigins;
   statistics = new LaunchStatistics();
   readonly #modules: ModuleImages;
   readonly #loaded = new Map<number, LoadedModule>();
@@ -103,7 +105,9 @@ export class EventBridge {
   constructor(modules: ModuleImages, options: { readonly unknown?: UnknownPolicy } = {}) {
     this.#modules = modules;
     const none = { format: TEMPLATE_FORMAT, version: TEMPLATE_VERSION, modules: [], kernels: [], missing: [] } as const;
-    this.executor = new ShadowExecutor(none, { unknown: options.unknown ?? 'all' });
+    const unknown = options.unknown ?? 'all';
+    this.executor = new ShadowExecutor(none, { unknown });
+    this.dirty = new DirtyOrigins(unknown === 'all');
   }
 
   get state(): RecordingState {
@@ -158,8 +162,8 @@ export class EventBridge {
   }
 
   #moduleReady(module: number | undefined): boolean {
-    // Of a function that nobody told there is nothing to wait for.
-    if (module === undefined || this.#state.kind !== 'recording') return true;
+    // Of a function that nobody told, and of one whose module the recorder does not know, there is nothing to wait for.
+    if (module === undefined || module === NO_MODULE || this.#state.kind !== 'recording') return true;
     return typeof this.#modules.find(module) === 'object' || this.waiting > MAX_WAITING;
   }
 

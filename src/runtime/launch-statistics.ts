@@ -39,7 +39,8 @@ export class LaunchStatistics {
     const worse = worseVerdict(kernel.verdict, set.verdict);
     if (worse !== kernel.verdict || kernel.reason === '') kernel.reason = set.reasons[0]?.message ?? '';
     kernel.verdict = worse;
-    if (this.#looked.has(set) || kernel.pointed.size >= MAX_POINTED) return;
+    // A launch that may have written anything is never one that was missed.
+    if (set.verdict === 'unknown' || this.#looked.has(set) || kernel.pointed.size >= MAX_POINTED) return;
     this.#looked.add(set);
     const { buffer, byteOffset, byteLength } = launch.parameters;
     for (const { from } of allocations.pointedTo(new DataView(buffer, byteOffset, byteLength)))

@@ -7,6 +7,7 @@
  * taken to have gone with its module.
  */
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
+import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
 import { IntervalMap } from './interval-map.js';
 import { ADDRESS_SPACE, type AddressRange, hexAddress } from './ranges.js';
 
@@ -15,6 +16,14 @@ export const POINTER_BYTES = 8;
 /** A live allocation, or the place of a module variable (`name`). */
 export interface Allocation extends AddressRange {
   readonly name?: string;
+  /** All of it. */
+  readonly whole: AccessDescriptor;
+}
+
+/** Everything that is alive at some time. */
+export interface Everything {
+  readonly descriptors: () => readonly AccessDescriptor[];
+  readonly bytes: bigint;
 }
 
 function refuse(code: 'GCR5010' | 'GCR5011' | 'GCR5012', message: string, hint: string): InputError {
@@ -26,6 +35,8 @@ export class AllocationMap {
   readonly #map = new IntervalMap<Allocation>();
   #epoch = 0;
   #all: readonly Allocation[] | undefined;
+  #everything: Everything | undefined;
+  #bytes = 0n;
 
   /** Grows with every change: equal epochs, equal maps. */
   get epoch(): number {
@@ -37,18 +48,20 @@ export class AllocationMap {
    * @throws InputError GCR5010 for a size of zero or past the end of addresses, GCR5011 when something live is there
    */
   allocate(address: bigint, size: number): Allocation {
-    return this.#add({ from: address, to: address + BigInt(size) });
+    return this.#add(address, size);
   }
 
   /** Places a module variable; errors as {@link allocate}. The same variable at the same place again changes nothing. */
   variable(name: string, address: bigint, size: number): Allocation {
     const known = this.#map.at(address);
     if (known?.name === name && known.to === address + BigInt(size)) return known;
-    return this.#add({ from: address, to: address + BigInt(size), name });
+    return this.#add(address, size, name);
   }
 
-  #add(added: Allocation): Allocation {
-    const what = added.name === undefined ? 'allocation' : `variable ${added.name}`;
+  #add(from: bigint, size: number, name?: string): Allocation {
+    const range = { from, to: from + BigInt(size) };
+    const added = { ...range, ...(name !== undefined && { name }), whole: rangeDescriptor(range) };
+    const what = name === undefined ? 'allocation' : `variable ${name}`;
     if (added.from < 0n || added.to <= added.from || added.to > ADDRESS_SPACE) {
       const message = `${what} of ${added.to - added.from} bytes at ${hexAddress(added.from)}`;
       throw refuse('GCR5010', message, 'an allocation has at least one byte and ends below 2^64');
@@ -60,8 +73,9 @@ export class AllocationMap {
       const hint = 'is a free event missing before this line?';
       throw refuse('GCR5011', `${what} at ${hexAddress(added.from)} overlaps the live allocation at ${place}`, hint);
     }
-    for (const variable of there) this.#map.remove(variable);
+    for (const variable of there) this.#remove(variable);
     this.#map.insert(added);
+    this.#bytes += added.to - added.from;
     this.#changed();
     return added;
   }
@@ -83,14 +97,20 @@ export class AllocationMap {
         'was it freed before, or its alloc event left out?',
       );
     }
-    this.#map.remove(found);
+    this.#remove(found);
     this.#changed();
     return found;
+  }
+
+  #remove(gone: Allocation): void {
+    this.#map.remove(gone);
+    this.#bytes -= gone.to - gone.from;
   }
 
   #changed(): void {
     this.#epoch++;
     this.#all = undefined;
+    this.#everything = undefined;
   }
 
   /** What holds an address. */
@@ -117,5 +137,14 @@ export class AllocationMap {
   all(): readonly Allocation[] {
     this.#all ??= this.#map.all();
     return this.#all;
+  }
+
+  /** The same as what may be written, as of now; the same object until something changes. */
+  everything(): Everything {
+    if (!this.#everything) {
+      const all = this.#map.snapshot();
+      this.#everything = { descriptors: () => all().map(({ whole }) => whole), bytes: this.#bytes };
+    }
+    return this.#everything;
   }
 }

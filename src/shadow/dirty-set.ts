@@ -17,18 +17,30 @@ import { ADDRESS_SPACE, type AddressRange, countBytes, RangeCollector } from './
 export class DirtySet {
   #ranges: readonly AddressRange[] | undefined;
   #bytes: bigint | undefined;
+  #descriptors: readonly AccessDescriptor[] | (() => readonly AccessDescriptor[]);
   /** @internal Left by the accumulator that it was added to last, which so knows it again. */
   addedTo: object | undefined = undefined;
 
   /**
-   * @param verdict how much is known of the set; `descriptors` hold every byte that may have been written
+   * @param verdict how much is known of the set
    * @param reasons why it is not `exact`
+   * @param descriptors hold every byte that may have been written; a function gives them when they are asked for
+   * @param bytes their number, where it is known already
    */
   constructor(
     readonly verdict: Verdict,
     readonly reasons: readonly Reason[],
-    readonly descriptors: readonly AccessDescriptor[],
-  ) {}
+    descriptors: readonly AccessDescriptor[] | (() => readonly AccessDescriptor[]),
+    bytes?: bigint,
+  ) {
+    this.#descriptors = descriptors;
+    this.#bytes = bytes;
+  }
+
+  get descriptors(): readonly AccessDescriptor[] {
+    if (typeof this.#descriptors === 'function') this.#descriptors = this.#descriptors();
+    return this.#descriptors;
+  }
 
   /** The bytes as disjoint, sorted ranges: byte-exact unless {@link widened}. */
   ranges(): readonly AddressRange[] {

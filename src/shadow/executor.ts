@@ -11,7 +11,7 @@ import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js
 import { DirtyAccumulator, type Mark } from './accumulator.js';
 import { AllocationMap } from './allocations.js';
 import { LaunchAnalyser, type LaunchEnvironment } from './analyse.js';
-import { type AccessDescriptor, rangeDescriptor } from './descriptor.js';
+import type { AccessDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import type { LaunchRecord } from './launch.js';
 import { ModuleMemory } from './module-memory.js';
@@ -35,6 +35,9 @@ export interface ShadowOptions {
   readonly onDiagnostic?: (diagnostic: Diagnostic) => void;
 }
 
+/** Kernels without a template mostly. */
+const MAX_WHYS = 10_000;
+
 export class ShadowExecutor {
   readonly allocations = new AllocationMap();
   readonly memory = new StreamMemory();
@@ -53,8 +56,9 @@ export class ShadowExecutor {
   #whenever: LaunchEnvironment;
   /** Variables whose place was told since the last `module` event. */
   readonly #placed = new Set<string>();
-  /** All live allocations as descriptors, and the epoch they are of. */
-  #everything: { readonly epoch: number; readonly descriptors: readonly AccessDescriptor[] } | undefined;
+  /** Answers that name all allocations, by their reasons, with the epoch they are of. */
+  readonly #unknownSets = new WeakMap<readonly Reason[], { readonly epoch: number; readonly set: DirtySet }>();
+  readonly #whys = new Map<string, readonly Reason[]>();
 
   constructor(templates: TemplateFile, options: ShadowOptions = {}) {
     this.#modules = new ModuleTable(templates);
@@ -206,7 +210,7 @@ export class ShadowExecutor {
 
   /** A launch that nothing is known of. */
   unknownLaunch(launch: LaunchRecord, message: string): DirtySet {
-    return this.#unknownSet(launch, [{ code: 'GCR5013', message, line: 0, instruction: '' }]);
+    return this.#unknownSet(launch, this.#because(message));
   }
 
   /** What an answer names was written. */
@@ -227,34 +231,50 @@ export class ShadowExecutor {
     return set.verdict === 'unknown' ? this.#unknownSet(launch, set.reasons) : set;
   }
 
-  #withoutTemplate({ kernel, ...launch }: LaunchRecord): DirtySet {
-    const missing = this.#module.templates.missing.find(({ name }) => name === kernel);
-    const message = missing
-      ? `kernel ${kernel} has no template: ${missing.message}`
-      : `kernel ${kernel} has no template`;
+  #withoutTemplate(launch: LaunchRecord): DirtySet {
+    const { kernel } = launch;
+    const message = this.#whyWithout(kernel);
     if (!this.#reported.has(kernel)) {
       this.#reported.add(kernel);
       const hint = 'build templates from the PTX that has it; until then its launches are unknown';
       this.#onDiagnostic({ code: 'GCR5013', severity: 'warning', message, hint });
     }
-    return this.#unknownSet({ kernel, ...launch }, [{ code: 'GCR5013', message, line: 0, instruction: '' }]);
+    return this.#unknownSet(launch, this.#because(message));
+  }
+
+  #whyWithout(kernel: string): string {
+    const { missing } = this.#module.templates;
+    const known = missing.length > 0 ? missing.find(({ name }) => name === kernel) : undefined;
+    return known ? `kernel ${kernel} has no template: ${known.message}` : `kernel ${kernel} has no template`;
   }
 
   #unknownSet(launch: LaunchRecord, reasons: readonly Reason[]): DirtySet {
-    const descriptors = this.#unknown === 'all' ? this.#allAllocations() : this.#allocationsOfArguments(launch);
-    return new DirtySet('unknown', reasons, descriptors);
+    if (this.#unknown === 'args') return new DirtySet('unknown', reasons, this.#allocationsOfArguments(launch));
+    // Whole programs are made of such launches: the same answer is the same object, which everybody who was given it knows again.
+    const { epoch } = this.allocations;
+    let known = this.#unknownSets.get(reasons);
+    if (known?.epoch !== epoch) {
+      const { descriptors, bytes } = this.allocations.everything();
+      known = { epoch, set: new DirtySet('unknown', reasons, descriptors, bytes) };
+      this.#unknownSets.set(reasons, known);
+    }
+    return known.set;
   }
 
-  #allAllocations(): readonly AccessDescriptor[] {
-    const { epoch } = this.allocations;
-    if (this.#everything?.epoch !== epoch)
-      this.#everything = { epoch, descriptors: this.allocations.all().map(rangeDescriptor) };
-    return this.#everything.descriptors;
+  /** Why nothing is known of a launch, the same object for the same words. */
+  #because(message: string): readonly Reason[] {
+    let reasons = this.#whys.get(message);
+    if (!reasons) {
+      if (this.#whys.size >= MAX_WHYS) this.#whys.clear();
+      reasons = [{ code: 'GCR5013', message, line: 0, instruction: '' }];
+      this.#whys.set(message, reasons);
+    }
+    return reasons;
   }
 
   #allocationsOfArguments({ parameters }: LaunchRecord): readonly AccessDescriptor[] {
     const view = new DataView(parameters.buffer, parameters.byteOffset, parameters.byteLength);
-    return this.allocations.pointedTo(view).map(rangeDescriptor);
+    return this.allocations.pointedTo(view).map(({ whole }) => whole);
   }
 
   /** A moment to ask {@link since} about. */

@@ -66,4 +66,10 @@ export class IntervalMap<T extends AddressRange> {
   all(): T[] {
     return this.#tree.valuesArray();
   }
+
+  /** All values as they are now, in order, found when they are asked for. Costs nothing until then. */
+  snapshot(): () => T[] {
+    const tree = this.#tree.clone();
+    return () => tree.valuesArray();
+  }
 }

@@ -2,6 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/diagnostics/index.js';
+import type { Allocation, Everything } from '../../src/shadow/allocations.js';
+import { rangeDescriptor } from '../../src/shadow/descriptor.js';
 import { type AddressRange, AllocationMap, DirtyAccumulator, DirtySet, KnownMemory } from '../../src/shadow/index.js';
 
 const SPACE = 200;
@@ -121,7 +123,8 @@ describe('AllocationMap', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (sequence) => {
         const map = new AllocationMap();
-        let list: { from: bigint; to: bigint; name?: string }[] = [];
+        let list: Allocation[] = [];
+        const earlier: { readonly everything: Everything; readonly list: readonly Allocation[] }[] = [];
         for (const action of sequence) {
           const epoch = map.epoch;
           const before = [...map.all()];
@@ -148,7 +151,12 @@ describe('AllocationMap', () => {
             expect(ok).toBe(fits || same);
             if (fits && !same) {
               list = list.filter((entry) => !there.includes(entry));
-              list.push({ from, to, ...(action.do === 'variable' && { name: 'v' }) });
+              list.push({
+                from,
+                to,
+                ...(action.do === 'variable' && { name: 'v' }),
+                whole: rangeDescriptor({ from, to }),
+              });
             }
           }
           list.sort((a, b) => (a.from < b.from ? -1 : 1));
@@ -156,6 +164,12 @@ describe('AllocationMap', () => {
           if (JSON.stringify(before.map(String)) !== JSON.stringify(list.map(String)))
             expect(map.epoch).toBeGreaterThan(epoch);
           expect(map.all()).toBe(map.all());
+          earlier.push({ everything: map.everything(), list: [...list] });
+        }
+        // What was alive then, whatever happened since.
+        for (const { everything, list: then } of earlier) {
+          expect(everything.descriptors()).toEqual(then.map(({ whole }) => whole));
+          expect(everything.bytes).toBe(then.reduce((sum, { from, to }) => sum + to - from, 0n));
         }
         for (let i = 0n; i < BigInt(SPACE + 70); i += 3n) {
           expect(map.find(i)).toEqual(list.find((entry) => i >= entry.from && i < entry.to));
