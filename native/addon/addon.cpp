@@ -57,7 +57,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("chunkHash", Napi::Function::New<hash_chunk>(env));
   exports.Set("treeHash", Napi::Function::New<hash_tree>(env));
   define_channel(env, exports);
-  exports.Set("NativeDevice", define_device(env));
+  define_device(env, exports);
   define_process(env, exports);
   define_ring(env, exports);
   define_lock(env, exports);

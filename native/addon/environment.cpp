@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "driver/driver.h"
 
 namespace gcr {
 namespace {
@@ -37,6 +38,8 @@ Napi::Value to_js_error(Napi::Env env, std::exception_ptr error) {
     object.Set("code", error_code(failure.kind()));
     object.Set("file", failure.file());
     return object;
+  } catch (const DriverError& failure) {
+    return Napi::Error::New(env, failure.what()).Value();
   } catch (const std::exception& failure) {
     const Napi::Object object = Napi::Error::New(env, failure.what()).Value();
     object.Set("code", error_code(ErrorKind::io));

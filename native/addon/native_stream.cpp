@@ -12,8 +12,8 @@ constexpr size_t kNameBytes = sizeof(ChunkName);
 
 Napi::Function NativeWriter::define(Napi::Env env) {
   return DefineClass(env, "NativeWriter",
-                     {InstanceMethod<&NativeWriter::write>("write"), InstanceMethod<&NativeWriter::finish>("finish"),
-                      InstanceMethod<&NativeWriter::abort>("abort")});
+                     {InstanceMethod<&NativeWriter::write>("write"), InstanceMethod<&NativeWriter::write_named>("writeNamed"),
+                      InstanceMethod<&NativeWriter::finish>("finish"), InstanceMethod<&NativeWriter::abort>("abort")});
 }
 
 Napi::Value NativeWriter::write(const Napi::CallbackInfo& info) {
@@ -28,6 +28,36 @@ Napi::Value NativeWriter::write(const Napi::CallbackInfo& info) {
   job->set_result([job](Napi::Env) { return job->kept(0); });
   try {
     writer_->write(bytes.data, bytes.size, names.Data(), [job](std::exception_ptr error) { job->finish(error); });
+  } catch (const StoreError&) {
+    job->finish(std::current_exception());
+  }
+  return promise;
+}
+
+// writeNamed(slots, names, lengths): chunk i is at 65,536 i of `slots` and has lengths[i] bytes (a Uint32Array).
+Napi::Value NativeWriter::write_named(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Bytes slots = bytes_argument(info, 0);
+  const Bytes names = bytes_argument(info, 1);
+  if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
+    throw Napi::TypeError::New(env, "argument 3 must be a Uint32Array");
+  const auto lengths = info[2].As<Napi::Uint32Array>();
+  std::vector<NewChunk> chunks(lengths.ElementLength());
+  if (names.size != chunks.size() * kNameBytes) throw Napi::RangeError::New(env, "names and lengths differ in number");
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    const uint32_t length = lengths[i];
+    if (length == 0 || length > kChunkBytes || i * kChunkBytes + length > slots.size)
+      throw Napi::RangeError::New(env, "a chunk ends outside of its slots");
+    std::memcpy(&chunks[i].name, names.data + i * kNameBytes, kNameBytes);
+    chunks[i].bytes = slots.data + i * kChunkBytes;
+    chunks[i].length = length;
+  }
+  auto* const job = new Job(env);
+  const Napi::Promise promise = job->promise();
+  job->keep(slots.object);
+  job->keep(info.This().As<Napi::Object>());
+  try {
+    writer_->write_named(std::move(chunks), [job](std::exception_ptr error) { job->finish(error); });
   } catch (const StoreError&) {
     job->finish(std::current_exception());
   }

@@ -18,6 +18,7 @@ class NativeWriter : public Napi::ObjectWrap<NativeWriter> {
 
  private:
   Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value write_named(const Napi::CallbackInfo& info);
   Napi::Value finish(const Napi::CallbackInfo& info);
   Napi::Value abort(const Napi::CallbackInfo& info);
 

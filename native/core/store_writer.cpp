@@ -9,7 +9,8 @@ namespace gcr {
 namespace {
 
 /// What one worker hashes, looks up and writes at a time.
-constexpr size_t kUnitBytes = 64 * kChunkBytes;
+constexpr size_t kUnitChunks = 64;
+constexpr size_t kUnitBytes = kUnitChunks * kChunkBytes;
 /// Beyond so many index files to be searched, small ones are merged.
 constexpr size_t kMostIndexFiles = 8;
 
@@ -65,6 +66,7 @@ std::vector<IndexEntry> ClaimSet::take_sorted() {
 struct StoreWriter::Call {
   std::atomic<size_t> units;
   Done done;
+  std::function<void(size_t)> store_unit;
   std::mutex mutex;
   std::exception_ptr error;
 };
@@ -75,20 +77,35 @@ StoreWriter::StoreWriter(std::shared_ptr<Backend> backend, WriterOptions options
 StoreWriter::~StoreWriter() { abort(); }
 
 void StoreWriter::write(const uint8_t* bytes, size_t size, uint8_t* names, Done done) {
-  const size_t units = std::max<size_t>(1, (size + kUnitBytes - 1) / kUnitBytes);
+  submit(std::max<size_t>(1, (size + kUnitBytes - 1) / kUnitBytes), std::move(done), [this, bytes, size, names](size_t unit) {
+    const size_t offset = unit * kUnitBytes;
+    name_and_store(bytes + offset, std::min(kUnitBytes, size - offset), names + offset / kChunkBytes * sizeof(ChunkName));
+  });
+}
+
+void StoreWriter::write_named(std::vector<NewChunk> chunks, Done done) {
+  const size_t units = std::max<size_t>(1, (chunks.size() + kUnitChunks - 1) / kUnitChunks);
+  submit(units, std::move(done), [this, chunks = std::move(chunks)](size_t unit) {
+    check_no_error();
+    const auto first = chunks.begin() + static_cast<ptrdiff_t>(unit * kUnitChunks);
+    store({first, first + static_cast<ptrdiff_t>(std::min(kUnitChunks, chunks.size() - unit * kUnitChunks))});
+  });
+}
+
+void StoreWriter::submit(size_t units, Done done, std::function<void(size_t)> store_unit) {
   const auto call = std::make_shared<Call>();
   call->units = units;
   call->done = std::move(done);
+  call->store_unit = std::move(store_unit);
   {
     const std::lock_guard guard(mutex_);
     if (ended_) throw StoreError(ErrorKind::invalid, backend_->place(), "the writer has ended");
     under_way_ += units;
   }
   for (size_t unit = 0; unit < units; ++unit) {
-    const size_t offset = unit * kUnitBytes;
-    pool_.submit([this, call, bytes, offset, names, length = std::min(kUnitBytes, size - offset)] {
+    pool_.submit([this, call, unit] {
       try {
-        store_unit(bytes + offset, length, names + offset / kChunkBytes * sizeof(ChunkName));
+        call->store_unit(unit);
       } catch (...) {
         fail(std::current_exception());
         const std::lock_guard guard(call->mutex);
@@ -101,26 +118,34 @@ void StoreWriter::write(const uint8_t* bytes, size_t size, uint8_t* names, Done 
   }
 }
 
-void StoreWriter::store_unit(const uint8_t* bytes, size_t size, uint8_t* names) {
-  std::call_once(index_opened_, [this] { index_.emplace(*backend_); });
-  {
-    const std::lock_guard guard(mutex_);
-    if (error_) std::rethrow_exception(error_);
-  }
+void StoreWriter::check_no_error() {
+  const std::lock_guard guard(mutex_);
+  if (error_) std::rethrow_exception(error_);
+}
+
+void StoreWriter::name_and_store(const uint8_t* bytes, size_t size, uint8_t* names) {
+  check_no_error();
   std::vector<NewChunk> chunks;
   for (size_t offset = 0; offset < size; offset += kChunkBytes) {
     const auto length = static_cast<uint32_t>(std::min(kChunkBytes, size - offset));
     const ChunkName name = chunk_name(bytes + offset, length);
     std::memcpy(names + offset / kChunkBytes * sizeof name, &name, sizeof name);
-    if (!name.is_zero()) chunks.push_back({name, bytes + offset, length});
+    chunks.push_back({name, bytes + offset, length});
   }
+  store(std::move(chunks));
+}
+
+void StoreWriter::store(std::vector<NewChunk> chunks) {
+  std::call_once(index_opened_, [this] { index_.emplace(*backend_); });
+  const size_t count = chunks.size();
+  std::erase_if(chunks, [](const NewChunk& chunk) { return chunk.name.is_zero(); });
   bool many_claims = false;
   {
     const std::shared_lock storing(flush_);
     std::erase_if(chunks, [this](const NewChunk& chunk) { return index_->find(chunk.name).has_value(); });
     {
       const std::lock_guard guard(mutex_);
-      statistics_.chunks += (size + kChunkBytes - 1) / kChunkBytes;
+      statistics_.chunks += count;
       std::erase_if(chunks, [this](const NewChunk& chunk) { return !claims_.claim(chunk.name, chunk.length); });
     }
     if (!chunks.empty()) {

@@ -63,6 +63,10 @@ class StoreWriter {
   /// Stores `size` bytes cut into chunks and puts their names to `names`; both must stay until `done` is called.
   void write(const uint8_t* bytes, size_t size, uint8_t* names, Done done);
 
+  /// Stores chunks whose names the caller has from elsewhere (the kernels on a device), so that nothing is hashed here; a wrong name is found
+  /// when the chunk is read. Their bytes must stay until `done` is called.
+  void write_named(std::vector<NewChunk> chunks, Done done);
+
   /// Waits for all writes; packs and index are durable afterwards. Throws the first error of any write.
   WriterStatistics finish();
 
@@ -76,7 +80,10 @@ class StoreWriter {
   };
   struct Call;
 
-  void store_unit(const uint8_t* bytes, size_t size, uint8_t* names);
+  void submit(size_t units, Done done, std::function<void(size_t)> store_unit);
+  void check_no_error();
+  void name_and_store(const uint8_t* bytes, size_t size, uint8_t* names);
+  void store(std::vector<NewChunk> chunks);
   std::unique_ptr<OpenPack> take_pack();
   void wait_for_writes();
   void fail(std::exception_ptr error);

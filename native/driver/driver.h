@@ -35,15 +35,27 @@ struct DriverError : std::runtime_error {
   need(cuCtxSynchronize, , (void))                                                                                         \
   need(cuGetErrorName, , (Result, const char **))                                                                          \
   need(cuMemAlloc, _v2, (DevicePointer *, std::size_t))                                                                    \
+  may(cuMemHostAlloc, , (void **, std::size_t, unsigned))                                                                  \
+  may(cuMemFreeHost, , (void *))                                                                                           \
+  may(cuMemHostRegister, _v2, (void *, std::size_t, unsigned))                                                             \
+  may(cuMemHostUnregister, , (void *))                                                                                     \
+  may(cuMemHostGetDevicePointer, _v2, (DevicePointer *, void *, unsigned))                                                 \
   may(cuMemFree, _v2, (DevicePointer))                                                                                     \
   need(cuMemcpyHtoD, _v2, (DevicePointer, const void *, std::size_t))                                                      \
   need(cuMemcpyDtoH, _v2, (void *, DevicePointer, std::size_t))                                                            \
   may(cuMemcpyHtoDAsync, _v2, (DevicePointer, const void *, std::size_t, Stream))                                          \
   may(cuMemcpyDtoHAsync, _v2, (void *, DevicePointer, std::size_t, Stream))                                                \
   may(cuStreamCreate, , (Stream *, unsigned))                                                                              \
+  may(cuStreamCreateWithPriority, , (Stream *, unsigned, int))                                                             \
+  may(cuStreamWaitEvent, , (Stream, Event, unsigned))                                                                      \
   may(cuStreamDestroy, _v2, (Stream))                                                                                      \
   may(cuStreamSynchronize, , (Stream))                                                                                     \
   may(cuStreamIsCapturing, , (Stream, int *))                                                                              \
+  may(cuCtxGetStreamPriorityRange, , (int *, int *))                                                                       \
+  may(cuEventCreate, , (Event *, unsigned))                                                                                \
+  may(cuEventDestroy, _v2, (Event))                                                                                        \
+  may(cuEventRecord, , (Event, Stream))                                                                                    \
+  may(cuEventSynchronize, , (Event))                                                                                       \
   need(cuMemAddressReserve, , (DevicePointer *, std::size_t, std::size_t, DevicePointer, unsigned long long))              \
   need(cuMemAddressFree, , (DevicePointer, std::size_t))                                                                   \
   need(cuMemCreate, , (Handle *, std::size_t, const AllocationProperties *, unsigned long long))                           \

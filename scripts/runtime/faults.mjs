@@ -11,10 +11,10 @@ const ARGS = ['--steps', '5', '--size', '16'];
 
 /** The steps that each operation tells of. */
 export const OPERATIONS = {
-  checkpoint: ['check', 'catch-up', 'hold', 'drain', 'plan', 'copy', 'write', 'commit'],
-  full: ['check', 'hold', 'drain', 'copy', 'write', 'commit'],
+  checkpoint: ['check', 'catch-up', 'hold', 'drain', 'plan', 'compare', 'copy', 'write', 'commit'],
+  full: ['check', 'hold', 'drain', 'compare', 'copy', 'write', 'commit'],
   restore: ['check', 'hold', 'drain', 'compare', 'read', 'write'],
-  suspend: ['check', 'hold', 'drain', 'copy', 'write', 'commit', 'detach'],
+  suspend: ['check', 'hold', 'drain', 'compare', 'copy', 'write', 'commit', 'detach'],
   resume: ['check', 'recreate', 'fill', 'attach', 'release'],
 };
 

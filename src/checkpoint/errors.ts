@@ -114,6 +114,7 @@ export function translated(backend: Backend): Backend {
   };
   const writer = (inner: ChunkWriter): ChunkWriter => ({
     write: wrap((bytes) => inner.write(bytes)),
+    writeNamed: wrap((slots, names, lengths) => inner.writeNamed(slots, names, lengths)),
     finish: wrap(() => inner.finish()),
     abort: wrap(() => inner.abort()),
   });

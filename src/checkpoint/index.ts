@@ -1,4 +1,5 @@
 export type { StorePlace } from '../native/index.js';
+export { mapAhead } from './ahead.js';
 export type { Catalogue } from './catalogue.js';
 export type { Contents, NamedAllocation, Step } from './chain.js';
 export type { ContentBytes, ReadBytes } from './content.js';
@@ -9,7 +10,7 @@ export type { KeepRules } from './keep-rules.js';
 export type { Pruned, PruneOptions } from './prune.js';
 export { type ReportOptions, reportPage } from './report.js';
 export type { Piece, RestorePlan } from './restore.js';
-export type { AllocationContent, ChunkRange, WriteSession } from './session.js';
+export type { AllocationContent, ChunkRange, StoredChunks, WriteSession } from './session.js';
 export { type BeginOptions, Store, verifyStore } from './store.js';
 export type { Imported, TransferOptions } from './transfer.js';
 export {
@@ -23,6 +24,7 @@ export {
   LAUNCH_VERDICTS,
   type LaunchVerdict,
   type Manifest,
+  NAME_BYTES,
   type OnProgress,
   ORIGINS,
   type Origin,

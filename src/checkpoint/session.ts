@@ -49,6 +49,15 @@ export interface AllocationContent {
   readonly bytes?: ContentBytes;
 }
 
+/** Chunks of an allocation that were stored by name, ascending; what is left out is as the parent has it. */
+export interface StoredChunks {
+  readonly chunks: Uint32Array;
+  /** Positions in `ORIGINS`. */
+  readonly origins: Uint8Array;
+  /** 16 bytes each. */
+  readonly names: Uint8Array;
+}
+
 /** What a manifest says beside what the session finds out itself. */
 export type Description = Pick<
   Manifest,
@@ -112,9 +121,8 @@ export class WriteSession {
     }
   }
 
-  async #add(allocation: Allocation, content: AllocationContent): Promise<void> {
-    const { parent, writer, signal } = this.#parts;
-    const { id, address, size, kind, label } = allocation;
+  /** Checks an allocation and takes it, for now with no chunks. @returns the names that the parent has of it */
+  #reserve({ id, address, size, kind, label }: Allocation): Uint8Array | undefined {
     const fail = (message: string): never => {
       throw invalid(this.#place, `allocation ${id}: ${message}`);
     };
@@ -123,6 +131,67 @@ export class WriteSession {
     if (!Number.isSafeInteger(size) || size < 1 || size > MAX_ALLOCATION_BYTES) fail(`cannot have ${size} bytes`);
     if (address < 0n || address + BigInt(size) > 1n << 64n) fail('does not lie in a 64-bit address space');
     if (!ALLOCATION_KINDS.includes(kind)) fail(`kind ${kind} is not known`);
+    const known = this.#parts.parent?.contents.get(id);
+    // Reserved now, so that the same allocation is not taken twice at once.
+    const empty = { chunks: new Uint32Array(0), origins: new Uint8Array(0), names: new Uint8Array(0) };
+    this.#lists.set(id, { allocation: { id, address, size, kind, label }, complete: false, ...empty });
+    return known?.allocation.size === size ? known.names : undefined;
+  }
+
+  /**
+   * Stores chunks by names that are known from elsewhere; nothing is hashed. Chunk *i* is at 65,536 *i* of `slots` and has `lengths[i]` bytes. The
+   * allocations that have them are then taken by {@link addStored}.
+   */
+  async store(slots: Uint8Array, names: Uint8Array, lengths: Uint32Array): Promise<void> {
+    if (this.#state !== 'open') throw invalid(this.#place, 'the session takes no more chunks');
+    try {
+      this.#parts.signal?.throwIfAborted();
+      await this.#parts.writer.writeNamed(slots, names, lengths);
+    } catch (error) {
+      this.#state = 'failed';
+      throw error;
+    }
+  }
+
+  /**
+   * Takes an allocation that is alive, whose chunks were given to {@link store} (those with the zero name need not be).
+   *
+   * @throws StoreError GCR7017 when the chunks do not fit; the session can then only be aborted
+   */
+  addStored(allocation: Allocation, list: StoredChunks): void {
+    if (this.#state !== 'open') throw invalid(this.#place, 'the session takes no more allocations');
+    const { id, address, size, kind, label } = allocation;
+    try {
+      const before = this.#reserve(allocation);
+      const fail = (message: string): never => {
+        throw invalid(this.#place, `allocation ${id}: ${message}`);
+      };
+      const { chunks, origins, names } = list;
+      const count = chunksOf(size);
+      if (origins.length !== chunks.length || names.length !== NAME_BYTES * chunks.length)
+        fail('its lists differ in length');
+      for (let i = 0; i < chunks.length; i++) {
+        if (chunks[i]! >= count || (i > 0 && chunks[i]! <= chunks[i - 1]!)) fail('its chunks are not ascending');
+        if (origins[i]! >= ORIGINS.length) fail(`origin ${origins[i]} is not known`);
+      }
+      if (before === undefined && chunks.length !== count) fail('is not in the parent, so all its chunks are needed');
+      this.#lists.set(id, {
+        allocation: { id, address, size, kind, label },
+        ...(before ? changedOnly(list, before) : { complete: true, ...list }),
+      });
+    } catch (error) {
+      this.#state = 'failed';
+      throw error;
+    }
+  }
+
+  async #add(allocation: Allocation, content: AllocationContent): Promise<void> {
+    const { writer, signal } = this.#parts;
+    const { id, address, size, kind, label } = allocation;
+    const fail = (message: string): never => {
+      throw invalid(this.#place, `allocation ${id}: ${message}`);
+    };
+    const before = this.#reserve(allocation);
     const chunkCount = chunksOf(size);
     const ranges = content.ranges ?? [{ from: 0, count: chunkCount }];
     let end = 0;
@@ -135,13 +204,8 @@ export class WriteSession {
       end = from + count;
       wanted += count;
     }
-    const known = parent?.contents.get(id);
-    const before = known?.allocation.size === size ? known.names : undefined;
     if (before === undefined && wanted !== chunkCount) fail('is not in the parent, so all its chunks are needed');
     if (wanted > 0 && content.bytes === undefined) fail('its bytes are missing');
-    // Reserved now, so that the same allocation is not taken twice at once.
-    const empty = { chunks: new Uint32Array(0), origins: new Uint8Array(0), names: new Uint8Array(0) };
-    this.#lists.set(id, { allocation: { id, address, size, kind, label }, complete: false, ...empty });
 
     const list = {
       chunks: new Uint32Array(wanted),
@@ -261,13 +325,15 @@ type Entries = Pick<ChunkList, 'chunks' | 'origins' | 'names'>;
 /** The entries whose names differ from those in `before`. */
 export function changedOnly(entries: Entries, before: Uint8Array): Entries & { readonly complete: boolean } {
   const keep: number[] = [];
-  for (const [i, chunk] of entries.chunks.entries())
-    if (!sameName(entries.names, NAME_BYTES * i, before, NAME_BYTES * chunk)) keep.push(i);
+  for (let i = 0; i < entries.chunks.length; i++)
+    if (!sameName(entries.names, NAME_BYTES * i, before, NAME_BYTES * entries.chunks[i]!)) keep.push(i);
+  const complete = NAME_BYTES * keep.length === before.length;
+  if (keep.length === entries.chunks.length) return { complete, ...entries };
   const names = new Uint8Array(NAME_BYTES * keep.length);
   for (const [i, from] of keep.entries())
     names.set(entries.names.subarray(NAME_BYTES * from, NAME_BYTES * (from + 1)), NAME_BYTES * i);
   return {
-    complete: NAME_BYTES * keep.length === before.length,
+    complete,
     chunks: Uint32Array.from(keep, (i) => entries.chunks[i]!),
     origins: Uint8Array.from(keep, (i) => entries.origins[i]!),
     names,

@@ -1,27 +1,28 @@
 /** `gcr-templates checkpoint`: saves the device memory of a supervised process while it goes on. */
 import { type Command, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import type { CheckpointResult } from '../runtime/index.js';
+import type { CheckpointResult, Target } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { printDiagnostics } from './output.js';
-import { ask, millisecondsText, type ProcessOptions, pidOption, shareText } from './process-options.js';
+import { ask, millisecondsText, type ProcessOptions, pidOption, shareText, targetOption } from './process-options.js';
 import { counted, type Finish, originText, printJson } from './store-options.js';
 
 interface Options extends ProcessOptions {
   readonly full?: boolean;
   readonly verify?: boolean;
+  readonly to?: Target;
   readonly note?: string;
 }
 
 /** What a person is told of a checkpoint. */
 export function checkpointText(result: CheckpointResult): string {
-  const { manifest, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
+  const { manifest, target, verified, fullBecause, dirtyChunks, dirtyBytes, totalBytes, heldMs } = result;
   const { chunks, kind } = manifest;
   const origins = originText(manifest);
   const lines = [
-    `${manifest.id}  ${kind === 'full' ? `full (${fullBecause})` : 'increment'}`,
-    `  looked at ${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
+    `${manifest.id}  ${kind === 'full' ? `full (${fullBecause})` : 'increment'}${target === 'memory' ? ', in memory' : ''}`,
+    `  ${verified === 'none' || kind === 'full' ? 'looked at' : 'compared all memory; may have been written:'} ${shareText(dirtyBytes, totalBytes)} in ${counted(dirtyChunks, 'chunk')}; ${counted(chunks.changed, 'chunk')} changed, ${formatBytes(chunks.storedBytes)} stored`,
     ...(kind === 'increment' && origins !== '' ? [`  changed by ${origins}`] : []),
     `  the application was held for ${millisecondsText(heldMs)}`,
   ];
@@ -29,11 +30,12 @@ export function checkpointText(result: CheckpointResult): string {
 }
 
 async function save(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { full, verify, note } = options;
+  const { full, verify, to, note } = options;
   const request = {
     operation: 'checkpoint',
     ...(full && { full }),
-    ...(verify && { verify }),
+    ...(verify !== undefined && { verify }),
+    ...(to && { to }),
     ...(note !== undefined && { note }),
   } as const;
   const result = await ask<CheckpointResult>(options, request, signal);
@@ -65,7 +67,12 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
       '--incremental',
       'what may have changed since the last checkpoint; this is what happens when nothing is said',
     )
-    .option('--verify', 'look at all memory, and fail when something changed that templates call clean')
+    .option(
+      '--verify',
+      'look at all memory, and fail when something changed that templates call clean; happens by itself where the device computes hashes',
+    )
+    .option('--no-verify', 'look only at what may have changed')
+    .addOption(targetOption())
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
     .addHelpText(
@@ -73,8 +80,13 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
       `
 The first checkpoint of a process is a full one, and so is one after recording stopped.
 
+A checkpoint in memory is copied to pinned memory of the supervisor and goes no further: the fastest there is, for going back to, and
+lost when the application ends or its supervisor does. \`gcr-templates status\` shows them, \`gcr-templates drop\` gives them up. Checkpoints in
+the store and in memory are increments each of their own kind.
+
 Examples:
   gcr-templates checkpoint --pid 4711
+  gcr-templates checkpoint --pid 4711 --to memory
   gcr-templates checkpoint --pid 4711 --verify --note "before the schedule changes"`,
     )
     .action((options: Options) => finish((signal) => save(options, signal)));

@@ -43,6 +43,8 @@ const BY_CODE: Partial<Record<DiagnosticCode, ExitCode>> = {
   GCR8110: EXIT.internal,
   GCR8111: EXIT.unavailable,
   GCR8112: EXIT.interrupted,
+  GCR8115: EXIT.unavailable,
+  GCR8116: EXIT.unavailable,
   GCR9002: EXIT.cannotWrite,
   GCR9003: EXIT.internal,
 };

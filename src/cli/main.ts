@@ -10,6 +10,7 @@ import { addCheckpointCommand } from './checkpoint-command.js';
 import { addCoverageCommand } from './coverage-command.js';
 import { addDemoCommand } from './demo-command.js';
 import { addDiffCommand } from './diff-command.js';
+import { addDropCommand } from './drop-command.js';
 import { EXIT, EXIT_HELP, type ExitCode, exitCodeOf } from './exit-codes.js';
 import { addExplainCommand } from './explain-command.js';
 import { addExportCommand } from './export-command.js';
@@ -87,6 +88,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   addRestoreCommand(program, finish);
   addSuspendCommand(program, finish);
   addResumeCommand(program, finish);
+  addDropCommand(program, finish);
   addDemoCommand(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {

@@ -1,7 +1,7 @@
 /** What the commands that speak to a supervisor share. */
 import { InvalidArgumentError, Option } from 'commander';
 import { formatBytes } from '../checkpoint/index.js';
-import { type ControlRequest, call, runtimeFolder } from '../runtime/index.js';
+import { type ControlRequest, call, runtimeFolder, TARGETS } from '../runtime/index.js';
 import { Progress } from './output.js';
 
 export interface ProcessOptions {
@@ -20,6 +20,11 @@ function parsePid(text: string): number {
 
 export const pidOption = () =>
   new Option('-p, --pid <n>', 'the process, as `gcr-templates ps` shows it').argParser(parsePid).makeOptionMandatory();
+
+export const targetOption = () =>
+  new Option('--to <where>', 'store: on disk; memory: in host memory, as long as application and supervisor live')
+    .choices([...TARGETS])
+    .default('store');
 
 /** What the steps of an operation are called on a terminal. */
 const STEPS: Readonly<Record<string, string>> = {

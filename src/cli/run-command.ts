@@ -1,15 +1,26 @@
 /** `gcr-templates run`: an application under supervision, so that it can be checkpointed. */
 import { constants } from 'node:os';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { run } from '../runtime/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import type { Finish } from './store-options.js';
 
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/** Bytes: `32G`, `512M`, `1073741824`. */
+function parseSize(text: string): number {
+  const [, digits, unit] = /^(\d{1,12})([KMGT]?)(?:i?B)?$/i.exec(text) ?? [];
+  const bytes = Number(digits) * UNITS[unit?.toUpperCase() ?? '']!;
+  if (!Number.isSafeInteger(bytes) || bytes < 1) throw new InvalidArgumentError('give a size, such as 32G.');
+  return bytes;
+}
+
 interface Options {
   readonly store: string;
   readonly device: 'sim' | 'auto';
   readonly unknown: UnknownPolicy;
+  readonly hostMemory?: number;
 }
 
 async function start(command: readonly string[], options: Options): Promise<ExitCode> {
@@ -48,6 +59,12 @@ export function addRunCommand(program: Command, finish: Finish): void {
       )
         .choices(['all', 'args'])
         .default('all'),
+    )
+    .addOption(
+      new Option(
+        '--host-memory <size>',
+        'reserve so much for checkpoints in memory (such as 32G), and use no more; without it, what they take, up to half of the machine’s',
+      ).argParser(parseSize),
     )
     .passThroughOptions()
     .addHelpText(

@@ -1,13 +1,16 @@
 /** `gcr-templates status`: what one supervised process is doing, and what is known of it. */
 import type { Command } from 'commander';
 import { formatBytes, LAUNCH_VERDICTS } from '../checkpoint/index.js';
-import type { ProcessStatus } from '../runtime/index.js';
+import type { ImageStatus, ProcessStatus } from '../runtime/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { jsonOption } from './options.js';
 import { table } from './output.js';
 import { ask, type ProcessOptions, pidOption } from './process-options.js';
 import { stateText } from './ps-command.js';
 import { type Finish, printable, printJson } from './store-options.js';
+
+const imageText = ({ id, kind, bytes, ownBytes, sharedBytes }: ImageStatus): string =>
+  `${id}, ${kind} of ${formatBytes(bytes)}: ${formatBytes(ownBytes)} of its own, ${formatBytes(sharedBytes)} shared`;
 
 async function show(options: ProcessOptions, signal: AbortSignal): Promise<ExitCode> {
   const status = await ask<ProcessStatus>(options, { operation: 'status' }, signal);
@@ -23,6 +26,7 @@ async function show(options: ProcessOptions, signal: AbortSignal): Promise<ExitC
     ['memory', `${formatBytes(status.bytes)} in ${status.allocations} allocations`],
     ['store', printable(status.store)],
     ['checkpoint', status.lastCheckpoint ?? 'none'],
+    ...status.images.map((image, index) => [index === 0 ? 'in memory' : '', imageText(image)]),
     ['launches', `${launches} since then`],
     ...(status.waiting > 0 ? [['waiting', `${status.waiting} events for templates`]] : []),
   ];

@@ -115,6 +115,8 @@ export const CODES = {
   GCR8110: 'template missed a write',
   GCR8111: 'application cannot be supervised',
   GCR8112: 'operation was cancelled',
+  GCR8115: 'no room in host memory',
+  GCR8116: 'checkpoint in host memory cannot be dropped',
 
   // --- 9xxx: command line (src/cli) ---
   GCR9002: 'output cannot be written',

@@ -15,6 +15,7 @@ export interface NativeLock {
 
 export interface NativeWriter {
   write(bytes: Uint8Array): Promise<Uint8Array>;
+  writeNamed(slots: Uint8Array, names: Uint8Array, lengths: Uint32Array): Promise<void>;
   finish(): Promise<{ chunks: number; storedChunks: number; storedBytes: number; packs: number }>;
   abort(): Promise<void>;
 }
@@ -81,18 +82,35 @@ export interface NativeRing {
 }
 
 export interface NativeMemory {
+  /** What spans name it by; no other memory of this process ever has it. */
+  readonly number: number;
   read(offset: number, target: Uint8Array): Promise<void>;
   write(offset: number, bytes: Uint8Array): Promise<void>;
   close(): void;
 }
 
+export interface NativeHostArena {
+  readonly slots: number;
+  readonly pinned: boolean;
+  readonly unpinnedBecause: string | undefined;
+  segment(number: number): ArrayBuffer;
+  grow(bytes: number, device: NativeDevice | undefined, progress: NativeProgress): Promise<void>;
+  close(): void;
+}
+
+/** Spans are three numbers each: the memory's number, offset and bytes. */
 export interface NativeDevice {
-  importMemory(fd: number, bytes: number): NativeMemory;
-  createMemory(bytes: number): { readonly memory: NativeMemory; readonly fd: number };
+  readonly namesOnDevice: boolean;
+  importMemory(fd: number, bytes: number): Promise<NativeMemory>;
+  createMemory(bytes: number): Promise<{ readonly memory: NativeMemory; readonly fd: number }>;
+  names(spans: Float64Array): Promise<Uint8Array>;
+  save(spans: Float64Array, arena: NativeHostArena, slots: Uint32Array): Promise<void>;
+  load(spans: Float64Array, arena: NativeHostArena, slots: Uint32Array): Promise<void>;
 }
 
 export interface Addon {
-  readonly NativeDevice: new (driver: string, uuid: Uint8Array) => NativeDevice;
+  openDevice(driver: string, uuid: Uint8Array): Promise<NativeDevice>;
+  readonly NativeHostArena: new () => NativeHostArena;
   processCheckpoint(driver: string, pid: number, action: number, timeoutMs: number): Promise<void>;
   processState(driver: string, pid: number): number;
   readonly NativeConnection: NativeConnectionClass;

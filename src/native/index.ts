@@ -84,6 +84,11 @@ export interface ChunkWriter {
    * reused. Several calls may be under way. After a failure every later call fails, too.
    */
   write(bytes: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Stores chunks whose names are known from elsewhere; nothing is hashed. Chunk *i* is at 65,536 *i* of `slots` and has `lengths[i]` bytes.
+   * Resolves once the bytes may be reused. A name that is wrong is found when the chunk is read.
+   */
+  writeNamed(slots: Uint8Array, names: Uint8Array, lengths: Uint32Array): Promise<void>;
   /** Waits for all writes; when it resolves, packs and index are durable. */
   finish(): Promise<WriteStatistics>;
   /** Gives up and removes what was written. Never fails; after finish() it does nothing. */
@@ -173,6 +178,7 @@ function wrap(native: NativeBackend): Backend {
       const writer = native.writer(threads, packBytes);
       return {
         write: async (bytes) => writer.write(bytes),
+        writeNamed: async (slots, names, lengths) => writer.writeNamed(slots, names, lengths),
         finish: async () => writer.finish(),
         abort: async () => writer.abort(),
       };
@@ -244,7 +250,17 @@ export function treeHash(bytes: Uint8Array): Uint8Array {
 }
 
 export { type Connection, closeFd, connect, listen, mapFd, peerCredentials } from './channel.js';
-export { type MappedMemory, type OpenDevice, openDevice } from './device.js';
+export {
+  createHostArena,
+  type DeviceSpan,
+  type HostArena,
+  type HostArenaOptions,
+  type MappedMemory,
+  type OpenDevice,
+  openDevice,
+  SEGMENT_SLOTS,
+  SLOT_BYTES,
+} from './device.js';
 export { tryExclusiveLock } from './lock.js';
 export { type CheckpointAction, checkpointProcess, type ProcessState, processState } from './process.js';
 export { openRing, type Ring } from './ring.js';

@@ -1,35 +1,35 @@
 /**
- * A checkpoint of a running application. The application is held while the memory that may have changed is copied; hashing, writing
- * and the commit come after it was released, unless there is too much to be held aside. At any failure before the commit the
- * application goes on, nothing is in the store, and what was dirty still is.
+ * A checkpoint of a running application, to a store or to host memory. The application is held while what may have changed is named, compared with the parent
+ * and copied to host memory; writing and the commit come after it was released, unless there is too much to be held aside. At any failure before the
+ * commit the application goes on, nothing was saved, and what was dirty still is.
  */
-import { hostname } from 'node:os';
-import {
-  type Allocation,
-  type AllocationKind,
-  CHUNK_BYTES,
-  type ChunkRange,
-  chunksOf,
-  type Manifest,
-  type ReadBytes,
-  type Store,
-  StoreError,
-} from '../checkpoint/index.js';
-import { hashChunks } from '../native/index.js';
-import { bytesOfRange, type DirtyMark, dirtyChunks, withTheRest } from './dirty.js';
-import type { LiveAllocation } from './event-bridge.js';
+import { CHUNK_BYTES, type Store, StoreError } from '../checkpoint/index.js';
+import { shareStatistics, type Target } from './chain.js';
+import { ImageSink } from './image-sink.js';
 import { LaunchStatistics } from './launch-statistics.js';
-import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import { dirtyOf, findDelta, makePlan, missedOf, type Plan, type Verify } from './plan.js';
+import type { OperationContext, SupervisedProcess } from './process.js';
+import type { Saved, Sink } from './sink.js';
+import { StoreSink } from './store-sink.js';
 
 export interface CheckpointOptions {
+  /** Where it is kept; in the store when nothing is said. */
+  readonly to?: Target;
   /** Look at all memory, and depend on no other checkpoint. */
   readonly full?: boolean;
-  /** Look at all memory, and report what changed though it was called clean. */
+  /**
+   * Look at all memory, and report what changed though it was called clean. When nothing is said this happens where the device computes names, which
+   * costs next to nothing; elsewhere only what may have changed is looked at.
+   */
   readonly verify?: boolean;
   readonly note?: string;
   readonly command: readonly string[];
   /** Keep the application held when the checkpoint is written. */
   readonly keepHeld?: boolean;
+  /**
+   * Called when the application is held and what only it can reach (memory without a handle) is in host memory; `copy` brings the rest. Has to wait for it.
+   */
+  readonly around?: (copy: () => Promise<void>) => Promise<void>;
 }
 
 /** A chunk that changed though no launch and no copy was thought to write it. */
@@ -41,62 +41,50 @@ export interface MissedChunk {
   readonly kernels: readonly string[];
 }
 
+/**
+ * Milliseconds of each step. `hold` is from the request to the application's being held with its queues empty; `drain`, `plan`, `names` (with the comparison),
+ * `save` and `release` follow while it is held; `write` and `commit` come after that, unless there is more than fits aside.
+ */
+export type Timings = Readonly<
+  Record<'hold' | 'drain' | 'plan' | 'names' | 'save' | 'release' | 'write' | 'commit', number>
+>;
+
 export interface CheckpointResult {
-  readonly manifest: Manifest;
+  readonly target: Target;
+  readonly manifest: Saved;
   /** Why it is a full one, when an increment was possible in principle. */
   readonly fullBecause?: string;
-  /** Chunks that were looked at because something may have written them. */
+  /** Chunks that something may have written. */
   readonly dirtyChunks: number;
   readonly dirtyBytes: number;
   readonly totalBytes: number;
-  /** How long the application was held, in milliseconds. */
+  /** Which memory was looked at beyond that. */
+  readonly verified: Verify;
+  /** How long the application was held, in milliseconds, from its empty queues on. */
   readonly heldMs: number;
+  readonly timings: Timings;
   readonly missed: readonly MissedChunk[];
   readonly missedCount: number;
 }
 
-/** What may be copied aside so that the application goes on sooner. */
-const ASIDE_BYTES = 1 << 30;
-const PIECE_BYTES = 4 << 20;
 const MAX_MISSED = 20;
-
-/** One allocation and what of it is saved. */
-interface Part {
-  readonly live: LiveAllocation;
-  readonly stored: Allocation;
-  readonly ranges: readonly ChunkRange[];
-}
-
-interface Plan {
-  readonly kind: 'full' | 'increment';
-  readonly parent: string | null;
-  readonly fullBecause: string | undefined;
-  readonly parts: readonly Part[];
-  /** The moment it is of. */
-  readonly mark: DirtyMark;
-  readonly statistics: LaunchStatistics;
-}
-
-const kindOf = (live: LiveAllocation): AllocationKind => (live.kind === 'variable' ? 'variable' : 'device');
-
-/** An allocation as the store has it. */
-export function storedAllocation(process: SupervisedProcess, live: LiveAllocation): Allocation {
-  const { address, size, label } = live;
-  return { id: process.storeId(live), address, size, kind: kindOf(live), label };
-}
+/** Host memory that is made ready for an increment before the application is held. */
+const AHEAD_BYTES = 256 << 20;
 
 /** Why a checkpoint has to be a full one; undefined when it need not. */
 async function whyFull(
   process: SupervisedProcess,
   store: Store,
-  options: CheckpointOptions,
+  { full, to = 'store' }: CheckpointOptions,
 ): Promise<string | undefined> {
-  if (options.full) return 'asked for';
-  if (!process.last) return 'the first one of this process';
+  if (full) return 'asked for';
+  const { last } = process.chains[to];
+  if (!last) return to === 'store' ? 'the first one of this process' : 'the first one in memory';
   const { state } = process.bridge;
   if (state.kind !== 'recording') return `recording stopped: ${state.reason}`;
+  if (to === 'memory') return process.hostImages.get(last.id) ? undefined : 'the parent was dropped';
   try {
-    await store.manifest(process.last.id);
+    await store.manifest(last.id);
     return undefined;
   } catch (error) {
     if (error instanceof StoreError) return `the parent cannot be used: ${error.diagnostics[0]!.message}`;
@@ -104,110 +92,60 @@ async function whyFull(
   }
 }
 
-function makePlan(process: SupervisedProcess, fullBecause: string | undefined, verify: boolean): Plan {
-  const { bridge, last } = process;
-  const before = fullBecause === undefined ? last : undefined;
-  const mark = bridge.dirty.mark();
-  const dirty = before && bridge.dirty.since(before.mark);
-  const statistics = bridge.statistics;
-  bridge.statistics = new LaunchStatistics();
-  const parts = [...bridge.allocations.values()].map((live): Part => {
-    const stored = storedAllocation(process, live);
-    const all = [{ from: 0, count: chunksOf(live.size) }];
-    // What appeared since is not in the parent, so all of it is needed.
-    const isNew = before !== undefined && !process.saved.has(live.number);
-    if (!dirty || isNew) return { live, stored, ranges: all };
-    // The host may have changed managed memory without anybody's seeing it.
-    const unseen = [{ ...all[0]!, origin: 'unknown' as const }];
-    const ranges = live.kind === 'managed' ? unseen : dirtyChunks(live.address, live.size, dirty);
-    return { live, stored, ranges: verify ? withTheRest(live.size, ranges) : ranges };
+function verifyOf(process: SupervisedProcess, { verify }: CheckpointOptions): Verify {
+  if (verify !== undefined) return verify ? 'all' : 'none';
+  return process.custody.namesOnDevice ? 'device' : 'none';
+}
+
+/** How many chunks there are now; an application that runs may make it more. */
+const chunksNow = (process: SupervisedProcess): number => {
+  let chunks = 0;
+  for (const { size } of process.bridge.allocations.values()) chunks += Math.ceil(size / CHUNK_BYTES);
+  return chunks;
+};
+
+/** Takes the time of steps. */
+class Clock {
+  readonly timings = { hold: 0, drain: 0, plan: 0, names: 0, save: 0, release: 0, write: 0, commit: 0 };
+
+  async time<T>(step: keyof Timings, run: () => Promise<T> | T): Promise<T> {
+    const start = performance.now();
+    try {
+      return await run();
+    } finally {
+      this.timings[step] += performance.now() - start;
+    }
+  }
+}
+
+/** Runs with a place for the checkpoint, for which there is room; refuses before anything is stopped. */
+async function withSink<T>(
+  process: SupervisedProcess,
+  store: Store,
+  { to = 'store', command, note }: CheckpointOptions,
+  full: boolean,
+  context: OperationContext,
+  run: (sink: Sink) => Promise<T>,
+): Promise<T> {
+  const chunks = chunksNow(process);
+  if (to === 'memory') {
+    const { hostImages: images, custody } = process;
+    // How much an increment takes is known when it is made; what this makes ready is not made while the application is held.
+    const guess = full ? chunks : Math.min(chunks, AHEAD_BYTES / CHUNK_BYTES);
+    try {
+      await images.memory.ensureFree(guess, custody.anyDevice);
+    } catch (error) {
+      if (full || images.memory.freeSlots === 0) throw error;
+    }
+    const sink = new ImageSink(process, images, note, context);
+    return run(sink).finally(() => sink.close());
+  }
+  const memory = await process.staging.take(chunks, process.custody.anyDevice);
+  const sink = new StoreSink(process, store, memory, { command, ...(note !== undefined && { note }) }, context);
+  return run(sink).finally(async () => {
+    await sink.close();
+    process.staging.back(memory);
   });
-  return { kind: before ? 'increment' : 'full', parent: before?.id ?? null, fullBecause, parts, mark, statistics };
-}
-
-const bytesOf = (parts: readonly Part[], wanted: (range: ChunkRange) => boolean = () => true): number =>
-  parts.reduce(
-    (sum, { live, ranges }) =>
-      sum +
-      ranges.filter(wanted).reduce((own, range) => {
-        const { from, to } = bytesOfRange(live.size, range);
-        return own + to - from;
-      }, 0),
-    0,
-  );
-
-/** Reads from the device, and tells progress. */
-function deviceReader(process: SupervisedProcess, part: Part, told: (bytes: number) => void): ReadBytes {
-  return async (_, from, to) => {
-    const bytes = new Uint8Array(to - from);
-    await process.custody.read(part.live, from, bytes);
-    told(bytes.length);
-    return bytes;
-  };
-}
-
-/** Copies what a part saves, and reads from the copy afterwards. */
-async function copyAside(part: Part, read: ReadBytes, signal: AbortSignal): Promise<ReadBytes> {
-  const copies: { readonly from: number; readonly to: number; readonly bytes: Uint8Array }[] = [];
-  for (const range of part.ranges) {
-    const whole = bytesOfRange(part.live.size, range);
-    for (let from = whole.from; from < whole.to; from += PIECE_BYTES) {
-      checkCancelled(signal);
-      const to = Math.min(whole.to, from + PIECE_BYTES);
-      copies.push({ from, to, bytes: await read(part.stored, from, to) });
-    }
-  }
-  return (_, from, to) => {
-    // The store asks in the same pieces, except where it begins them elsewhere.
-    const bytes = new Uint8Array(to - from);
-    for (const copy of copies) {
-      if (copy.to <= from || copy.from >= to) continue;
-      if (copy.from === from && copy.to === to) return copy.bytes;
-      const [first, end] = [Math.max(from, copy.from), Math.min(to, copy.to)];
-      bytes.set(copy.bytes.subarray(first - copy.from, end - copy.from), first - from);
-    }
-    return bytes;
-  };
-}
-
-/** Holds what is saved against the parent: finds chunks that changed and were called clean. */
-class Verifier {
-  readonly missed: MissedChunk[] = [];
-  count = 0;
-
-  constructor(
-    readonly parent: Awaited<ReturnType<Store['contents']>>,
-    readonly statistics: LaunchStatistics,
-  ) {}
-
-  wrap(part: Part, read: ReadBytes): ReadBytes {
-    const names = this.parent.get(part.stored.id)?.names;
-    if (!names) return read;
-    const clean = part.ranges.filter(({ origin }) => origin === 'none');
-    return async (allocation, from, to) => {
-      const bytes = await read(allocation, from, to);
-      const first = from / CHUNK_BYTES;
-      if (!clean.some((range) => range.from <= first && first < range.from + range.count)) return bytes;
-      const own = hashChunks(bytes);
-      for (let chunk = 0; chunk * 16 < own.length; chunk++) {
-        const at = 16 * (first + chunk);
-        if (Buffer.compare(own.subarray(16 * chunk, 16 * chunk + 16), names.subarray(at, at + 16)) !== 0)
-          this.#add(part.live, first + chunk);
-      }
-      return bytes;
-    };
-  }
-
-  #add(live: LiveAllocation, chunk: number): void {
-    this.count++;
-    if (this.missed.length >= MAX_MISSED) return;
-    this.missed.push({
-      allocation: live.label === '' ? String(live.number) : `${live.number} (${live.label})`,
-      address: `0x${(live.address + BigInt(chunk * CHUNK_BYTES)).toString(16)}`,
-      chunk,
-      kernels: this.statistics.candidates(live.address).slice(0, MAX_MISSED),
-    });
-  }
 }
 
 /** @throws RuntimeError, StoreError; the application then goes on as if nothing had been asked */
@@ -223,112 +161,98 @@ export async function checkpoint(
   await whyFull(process, store, options);
   report({ step: 'catch-up' });
   await process.catchUp(signal);
+  await process.custody.prepare(process.bridge.allocations.values());
   // Recording may have stopped since.
   const fullBecause = await whyFull(process, store, options);
-  const parentContents =
-    options.verify && fullBecause === undefined ? await store.contents(process.last!.id) : undefined;
-  report({ step: 'hold' });
-  await process.hold(context);
-  const heldSince = performance.now();
-  let heldMs = 0;
-  const letGo = async () => {
-    if (options.keepHeld) return;
-    if (heldMs === 0) heldMs = performance.now() - heldSince;
-    await process.release();
-  };
-  let plan: Plan | undefined;
-  try {
-    process.checkSaveable();
-    report({ step: 'plan' });
-    const stopped =
-      process.bridge.state.kind === 'recording' ? undefined : `recording stopped: ${process.bridge.state.reason}`;
-    plan = makePlan(process, fullBecause ?? stopped, options.verify === true);
-    const verifier = parentContents && new Verifier(parentContents, plan.statistics);
-    const manifest = await save(process, store, plan, verifier, options, context, letGo);
-    commitTo(process, plan, manifest);
-    await letGo();
-    const { parts, kind } = plan;
-    const looked = ({ origin }: ChunkRange) => kind === 'full' || origin !== 'none';
-    return {
-      manifest,
-      ...(plan.fullBecause !== undefined && { fullBecause: plan.fullBecause }),
-      dirtyChunks: parts.flatMap(({ ranges }) => ranges.filter(looked)).reduce((sum, { count }) => sum + count, 0),
-      dirtyBytes: bytesOf(parts, looked),
-      totalBytes: parts.reduce((sum, { live }) => sum + live.size, 0),
-      heldMs: heldMs || performance.now() - heldSince,
-      missed: verifier?.missed ?? [],
-      missedCount: verifier?.count ?? 0,
-    };
-  } catch (error) {
-    if (plan && process.last?.mark !== plan.mark) {
-      process.bridge.dirty.release(plan.mark);
-      process.bridge.statistics.merge(plan.statistics);
-    }
-    await process.release();
-    throw error;
-  }
-}
-
-function commitTo(process: SupervisedProcess, { mark, parts }: Plan, { id }: Manifest): void {
-  if (process.last) process.bridge.dirty.release(process.last.mark);
-  process.last = { id, mark };
-  process.saved = new Set(parts.map(({ live }) => live.number));
+  return withSink(process, store, options, fullBecause !== undefined, context, (sink) =>
+    save(process, sink, fullBecause, options, context),
+  );
 }
 
 async function save(
   process: SupervisedProcess,
-  store: Store,
-  plan: Plan,
-  verifier: Verifier | undefined,
+  sink: Sink,
+  fullBecause: string | undefined,
   options: CheckpointOptions,
-  { report, signal }: OperationContext,
-  letGo: () => Promise<void>,
-): Promise<Manifest> {
-  const total = bytesOf(plan.parts);
-  let done = 0;
-  const told = (bytes: number) => {
-    done += bytes;
-    report({ step: 'copy', done, total });
+  context: OperationContext,
+): Promise<CheckpointResult> {
+  const { to = 'store', keepHeld, around } = options;
+  const { report } = context;
+  const clock = new Clock();
+  report({ step: 'hold' });
+  const held = await process.hold(context);
+  clock.timings.hold = held.holdMs;
+  clock.timings.drain = held.drainMs;
+  const chain = process.chains[to];
+  let plan: Plan | undefined;
+  let added = false;
+  const statistics = (): LaunchStatistics => {
+    if (!added) shareStatistics(process.chains, plan!.counted);
+    added = true;
+    return chain.statistics;
   };
-  report({ step: 'copy', done, total });
-  const aside = total <= ASIDE_BYTES;
-  const readers = new Map<Part, ReadBytes>();
-  for (const part of plan.parts) {
-    const device = deviceReader(process, part, told);
-    readers.set(part, aside ? await copyAside(part, device, signal) : device);
-  }
-  if (aside) await letGo();
-  report({ step: 'write', done: 0, total });
-  const { statistics } = plan;
-  const [device] = process.hello.devices;
-  const session = await store.begin({
-    kind: plan.kind,
-    parent: plan.parent,
-    device: device
-      ? {
-          name: device.name,
-          uuid: Buffer.from(device.uuid).toString('hex'),
-          driver: String(process.hello.driver),
-          memoryBytes: device.memory,
-        }
-      : null,
-    process: { pid: process.pid, command: options.command, host: hostname() },
-    templates: process.images.hashes,
-    launches: statistics.byVerdict,
-    kernels: statistics.kernels,
-    ...(options.note !== undefined && { note: options.note }),
-    signal,
-  });
+  let heldMs = 0;
+  const letGo = async () => {
+    if (keepHeld || heldMs > 0) return;
+    await clock.time('release', () => process.release());
+    heldMs = performance.now() - held.since;
+  };
   try {
-    for (const part of plan.parts) {
-      const read = readers.get(part)!;
-      await session.add(part.stored, { ranges: part.ranges, bytes: verifier ? verifier.wrap(part, read) : read });
-    }
-    checkCancelled(signal);
-    report({ step: 'commit' });
-    return await session.commit();
+    process.checkSaveable();
+    report({ step: 'plan' });
+    const { state } = process.bridge;
+    const stopped = state.kind === 'recording' ? undefined : `recording stopped: ${state.reason}`;
+    const made = await clock.time('plan', () =>
+      makePlan(process, chain, fullBecause ?? stopped, verifyOf(process, options)),
+    );
+    plan = made;
+    const delta = await clock.time('names', () => findDelta(process, made, context));
+    await clock.time('save', async () => {
+      await sink.begin(made, delta, statistics);
+      await sink.copyFromRecorder();
+      await (around ? around(() => sink.copyFromDevices()) : sink.copyFromDevices());
+    });
+    await letGo();
+    await clock.time('write', () => sink.write());
+    const manifest = await clock.time('commit', () => sink.commit());
+    if (chain.last) process.bridge.dirty.release(chain.last.mark);
+    chain.last = { id: manifest.id, mark: made.mark, names: delta.table };
+    process.lastTarget = to;
+    const missed = missedOf(made, delta);
+    const { chunks, bytes } = dirtyOf(made);
+    const result: CheckpointResult = {
+      target: to,
+      manifest,
+      ...(made.fullBecause !== undefined && { fullBecause: made.fullBecause }),
+      dirtyChunks: chunks,
+      dirtyBytes: bytes,
+      totalBytes: made.layout.bytes,
+      verified: made.kind === 'full' ? 'all' : made.verify,
+      heldMs: heldMs || performance.now() - held.since,
+      timings: clock.timings,
+      missed: describeMissed(made, missed, statistics()),
+      missedCount: missed.length,
+    };
+    chain.statistics = new LaunchStatistics();
+    return result;
   } catch (error) {
-    await session.abort().catch(() => {});
+    if (plan && chain.last?.mark !== plan.mark) {
+      process.bridge.dirty.release(plan.mark);
+      statistics();
+    }
+    await process.release();
     throw error;
   }
+}
+
+function describeMissed({ layout }: Plan, missed: Uint32Array, statistics: LaunchStatistics): MissedChunk[] {
+  return [...missed.subarray(0, MAX_MISSED)].map((chunk) => {
+    const { live, first } = layout.parts[layout.partAt(chunk)]!;
+    return {
+      allocation: live.label === '' ? String(live.number) : `${live.number} (${live.label})`,
+      address: `0x${(live.address + BigInt((chunk - first) * CHUNK_BYTES)).toString(16)}`,
+      chunk: chunk - first,
+      kernels: statistics.candidates(live.address).slice(0, MAX_MISSED),
+    };
+  });
 }

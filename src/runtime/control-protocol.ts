@@ -3,6 +3,7 @@
  * operation; every answer repeats the number. `report` lines come while an operation runs, then one `result` or `error`.
  */
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
+import { TARGETS, type Target } from './chain.js';
 import { RuntimeError, type RuntimeErrorKind } from './errors.js';
 
 export const CONTROL_VERSION = 1;
@@ -15,11 +16,13 @@ export type ControlRequest =
       readonly operation: 'checkpoint';
       readonly full?: boolean;
       readonly verify?: boolean;
+      readonly to?: Target;
       readonly note?: string;
     }
-  | { readonly operation: 'suspend'; readonly note?: string }
+  | { readonly operation: 'suspend'; readonly to?: Target; readonly note?: string }
   | { readonly operation: 'resume' }
-  | { readonly operation: 'restore'; readonly id: string };
+  | { readonly operation: 'restore'; readonly id: string }
+  | { readonly operation: 'drop'; readonly id: string };
 
 export type ControlLine = { readonly number: number } & (
   | { readonly kind: 'report'; readonly step: string; readonly done?: number; readonly total?: number }
@@ -34,15 +37,18 @@ export type ControlLine = { readonly number: number } & (
 const bad = (message: string): RuntimeError =>
   new RuntimeError('failed', 'GCR8101', message, 'client and supervisor must be of the same version');
 
-/** The members of each operation, and how they are checked. */
-const OPERATIONS: Readonly<Record<ControlRequest['operation'], Readonly<Record<string, 'boolean' | 'string'>>>> = {
+/** The members of each operation, and how they are checked: a type, or the values that there are. */
+const OPERATIONS: Readonly<
+  Record<ControlRequest['operation'], Readonly<Record<string, 'boolean' | 'string' | readonly string[]>>>
+> = {
   status: {},
-  checkpoint: { full: 'boolean', verify: 'boolean', note: 'string' },
-  suspend: { note: 'string' },
+  checkpoint: { full: 'boolean', verify: 'boolean', to: TARGETS, note: 'string' },
+  suspend: { to: TARGETS, note: 'string' },
   resume: {},
   restore: { id: 'string' },
+  drop: { id: 'string' },
 };
-const NEEDED: ReadonlySet<string> = new Set(['restore.id']);
+const NEEDED: ReadonlySet<string> = new Set(['restore.id', 'drop.id']);
 const MAX_TEXT = 4096;
 
 /** @throws RuntimeError GCR8101; `number` is what could be read of the request's */
@@ -62,7 +68,9 @@ export function parseRequest(line: string): { readonly number: number; readonly 
   const known = OPERATIONS[operation as ControlRequest['operation']];
   for (const [name, member] of Object.entries(members)) {
     if (!Object.hasOwn(known, name)) throw bad(`${operation} has no member ${JSON.stringify(name.slice(0, 40))}`);
-    if (typeof member !== known[name]) throw bad(`${name} of ${operation} must be a ${known[name]}`);
+    const wanted = known[name]!;
+    if (typeof wanted === 'string' ? typeof member !== wanted : !wanted.includes(member as string))
+      throw bad(`${name} of ${operation} must be ${typeof wanted === 'string' ? `a ${wanted}` : wanted.join(' or ')}`);
     if (typeof member === 'string' && Buffer.byteLength(member) > MAX_TEXT)
       throw bad(`${name} has more than ${MAX_TEXT} bytes`);
   }

@@ -1,11 +1,14 @@
 /**
- * The supervisor's references to an application's physical memory. A descriptor is kept for every handle from the moment it is told, which
- * costs nothing on the device; memory is imported only when an operation reads or writes it, and kept until the handle goes.
+ * The supervisor's references to an application's physical memory, and the way to it. A descriptor is kept for every handle from the moment it is
+ * told, which costs nothing on the device; memory is imported when an operation first needs it, and kept until the handle goes. Memory without
+ * a handle is reached through the recorder (recorder-mover.ts); who asks need not care.
  */
+import { chunksOf } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
-import type { Device, DeviceMemory, Parts } from './parts.js';
+import type { Device, DeviceMemory, DeviceSpan, HostArena, Parts } from './parts.js';
 import type { RecorderLink } from './recorder-link.js';
+import { RecorderMover } from './recorder-mover.js';
 
 interface Handle {
   readonly size: number;
@@ -15,20 +18,40 @@ interface Handle {
   memory: Promise<DeviceMemory> | undefined;
 }
 
-/** Bytes that are copied through the recorder at once, for memory without a handle. */
-const PIECE_BYTES = 4 << 20;
-const COPY_DEADLINE_MS = 30_000;
+/** Whole chunks of an allocation, from byte `from` on. */
+export interface MemoryRange {
+  readonly live: LiveAllocation;
+  readonly from: number;
+  readonly bytes: number;
+}
+
+interface Group {
+  readonly mover: number;
+  readonly ranges: MemoryRange[];
+  readonly from: number;
+  to: number;
+}
+
+/** As `Promise.all`, but nothing is under way any more when it rejects: who then frees memory must be alone with it. */
+async function allOf<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
 
 export class Custody {
   readonly #handles = new Map<number, Handle>();
   readonly #devices = new Map<number, Promise<Device>>();
+  readonly #open = new Set<Device>();
+  readonly #recorder: RecorderMover;
 
   /** @param uuids of the application's devices, by number */
   constructor(
     readonly parts: Parts,
     readonly uuids: readonly Uint8Array[],
     readonly link: () => RecorderLink,
-  ) {}
+  ) {
+    this.#recorder = new RecorderMover(parts, link);
+  }
 
   take(number: number, size: number, device: number, fd: number): void {
     this.#drop(this.#handles.get(number));
@@ -68,7 +91,10 @@ export class Custody {
         );
       device = this.parts.openDevice(uuid);
       this.#devices.set(number, device);
-      device.catch(() => this.#devices.delete(number));
+      device.then(
+        (open) => this.#open.add(open),
+        () => this.#devices.delete(number),
+      );
     }
     return device;
   }
@@ -87,38 +113,105 @@ export class Custody {
     return handle.memory;
   }
 
-  /** Only while the application is held. */
-  async read(allocation: LiveAllocation, from: number, target: Uint8Array): Promise<void> {
-    if (allocation.handle === 0) return this.#through('read', allocation, from, target);
-    const memory = await this.#memory(allocation);
-    await memory.read(allocation.offset + from, target);
+  /** Opens devices and imports memory, so that an operation need not do it while the application is held. */
+  async prepare(allocations: Iterable<LiveAllocation>): Promise<void> {
+    const handles = new Map<number, LiveAllocation>();
+    for (const live of allocations) if (this.#handles.has(live.handle)) handles.set(live.handle, live);
+    const devices = new Set([...handles.values()].map((live) => this.moverOf(live)));
+    for (const number of devices) await this.#device(number);
+    // What has gone meanwhile is found out when it is used.
+    await Promise.allSettled([...handles.values()].map(async (live) => this.#memory(live)));
   }
 
-  /** Only while the application is held. */
-  async write(allocation: LiveAllocation, from: number, bytes: Uint8Array): Promise<void> {
-    if (allocation.handle === 0) return this.#through('write', allocation, from, bytes);
-    const memory = await this.#memory(allocation);
-    await memory.write(allocation.offset + from, bytes);
+  /** Whether all devices that were used so far compute names themselves. */
+  get namesOnDevice(): boolean {
+    return this.#open.size > 0 && [...this.#open].every((device) => device.namesOnDevice);
   }
 
-  async #through(
-    direction: 'read' | 'write',
-    allocation: LiveAllocation,
-    from: number,
-    bytes: Uint8Array,
-  ): Promise<void> {
-    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-      const piece = bytes.subarray(at, at + PIECE_BYTES);
-      const buffer = this.parts.createBuffer(piece.length);
-      try {
-        if (direction === 'write') buffer.write(piece);
-        const address = allocation.address + BigInt(from + at);
-        await this.link().request(direction, { address, size: piece.length }, COPY_DEADLINE_MS, [buffer.fd]);
-        if (direction === 'read') buffer.read(piece);
-      } finally {
-        buffer.close();
-      }
+  /** One of the devices that were used so far. */
+  get anyDevice(): Device | undefined {
+    return this.#open.values().next().value;
+  }
+
+  /** The application's first device, opened. */
+  async firstDevice(): Promise<Device | undefined> {
+    return this.uuids.length > 0 ? this.#device(0) : undefined;
+  }
+
+  /** What moves an allocation's memory: its device by number, or the recorder (-1). Ranges of one come best one behind the other. */
+  moverOf({ handle }: LiveAllocation): number {
+    return handle === 0 ? -1 : (this.#handles.get(handle)?.device ?? 0);
+  }
+
+  /** Names of the chunks of ranges, 16 bytes each. Only while the application is held. */
+  async names(ranges: readonly MemoryRange[]): Promise<Uint8Array> {
+    const groups = this.#grouped(ranges);
+    const results = await allOf(
+      groups.map(async ({ mover, ranges: own }) =>
+        mover < 0 ? this.#recorder.names(own) : (await this.#device(mover)).names(await this.#spans(own)),
+      ),
+    );
+    if (results.length === 1) return results[0]!;
+    const names = new Uint8Array(results.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const result of results) {
+      names.set(result, at);
+      at += result.length;
     }
+    return names;
+  }
+
+  /** Chunk i of the ranges to slot `slots[i]`. Only while the application is held. */
+  save(ranges: readonly MemoryRange[], arena: HostArena, slots: Uint32Array): Promise<void> {
+    return this.#copy('save', ranges, arena, slots);
+  }
+
+  /** Slot `slots[i]` to chunk i of the ranges. Only while the application is held. */
+  load(ranges: readonly MemoryRange[], arena: HostArena, slots: Uint32Array): Promise<void> {
+    return this.#copy('load', ranges, arena, slots);
+  }
+
+  async #copy(
+    direction: 'save' | 'load',
+    ranges: readonly MemoryRange[],
+    arena: HostArena,
+    slots: Uint32Array,
+  ): Promise<void> {
+    await allOf(
+      this.#grouped(ranges).map(async ({ mover, ranges: own, from, to }) => {
+        const target = slots.subarray(from, to);
+        if (mover < 0) await this.#recorder[direction](own, arena, target);
+        else await (await this.#device(mover))[direction](await this.#spans(own), arena, target);
+      }),
+    );
+  }
+
+  /** Ranges of one mover each, with the numbers of their chunks. */
+  #grouped(ranges: readonly MemoryRange[]): Group[] {
+    const groups: Group[] = [];
+    let chunk = 0;
+    for (const range of ranges) {
+      const mover = this.moverOf(range.live);
+      let group = groups.at(-1);
+      if (group?.mover !== mover) {
+        group = { mover, ranges: [], from: chunk, to: chunk };
+        groups.push(group);
+      }
+      group.ranges.push(range);
+      chunk += chunksOf(range.bytes);
+      group.to = chunk;
+    }
+    return groups;
+  }
+
+  async #spans(ranges: readonly MemoryRange[]): Promise<DeviceSpan[]> {
+    const memories = new Map<number, DeviceMemory>();
+    for (const { live } of ranges) if (!memories.has(live.handle)) memories.set(live.handle, await this.#memory(live));
+    return ranges.map(({ live, from, bytes }) => ({
+      memory: memories.get(live.handle)!,
+      offset: live.offset + from,
+      bytes,
+    }));
   }
 
   /** Gives all memory up: nothing but what was saved is left of it. */

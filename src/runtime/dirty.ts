@@ -1,9 +1,9 @@
 /**
- * What was written since the last checkpoint, with why it is thought so, and the plan of chunks that follows. One accumulator an
+ * What was written since the last checkpoint, with why it is thought so, and the chunks that follow. One accumulator an
  * origin; a chunk that several touched is told with the most certain of them, because that one alone would have made it dirty: what
  * `unknown` is told with is what only unknown launches cost.
  */
-import { CHUNK_BYTES, type ChunkRange, chunksOf, type Origin } from '../checkpoint/index.js';
+import { CHUNK_BYTES, ORIGINS, type Origin } from '../checkpoint/index.js';
 import { ADDRESS_SPACE, type AddressRange, DirtyAccumulator, type DirtySet, type Mark } from '../shadow/index.js';
 
 /** From the least certain to the most: later ones win. */
@@ -71,52 +71,20 @@ function firstAfter(ranges: readonly AddressRange[], address: bigint): number {
   return low;
 }
 
-/** The chunks of memory at `address` that hold a dirty byte, as ascending ranges of equal origin. */
-export function dirtyChunks(address: bigint, size: number, dirty: DirtyRanges): ChunkRange[] {
+/**
+ * Notes which chunks of memory at `address` hold a dirty byte.
+ *
+ * @param origins a byte for each chunk of the memory, which becomes the origin's position in `ORIGINS`
+ */
+export function markDirty(origins: Uint8Array, address: bigint, size: number, dirty: DirtyRanges): void {
   const end = address + BigInt(size);
-  const origins = new Uint8Array(chunksOf(size));
-  for (const [number, origin] of DIRTY_ORIGINS.entries()) {
+  for (const origin of DIRTY_ORIGINS) {
     const ranges = dirty.get(origin) ?? [];
     for (let at = firstAfter(ranges, address); at < ranges.length && ranges[at]!.from < end; at++) {
       const { from, to } = ranges[at]!;
       const first = from > address ? Math.floor(Number(from - address) / CHUNK_BYTES) : 0;
       const last = to < end ? Math.ceil(Number(to - address) / CHUNK_BYTES) : origins.length;
-      origins.fill(number + 1, first, last);
+      origins.fill(ORIGINS.indexOf(origin), first, last);
     }
   }
-  return runsOf(origins, (number) => DIRTY_ORIGINS[number - 1]);
-}
-
-/** Runs of equal numbers that are not zero. */
-function runsOf(numbers: Uint8Array, originOf: (number: number) => Origin | undefined): ChunkRange[] {
-  const ranges: ChunkRange[] = [];
-  for (let from = 0; from < numbers.length; ) {
-    let to = from + 1;
-    while (to < numbers.length && numbers[to] === numbers[from]) to++;
-    const origin = originOf(numbers[from]!);
-    if (origin !== undefined) ranges.push({ from, count: to - from, origin });
-    from = to;
-  }
-  return ranges;
-}
-
-/** All chunks, those between the given ranges with origin `none`. */
-export function withTheRest(size: number, ranges: readonly ChunkRange[]): ChunkRange[] {
-  const all: ChunkRange[] = [];
-  let end = 0;
-  for (const range of ranges) {
-    if (range.from > end) all.push({ from: end, count: range.from - end, origin: 'none' });
-    all.push(range);
-    end = range.from + range.count;
-  }
-  if (end < chunksOf(size)) all.push({ from: end, count: chunksOf(size) - end, origin: 'none' });
-  return all;
-}
-
-/** Bytes of chunks `from … from + count` of an allocation. */
-export function bytesOfRange(
-  size: number,
-  { from, count }: ChunkRange,
-): { readonly from: number; readonly to: number } {
-  return { from: from * CHUNK_BYTES, to: Math.min(size, (from + count) * CHUNK_BYTES) };
 }

@@ -1,7 +1,9 @@
-export type { CheckpointResult, MissedChunk } from './checkpoint.js';
+export { TARGETS, type Target } from './chain.js';
+export type { CheckpointResult, MissedChunk, Timings } from './checkpoint.js';
 export { type CallOptions, ControlError, call, callAll } from './control-client.js';
 export type { ControlRequest } from './control-protocol.js';
 export { RuntimeError } from './errors.js';
+export type { DropResult, ImageStatus } from './host-images.js';
 export type { OperationReport } from './process.js';
 export type { RestoreResult } from './restore.js';
 export { runtimeFolder } from './runtime-folder.js';

@@ -75,7 +75,7 @@ export class LaunchStatistics {
     for (const [name, kernel] of older.#kernels) {
       const own = this.#kernels.get(name);
       if (!own) {
-        this.#kernels.set(name, kernel);
+        this.#kernels.set(name, { ...kernel, pointed: new Set(kernel.pointed) });
         continue;
       }
       own.launches += kernel.launches;

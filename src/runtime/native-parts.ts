@@ -2,13 +2,26 @@
 import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
 import {
   closeFd,
+  createHostArena,
   mapFd,
+  type HostArena as NativeArena,
   type Connection as NativeConnection,
+  type DeviceSpan as NativeSpan,
   type OpenDevice,
   openDevice,
   openRing,
 } from '../native/index.js';
-import type { Connection, ConnectionListener, Device, DeviceMemory, EventRing, Parts, SharedBuffer } from './parts.js';
+import type {
+  Connection,
+  ConnectionListener,
+  Device,
+  DeviceMemory,
+  DeviceSpan,
+  EventRing,
+  HostArena,
+  Parts,
+  SharedBuffer,
+} from './parts.js';
 
 /** Bytes of events taken at once: between two pieces other things get their turn. */
 const DRAIN_BYTES = 1 << 20;
@@ -85,28 +98,46 @@ function sharedBuffer(bytes: number): SharedBuffer {
 
 /** Device memory through the driver. */
 class DriverDevice implements Device {
-  readonly #device: OpenDevice;
+  constructor(readonly device: OpenDevice) {}
 
-  constructor(driver: string, uuid: Uint8Array) {
-    this.#device = openDevice(driver, uuid);
+  get namesOnDevice(): boolean {
+    return this.device.namesOnDevice;
   }
 
-  async import(fd: number, bytes: number): Promise<DeviceMemory> {
-    return this.#device.importMemory(fd, bytes);
+  import(fd: number, bytes: number): Promise<DeviceMemory> {
+    return this.device.importMemory(fd, bytes);
   }
 
-  async create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
-    return this.#device.createMemory(bytes);
+  create(bytes: number): Promise<{ memory: DeviceMemory; fd: number }> {
+    return this.device.createMemory(bytes);
+  }
+
+  names(spans: readonly DeviceSpan[]): Promise<Uint8Array> {
+    return this.device.names(ownSpans(spans));
+  }
+
+  save(spans: readonly DeviceSpan[], arena: HostArena, slots: Uint32Array): Promise<void> {
+    return this.device.save(ownSpans(spans), ownArena(arena), slots);
+  }
+
+  load(spans: readonly DeviceSpan[], arena: HostArena, slots: Uint32Array): Promise<void> {
+    return this.device.load(ownSpans(spans), ownArena(arena), slots);
   }
 
   /** The context stays until this process ends. */
   close(): void {}
 }
 
+// What these parts are given is what they gave out.
+const ownSpans = (spans: readonly DeviceSpan[]) => spans as readonly NativeSpan[];
+const ownArena = (arena: HostArena) => arena as NativeArena;
+
 /** @param driver path or name of the driver library */
 export const nativeParts = (driver: string): Parts => ({
   openRing: ringOf,
-  openDevice: async (uuid) => new DriverDevice(driver, uuid),
+  openDevice: async (uuid) => new DriverDevice(await openDevice(driver, uuid)),
+  createArena: (bytes, device) =>
+    createHostArena(bytes, device instanceof DriverDevice ? { device: device.device } : {}),
   createBuffer: sharedBuffer,
   readImage: (fd, bytes) => {
     const image = Buffer.alloc(bytes);

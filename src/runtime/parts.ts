@@ -3,6 +3,8 @@
  * (native-parts.ts); tests give it in memory, so that every step of an operation can be made to fail.
  */
 
+export { SEGMENT_SLOTS } from '../native/index.js';
+
 /** A connection to a recorder. Nothing here throws: what cannot be sent ends the connection. */
 export interface Connection {
   /** Descriptors stay the caller's. */
@@ -27,16 +29,41 @@ export interface EventRing {
 
 /** Physical memory that is shared with the application. */
 export interface DeviceMemory {
-  read(offset: number, target: Uint8Array): Promise<void>;
-  write(offset: number, bytes: Uint8Array): Promise<void>;
   close(): void;
 }
 
+/** A run of whole chunks of memory, the last one as long as `bytes` leave it. */
+export interface DeviceSpan {
+  readonly memory: DeviceMemory;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Host memory in slots of a chunk each, from which and to which devices copy at full speed. Zero at first. */
+export interface HostArena {
+  readonly slots: number;
+  /** Appends slots; copies and views of the others are not disturbed. */
+  grow(bytes: number): Promise<void>;
+  /** Slots `first` to `first + count`, no copy; they lie between two multiples of {@link SEGMENT_SLOTS}. */
+  view(first: number, count: number): Uint8Array;
+  /** Nobody may be at work on a view. */
+  close(): void;
+}
+
+/** Rejections are `Error`s with what the driver says. Any number of calls may be under way. */
 export interface Device {
   /** The descriptor stays the caller's. */
   import(fd: number, bytes: number): Promise<DeviceMemory>;
   /** New memory of zeros, and a descriptor of it, which is the caller's. */
   create(bytes: number): Promise<{ readonly memory: DeviceMemory; readonly fd: number }>;
+  /** Whether names are computed on the device, so that looking at all memory costs next to nothing. */
+  readonly namesOnDevice: boolean;
+  /** Names of all chunks of the spans, 16 bytes each. */
+  names(spans: readonly DeviceSpan[]): Promise<Uint8Array>;
+  /** Chunk i of the spans, counted through all of them, to slot `slots[i]`. */
+  save(spans: readonly DeviceSpan[], arena: HostArena, slots: Uint32Array): Promise<void>;
+  /** Slot `slots[i]` to chunk i. */
+  load(spans: readonly DeviceSpan[], arena: HostArena, slots: Uint32Array): Promise<void>;
   close(): void;
 }
 
@@ -52,6 +79,12 @@ export interface Parts {
   /** @param onReady called when events may have come */
   openRing(ringFd: number, wakeFd: number, onReady: () => void): EventRing;
   openDevice(uuid: Uint8Array): Promise<Device>;
+  /**
+   * Host memory that devices copy to and from at full speed. Takes its time, off this thread.
+   *
+   * @param device any one of the machine; without it the first that copies pays for what makes it fast
+   */
+  createArena(bytes: number, device?: Device): Promise<HostArena>;
   createBuffer(bytes: number): SharedBuffer;
   /** The content of a sealed memory. */
   readImage(fd: number, bytes: number): Buffer;

@@ -7,16 +7,18 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { UnknownPolicy } from '../shadow/index.js';
+import { Chain, type Chains, type Target } from './chain.js';
 import { WireError } from './codec.js';
 import { Custody } from './custody.js';
-import type { DirtyMark } from './dirty.js';
 import { RuntimeError } from './errors.js';
 import { EventBridge, type LiveAllocation } from './event-bridge.js';
 import { decodeEvents } from './events.js';
+import type { HostImages } from './host-images.js';
 import type { MessageBody } from './messages.js';
 import { ModuleImages, type TemplateBuilder } from './module-images.js';
 import type { EventRing, Parts } from './parts.js';
 import type { LinkListener, RecorderLink } from './recorder-link.js';
+import type { StagingPool } from './staging.js';
 
 /** How long the application may take to empty its queues. */
 const HOLD_MS = 10_000;
@@ -41,15 +43,21 @@ export interface OperationContext {
   readonly signal: AbortSignal;
 }
 
-/** The last checkpoint, and the moment it is of. */
-export interface LastCheckpoint {
-  readonly id: string;
-  readonly mark: DirtyMark;
+/** A hold that came true. */
+export interface Held {
+  /** When the answer came (`performance.now()`): the application stood still, and its queues were empty. */
+  readonly since: number;
+  /** From the request to the answer. */
+  readonly holdMs: number;
+  /** What taking in the events of before took. */
+  readonly drainMs: number;
 }
 
 export interface ProcessOptions {
   readonly parts: Parts;
   readonly builder: Pick<TemplateBuilder, 'templates'>;
+  readonly staging: StagingPool;
+  readonly images: HostImages;
   readonly unknown?: UnknownPolicy;
   readonly onEnd: () => void;
   readonly kill: (pid: number) => void;
@@ -64,11 +72,14 @@ export class SupervisedProcess implements LinkListener {
   readonly images: ModuleImages;
   readonly custody: Custody;
   state: ProcessState = 'running';
-  last: LastCheckpoint | undefined;
-  /** Numbers of the allocations that the last checkpoint has. */
-  saved: ReadonlySet<number> = new Set();
+  /** The last checkpoint in the store, and the last one in host memory. */
+  readonly chains: Chains = { store: new Chain(), memory: new Chain() };
+  /** Which of them is the younger. */
+  lastTarget: Target = 'store';
+  readonly staging: StagingPool;
+  readonly hostImages: HostImages;
   /** The checkpoint that holds the memory while it is suspended. */
-  suspendedAs: string | undefined;
+  suspendedAs: { readonly target: Target; readonly id: string } | undefined;
   operation: { readonly name: string; step: string; readonly since: number } | undefined;
   readonly #options: ProcessOptions;
   readonly #ring: EventRing;
@@ -79,6 +90,8 @@ export class SupervisedProcess implements LinkListener {
   /** @param fds ring and wake-up descriptor, which this takes over */
   constructor(hello: MessageBody<'hello'>, fds: readonly number[], options: ProcessOptions) {
     const { parts, builder, unknown } = options;
+    this.staging = options.staging;
+    this.hostImages = options.images;
     this.hello = hello;
     this.pid = hello.pid;
     this.#options = options;
@@ -154,6 +167,7 @@ export class SupervisedProcess implements LinkListener {
     this.bridge.pump();
     this.#ring.close();
     this.custody.close();
+    this.hostImages.dropAll(this);
     this.#options.onEnd();
   }
 
@@ -185,10 +199,12 @@ export class SupervisedProcess implements LinkListener {
    *
    * @throws RuntimeError GCR8106, GCR8107, GCR8108
    */
-  async hold(context: OperationContext): Promise<void> {
+  async hold(context: OperationContext): Promise<Held> {
+    const asked = performance.now();
     try {
       const reply = await this.link.request('hold', { deadlineMs: HOLD_MS }, HOLD_MS + GRACE_MS);
       this.state = 'held';
+      const since = performance.now();
       const position = Number(reply.u64());
       context.report({ step: 'drain' });
       this.drain();
@@ -198,6 +214,7 @@ export class SupervisedProcess implements LinkListener {
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
       await within(this.bridge.idle(), SETTLE_MS, 'shadow execution did not catch up', context.signal);
+      return { since, holdMs: since - asked, drainMs: performance.now() - since };
     } catch (error) {
       if (this.state === 'held') await this.release();
       throw error instanceof WireError ? new RuntimeError('failed', 'GCR8108', error.message) : error;

@@ -1,5 +1,6 @@
 /** What `status` and `ps` tell of a process. */
 import type { LaunchVerdict } from '../checkpoint/index.js';
+import type { ImageStatus } from './host-images.js';
 import type { ProcessState, SupervisedProcess } from './process.js';
 
 export interface ProcessStatus {
@@ -15,6 +16,10 @@ export interface ProcessStatus {
   readonly allocations: number;
   readonly bytes: number;
   readonly lastCheckpoint: string | null;
+  /** Checkpoints in host memory, the oldest first. */
+  readonly images: readonly ImageStatus[];
+  /** Host memory for them, of all processes of this supervisor, in bytes. */
+  readonly hostMemory: { readonly limit: number; readonly reserved: number; readonly free: number };
   /** Since the last checkpoint. */
   readonly launches: Readonly<Record<LaunchVerdict, number>>;
   /** Events that wait for templates. */
@@ -37,7 +42,9 @@ export function statusOf(subject: SupervisedProcess, command: readonly string[],
     devices: subject.hello.devices.map(({ name }) => name),
     allocations: live.length,
     bytes: live.reduce((sum, { size }) => sum + size, 0),
-    lastCheckpoint: subject.last?.id ?? null,
+    lastCheckpoint: subject.chains[subject.lastTarget].last?.id ?? null,
+    images: subject.hostImages.status(subject),
+    hostMemory: subject.hostImages.memory.size,
     launches: bridge.statistics.byVerdict,
     waiting: bridge.waiting,
   };

@@ -5,13 +5,16 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { Store } from '../checkpoint/index.js';
+import { CHUNK_BYTES, Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
 import { checkpoint } from './checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
+import { dropImage, HostImages } from './host-images.js';
+import { HostMemory } from './host-memory.js';
 import { nativeLibraries } from './libraries.js';
 import { decodeFromRecorder, type Message, PROTOCOL_VERSION } from './messages.js';
 import { TemplateBuilder } from './module-images.js';
@@ -29,6 +32,7 @@ import {
   runtimeFolder,
 } from './runtime-folder.js';
 import { startSimulatedDevice } from './simulated-device.js';
+import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
 import { resume, suspend } from './suspend.js';
 import { cacheFolder, TemplateCache } from './template-cache.js';
@@ -40,6 +44,8 @@ export interface RunOptions {
   readonly store: string;
   readonly device: 'sim' | 'auto';
   readonly unknown?: UnknownPolicy;
+  /** Bytes of host memory for checkpoints in memory, reserved when the first process appears. Without it they take what they need, up to half of the machine's. */
+  readonly hostMemory?: number;
   /** Told of what a user should know; the application's own output is not touched. */
   readonly onNote: (message: string) => void;
 }
@@ -60,6 +66,8 @@ const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGCONT',
 ];
 const HELLO_MS = 10_000;
+/** Of the machine's memory, what checkpoints in memory may take when nothing else is said. */
+const HOST_MEMORY_SHARE = 0.5;
 
 type NativeConnection = Parameters<typeof connectionOf>[0];
 
@@ -67,6 +75,8 @@ class Supervisor {
   readonly #processes = new Set<SupervisedProcess>();
   readonly #servers = new Map<SupervisedProcess, ControlServer>();
   readonly #builder: TemplateBuilder;
+  readonly #staging: StagingPool;
+  readonly #images: HostImages;
   #whenEmpty: () => void = () => {};
 
   constructor(
@@ -76,6 +86,9 @@ class Supervisor {
     readonly parts: Parts,
   ) {
     this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), options.onNote);
+    this.#staging = new StagingPool(parts.createArena);
+    const limit = options.hostMemory ?? Math.floor(totalmem() * HOST_MEMORY_SHARE);
+    this.#images = new HostImages(new HostMemory(parts.createArena, limit));
   }
 
   /** A connection of a recorder, which has to say who it is. */
@@ -121,6 +134,8 @@ class Supervisor {
       subject = new SupervisedProcess(hello.body, fds, {
         parts: this.parts,
         builder: this.#builder,
+        staging: this.#staging,
+        images: this.#images,
         ...(options.unknown && { unknown: options.unknown }),
         onEnd: () => this.#ended(subject),
         kill: (pid) => {
@@ -142,9 +157,19 @@ class Supervisor {
     });
     subject.attachLink(link);
     this.#processes.add(subject);
+    if (options.hostMemory !== undefined) void this.#reserve(subject, options.hostMemory);
     // The recorder waits for the welcome: whoever sees the application do something finds its control socket.
     void this.#serve(subject).then(() => link.send('welcome', { version: PROTOCOL_VERSION, flags: 0 }));
     return link;
+  }
+
+  /** Makes the memory for images, which takes seconds, while the application begins. */
+  async #reserve({ custody }: SupervisedProcess, bytes: number): Promise<void> {
+    try {
+      await this.#images.memory.ensureFree(bytes / CHUNK_BYTES, await custody.firstDevice());
+    } catch (error) {
+      this.options.onNote(`host memory was not reserved: ${(error as Error).message}`);
+    }
   }
 
   async #serve(subject: SupervisedProcess): Promise<void> {
@@ -186,18 +211,21 @@ class Supervisor {
         return subject.operate('checkpoint', context, (own) => checkpoint(subject, store, { ...asked, command }, own));
       }
       case 'suspend': {
-        const { note } = request;
-        const asked = { command, ...(note !== undefined && { note }) };
-        return subject.operate('suspend', context, (own) => suspend(subject, store, asked, own));
+        const { operation: _operation, ...asked } = request;
+        return subject.operate('suspend', context, (own) => suspend(subject, store, { ...asked, command }, own));
       }
       case 'resume':
         return subject.operate('resume', context, (own) => resume(subject, store, own));
       case 'restore':
         return subject.operate('restore', context, (own) => restore(subject, store, request.id, own));
+      case 'drop':
+        return subject.operate('drop', context, async () => dropImage(subject, request.id));
     }
   }
 
   close(): void {
+    this.#staging.close();
+    this.#images.memory.close();
     for (const server of this.#servers.values()) server.close();
   }
 }

@@ -11,6 +11,7 @@ import { RuntimeError } from './errors.js';
 import { MAX_DESCRIPTORS } from './messages.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { fillAll } from './restore.js';
+import { openSaved } from './saved-memory.js';
 
 const DETACH_MS = 30_000;
 const ATTACH_MS = 30_000;
@@ -39,7 +40,7 @@ export async function suspend(
     await process.release();
     throw error;
   }
-  process.suspendedAs = result.manifest.id;
+  process.suspendedAs = { target: result.target, id: result.manifest.id };
   process.state = 'suspended';
   process.custody.releaseAll();
   return result;
@@ -51,18 +52,18 @@ export async function resume(
   store: Store,
   context: OperationContext,
 ): Promise<ResumeResult> {
-  const id = process.suspendedAs;
-  if (process.state !== 'suspended' || id === undefined)
+  const place = process.suspendedAs;
+  if (process.state !== 'suspended' || place === undefined)
     throw new RuntimeError('refused', 'GCR8108', `process ${process.pid} is not suspended`);
   const { report } = context;
   report({ step: 'check' });
-  const plan = await store.restorePlan(id);
+  const saved = await openSaved(process, store, place);
   try {
     report({ step: 'recreate' });
     const handles = [...process.custody.handles.keys()];
     const fds = new Map<number, number>();
     for (const handle of handles) fds.set(handle, await process.custody.recreate(handle));
-    const bytes = await fillAll(process, plan, context);
+    const bytes = await fillAll(process, saved, context);
     report({ step: 'attach' });
     for (let at = 0; at === 0 || at < handles.length; at += MAX_DESCRIPTORS) {
       const some = handles.slice(at, at + MAX_DESCRIPTORS);
@@ -74,8 +75,8 @@ export async function resume(
     process.suspendedAs = undefined;
     report({ step: 'release' });
     await process.release();
-    return { id, bytes, handles: handles.length };
+    return { id: place.id, bytes, handles: handles.length };
   } finally {
-    plan.close();
+    saved.close();
   }
 }

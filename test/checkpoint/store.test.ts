@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CHUNK_BYTES, type Manifest, Store, type StorePlace } from '../../src/checkpoint/index.js';
+import { hashChunks } from '../../src/native/index.js';
 import { difference, history, newPlace, Process, Random, restore, type Snapshot } from './helpers.js';
 
 const cleanups: (() => void)[] = [];
@@ -137,6 +138,47 @@ describe.each(['mem', 'directory'] as const)('a store in %s', (kind) => {
     });
     await expected(d.id, 4, 3, 1, 1);
     await expected(e.id, 4, 3, 1, 5);
+  });
+
+  it('takes allocations whose chunks were stored by name', async () => {
+    const store = await open();
+    const content = filled(3);
+    const names = hashChunks(content);
+    const slots = new Uint8Array(4 * CHUNK_BYTES);
+    slots.set(content);
+    const lengths = new Uint32Array([CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES, content.length - 3 * CHUNK_BYTES]);
+    const full = await store.begin({ kind: 'full' });
+    await full.store(slots, names, lengths);
+    full.addStored(one, { chunks: new Uint32Array([0, 1, 2, 3]), origins: new Uint8Array(4), names });
+    const first = await full.commit();
+    expect(first).toMatchObject({ map: { complete: true }, chunks: { listed: 4 } });
+    // Of two chunks one is as it was; the other becomes zero, and need not be stored.
+    const next = await store.begin({ kind: 'increment', parent: first.id });
+    const changed = new Uint8Array(32);
+    changed.set(names.subarray(0, 16));
+    next.addStored(one, { chunks: new Uint32Array([0, 2]), origins: new Uint8Array([1, 1]), names: changed });
+    const second = await next.commit();
+    expect(second.chunks).toMatchObject({ listed: 1, zero: 1, stored: 0 });
+    const expected = Buffer.from(content);
+    expected.fill(0, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES);
+    expect(Buffer.compare((await restore(store, second.id)).get(1n)!.bytes, expected)).toBe(0);
+    const wrong = [
+      { chunks: new Uint32Array([0, 2]), origins: new Uint8Array(1), names: changed },
+      { chunks: new Uint32Array([2, 0]), origins: new Uint8Array(2), names: changed },
+      { chunks: new Uint32Array([0, 4]), origins: new Uint8Array(2), names: changed },
+      { chunks: new Uint32Array([0, 1]), origins: new Uint8Array([0, 99]), names: changed },
+    ];
+    for (const list of wrong) {
+      const session = await store.begin({ kind: 'increment', parent: second.id });
+      expect(() => session.addStored(one, list)).toThrow(/GCR7017/);
+      await expect(session.commit()).rejects.toThrow(/GCR7017/);
+    }
+    const orphan = await store.begin({ kind: 'full' });
+    expect(() =>
+      orphan.addStored(one, { chunks: new Uint32Array([0]), origins: new Uint8Array(1), names: names.subarray(0, 16) }),
+    ).toThrow(/all its chunks are needed/);
+    await orphan.abort();
+    expect((await store.verify({ readData: true })).problems).toEqual([]);
   });
 
   it('stores equal chunks once and zero chunks not at all, and lists only what differs from the parent', async () => {

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Backend, isStoreError, openBackend, type StorePlace } from '../../src/native/index.js';
+import { type Backend, hashChunks, isStoreError, openBackend, type StorePlace } from '../../src/native/index.js';
 
 let folder: string;
 beforeAll(() => {
@@ -66,6 +66,35 @@ describe.each(places)('a store in a %s', (_, place) => {
     expect(await codeOf(backend.get('../outside'))).toBe('invalid');
     backend.close();
     expect(await codeOf(backend.get(MANIFEST))).toBe('invalid');
+  });
+
+  test('chunks with given names: from slots, the same bytes back, equal ones once, and a wrong name found when it is read', async () => {
+    const backend = openBackend(place(), { create: true });
+    const count = 150;
+    const slots = randomBytes(count * CHUNK);
+    const lengths = new Uint32Array(count).map((_, i) => (i % 7 === 3 ? 100 + i : CHUNK));
+    slots.fill(0, 9 * CHUNK, 10 * CHUNK);
+    slots.copyWithin(20 * CHUNK, 0, CHUNK);
+    const contentOf = (i: number) => slots.subarray(i * CHUNK, i * CHUNK + lengths[i]!);
+    const names = Buffer.concat(Array.from({ length: count }, (_, i) => hashChunks(contentOf(i))));
+    const writer = backend.writer({ threads: 3 });
+    await Promise.all([writer.writeNamed(slots, names, lengths), writer.writeNamed(slots, names, lengths)]);
+    await writer.writeNamed(new Uint8Array(0), new Uint8Array(0), new Uint32Array(0));
+    await expect(writer.writeNamed(slots, names, new Uint32Array([CHUNK]))).rejects.toThrow(RangeError);
+    expect(await writer.finish()).toMatchObject({ chunks: 2 * count, storedChunks: count - 2 });
+    const reader = backend.reader();
+    for (let i = 0; i < count; i++) {
+      const target = new Uint8Array(lengths[i]!);
+      await reader.read(names.subarray(16 * i, 16 * i + 16), target);
+      expect(Buffer.compare(target, contentOf(i))).toBe(0);
+    }
+    reader.close();
+    const liar = backend.writer();
+    await liar.writeNamed(slots.subarray(0, CHUNK), new Uint8Array(16).fill(5), new Uint32Array([CHUNK]));
+    await liar.finish();
+    const later = backend.reader();
+    expect(await codeOf(later.read(new Uint8Array(16).fill(5), new Uint8Array(CHUNK)))).toBe('damaged');
+    later.close();
   });
 
   test('chunks: many writes and reads under way, the same bytes back', async () => {

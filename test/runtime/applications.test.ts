@@ -116,6 +116,34 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
     expect(await program.finish()).toBe(undisturbed);
   });
 
+  it('has checkpoints in memory: goes back to one, is suspended in another, and they end with it', async () => {
+    const args = ['--steps', '6', '--size', '64'];
+    const undisturbed = await (await bench.start('training', args).ready()).finish();
+    const program = await bench.start('training', args).ready();
+    const pid = String(program.pid);
+    const first = checkpoint(program, '--to', 'memory');
+    expect(first).toMatchObject({ fullBecause: 'the first one in memory' });
+    await program.step(2);
+    const second = checkpoint(program, '--to', 'memory', '--verify');
+    expect(second).toMatchObject({ missedCount: 0, manifest: { kind: 'increment', parent: first.manifest.id } });
+    await program.step();
+    bench.json('restore', 'latest', '--pid', pid);
+    expect(await contentOf(checkpoint(program).manifest.id)).toBeDefined();
+    bench.json('drop', first.manifest.id, '--pid', pid);
+    expect(bench.command('drop', first.manifest.id, '--pid', pid).status).toBe(66);
+    const { manifest } = bench.json('suspend', '--pid', pid, '--to', 'memory') as Saved;
+    expect(bench.json('status', '--pid', pid)).toMatchObject({
+      state: 'suspended',
+      images: [{ id: second.manifest.id }, { id: manifest.id, kind: 'increment' }],
+    });
+    expect(bench.command('drop', manifest.id, '--pid', pid).status).toBe(69);
+    bench.json('resume', '--pid', pid);
+    const images = (bench.json('list', bench.store) as { checkpoints: unknown[] }).checkpoints;
+    expect(images).toHaveLength(1);
+    expect(await program.finish()).toBe(undisturbed);
+    expect(bench.command('checkpoint', '--pid', pid, '--to', 'nowhere').status).toBe(64);
+  });
+
   it('has a control socket that only takes what it should', async () => {
     const program = await bench.start('training', ['--steps', '3', '--size', '64']).ready();
     const path = join(bench.folder, 'gcr-templates', `${program.pid}.sock`);

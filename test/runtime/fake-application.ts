@@ -5,13 +5,25 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KernelProgram } from '../../src/ir/index.js';
+import { hashChunks } from '../../src/native/index.js';
 import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
 import type { ContentOf } from '../../src/runtime/codec.js';
 import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
+import { HostImages } from '../../src/runtime/host-images.js';
+import { HostMemory } from '../../src/runtime/host-memory.js';
 import { decodeMessage, encodeMessage, type Message } from '../../src/runtime/messages.js';
-import type { Connection, Parts, DeviceMemory as SharedMemory } from '../../src/runtime/parts.js';
+import {
+  type Connection,
+  type Device,
+  type DeviceSpan,
+  type HostArena,
+  type Parts,
+  SEGMENT_SLOTS,
+  type DeviceMemory as SharedMemory,
+} from '../../src/runtime/parts.js';
 import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
+import { StagingPool } from '../../src/runtime/staging.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
 import { programsOfText, ROOT } from '../sim/helpers.js';
 
@@ -30,6 +42,63 @@ interface Allocation {
 /** What the recorder's end answers with an error, or never. */
 export type Fault = 'refuse' | 'silence' | 'end';
 
+/** What memory has of an application, and how its device is. */
+export interface FakeOptions {
+  /** Kernels. */
+  readonly file?: string;
+  /** Changes what templates are made of. */
+  readonly plant?: (text: string) => string;
+  readonly namesOnDevice?: boolean;
+  /** Bytes of host memory for staging, and for images. */
+  readonly staging?: number;
+  readonly hostMemory?: number;
+}
+
+const SLOT = 65_536;
+
+/** Physical memory that a device's operations know. */
+class PhysicalMemory implements SharedMemory {
+  constructor(readonly bytes: Uint8Array) {}
+  close(): void {}
+}
+
+/** Chunks of spans, as views. */
+function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
+  return spans.flatMap(({ memory, offset, bytes }) => {
+    const all = (memory as PhysicalMemory).bytes;
+    if (offset + bytes > all.length) throw new Error('a span ends outside of its memory');
+    return Array.from({ length: Math.ceil(bytes / SLOT) }, (_, i) =>
+      all.subarray(offset + i * SLOT, offset + Math.min(bytes, (i + 1) * SLOT)),
+    );
+  });
+}
+
+/** Host memory that nobody pinned. */
+export class PlainArena implements HostArena {
+  #bytes: Uint8Array[] = [];
+  closed = false;
+
+  get slots(): number {
+    return this.#bytes.length * SEGMENT_SLOTS;
+  }
+
+  async grow(bytes: number): Promise<void> {
+    for (let left = bytes; left > 0; left -= SEGMENT_SLOTS * SLOT)
+      this.#bytes.push(new Uint8Array(SEGMENT_SLOTS * SLOT));
+  }
+
+  view(first: number, count: number): Uint8Array {
+    const at = first % SEGMENT_SLOTS;
+    if (at + count > SEGMENT_SLOTS || first + count > this.slots) throw new RangeError('not in one segment');
+    return this.#bytes[Math.floor(first / SEGMENT_SLOTS)]!.subarray(at * SLOT, (at + count) * SLOT);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.#bytes = [];
+  }
+}
+
 const MODULE = 1;
 const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
 
@@ -39,8 +108,14 @@ export class FakeApplication {
   held = false;
   detached = false;
   killed = false;
-  /** Errors of device memory: called before each write. */
+  /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
+  onSave: () => void = () => {};
+  onNames: () => void = () => {};
+  /** Called before the application reads memory for the supervisor. */
+  onRead: () => void = () => {};
+  /** What the device named, copied out and copied in, in chunks. */
+  readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
   /** Names of requests, in order. */
   readonly requests: string[] = [];
@@ -56,7 +131,7 @@ export class FakeApplication {
   #next = 1;
   #address = 0x7f0000000000n;
 
-  constructor(file = APP_KERNELS, plant?: (text: string) => string) {
+  constructor({ file = APP_KERNELS, plant, namesOnDevice = false, staging, hostMemory = 1 << 30 }: FakeOptions = {}) {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
     const parts: Parts = {
@@ -67,14 +142,12 @@ export class FakeApplication {
         },
         close: () => {},
       }),
-      openDevice: async () => ({
-        import: async (fd) => this.#memory(this.#descriptors.get(fd)!),
-        create: async (bytes) => {
-          const memory = new Uint8Array(bytes);
-          return { memory: this.#memory(memory), fd: this.#descriptor(memory) };
-        },
-        close: () => {},
-      }),
+      openDevice: async () => this.#device(namesOnDevice),
+      createArena: async (bytes) => {
+        const arena = new PlainArena();
+        await arena.grow(bytes);
+        return arena;
+      },
       createBuffer: (bytes) => {
         const memory = new Uint8Array(bytes);
         const fd = this.#descriptor(memory);
@@ -106,6 +179,8 @@ export class FakeApplication {
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
       builder,
+      staging: new StagingPool(parts.createArena, staging),
+      images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
       onEnd: () => {},
       kill: () => {
         this.killed = true;
@@ -124,12 +199,30 @@ export class FakeApplication {
     return fd;
   }
 
-  #memory(memory: Uint8Array): SharedMemory {
+  #device(namesOnDevice: boolean): Device {
     return {
-      read: async (offset, target) => target.set(memory.subarray(offset, offset + target.length)),
-      write: async (offset, bytes) => {
+      namesOnDevice,
+      import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
+      create: async (bytes) => {
+        const memory = new Uint8Array(bytes);
+        return { memory: new PhysicalMemory(memory), fd: this.#descriptor(memory) };
+      },
+      names: async (spans) => {
+        this.onNames();
+        const chunks = chunksOfSpans(spans);
+        this.moved.names += chunks.length;
+        return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));
+      },
+      save: async (spans, arena, slots) => {
+        this.onSave();
+        for (const [i, chunk] of chunksOfSpans(spans).entries()) arena.view(slots[i]!, 1).set(chunk);
+        this.moved.save += slots.length;
+      },
+      load: async (spans, arena, slots) => {
         this.onWrite();
-        memory.set(bytes, offset);
+        for (const [i, chunk] of chunksOfSpans(spans).entries())
+          chunk.set(arena.view(slots[i]!, 1).subarray(0, chunk.length));
+        this.moved.load += slots.length;
       },
       close: () => {},
     };
@@ -193,6 +286,7 @@ export class FakeApplication {
         return reply(0, '');
       case 'read':
       case 'write': {
+        if (message.name === 'read') this.onRead();
         const { address, size } = message.body;
         const found = this.holding(address);
         const from = Number(address - found.address);

@@ -1,70 +1,10 @@
 /** Operations on a process, with kernels that really run: what is saved, what is restored, and what happens when a step fails. */
-import { afterEach, describe, expect, it } from 'vitest';
-import { Store } from '../../src/checkpoint/index.js';
-import { type CheckpointOptions, checkpoint } from '../../src/runtime/checkpoint.js';
+import { describe, expect, it } from 'vitest';
 import type { OperationContext } from '../../src/runtime/process.js';
-import { restore } from '../../src/runtime/restore.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
 import { FakeApplication } from './fake-application.js';
-
-const stores: Store[] = [];
-let number = 0;
-
-async function memoryStore(): Promise<Store> {
-  const store = await Store.open({ mem: `runtime-${process.pid}-${number++}` }, { create: true });
-  stores.push(store);
-  return store;
-}
-
-afterEach(() => {
-  for (const store of stores.splice(0)) store.close();
-});
-
-const context = (steps: string[] = []): OperationContext => ({
-  signal: new AbortController().signal,
-  report: ({ step }) => {
-    if (steps.at(-1) !== step) steps.push(step);
-  },
-});
-
-const save = (app: FakeApplication, store: Store, options: Partial<CheckpointOptions> = {}, own = context()) =>
-  app.process.operate('checkpoint', own, (inner) =>
-    checkpoint(app.process, store, { command: ['fake'], ...options }, inner),
-  );
-const goBack = (app: FakeApplication, store: Store, id: string, own = context()) =>
-  app.process.operate('restore', own, (inner) => restore(app.process, store, id, inner));
-
-/** What a checkpoint holds is what memory was. */
-async function expectSaved(app: FakeApplication, store: Store, id: string, memory: ReadonlyMap<number, Uint8Array>) {
-  const plan = await store.restorePlan(id);
-  try {
-    expect(plan.allocations.map(({ size }) => size).sort()).toEqual(
-      [...memory.values()].map(({ length }) => length).sort(),
-    );
-    for (const [own, bytes] of memory) {
-      const saved = new Uint8Array(bytes.length);
-      await plan.read(app.process.storeId({ number: own }), 0, bytes.length, saved);
-      expect(Buffer.compare(saved, bytes), `allocation ${own}`).toBe(0);
-    }
-  } finally {
-    plan.close();
-  }
-}
-
-const MIB = 1 << 20;
-
-function started() {
-  const app = new FakeApplication();
-  const data = app.alloc(4 * MIB);
-  const other = app.alloc(MIB);
-  const index = app.alloc(65_536);
-  const n = data.bytes.length / 4;
-  app.launch('init', 64, 256, [data, n, 1]);
-  app.launch('init', 16, 256, [other, other.bytes.length / 4, 2]);
-  app.launch('init', 16, 256, [index, index.bytes.length / 4, 3]);
-  return { app, data, other, index };
-}
+import { context, expectSaved, goBack, MIB, memoryStore, returnsAtOnce, save, started } from './operations.js';
 
 describe('checkpoint', () => {
   it('is full at first, and then holds what launches may have written', async () => {
@@ -184,8 +124,7 @@ describe('checkpoint', () => {
   });
 
   it('finds with --verify what a template missed, and names kernel and chunk', async () => {
-    // The template is derived from a kernel that returns at once.
-    const app = new FakeApplication(undefined, (text) => text.replace(/(\.entry stir_part\([^)]*\)\s*\{)/, '$1 ret;'));
+    const app = new FakeApplication({ plant: returnsAtOnce });
     const data = app.alloc(MIB);
     const other = app.alloc(MIB);
     const store = await memoryStore();

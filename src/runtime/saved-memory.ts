@@ -1,0 +1,289 @@
+/**
+ * What a checkpoint holds, wherever it is kept, and the way of chunks back into a process. From the store a chunk's hash is checked when it is read; memory
+ * that is filled from host memory is named again on the device afterwards, where that computes names.
+ */
+import {
+  type Allocation,
+  CHUNK_BYTES,
+  mapAhead,
+  NAME_BYTES,
+  type RestorePlan,
+  type Store,
+} from '../checkpoint/index.js';
+import type { Target } from './chain.js';
+import { RuntimeError } from './errors.js';
+import type { HostImage } from './host-images.js';
+import { type HostMemory, NO_SLOT } from './host-memory.js';
+import type { MemoryLayout } from './layout.js';
+import { gathered } from './names.js';
+import { namesOf } from './plan.js';
+import { checkCancelled, type OperationContext, type SupervisedProcess } from './process.js';
+import { move, progressOf } from './transfer.js';
+
+/** Where a checkpoint is. */
+export interface SavedPlace {
+  readonly target: Target;
+  readonly id: string;
+}
+
+/** Chunks on their way into a process. Nothing is under way when a call has ended, however it ended. */
+export interface Loader {
+  /** Finds what is damaged before anything is written. */
+  check(context: OperationContext): Promise<void>;
+  /** Writes all of it; after a failure it may be called again. It is not cancelled. */
+  load(report: OperationContext['report']): Promise<void>;
+}
+
+export interface SavedMemory extends SavedPlace {
+  readonly allocations: readonly Allocation[];
+  /** Names of all chunks of one of the allocations. */
+  names(id: bigint): Uint8Array;
+  /**
+   * @param list ascending numbers of chunks in `layout`, whose parts are all among the allocations
+   * @param wanted names of all chunks of `layout`
+   */
+  loader(layout: MemoryLayout, list: Uint32Array, wanted: Uint8Array): Loader;
+  close(): void;
+}
+
+/**
+ * Which checkpoint a user means: the beginning of the id of one in host memory, or what the store makes of it. `latest` is the youngest of both.
+ *
+ * @throws StoreError GCR7011
+ */
+export async function findSaved(process: SupervisedProcess, store: Store, name: string): Promise<SavedPlace> {
+  const { hostImages } = process;
+  const inMemory = (image: HostImage): SavedPlace => ({ target: 'memory', id: image.id });
+  if (name === 'latest') {
+    const youngest = hostImages.of(process).at(-1);
+    if (youngest) {
+      const last = (await store.list()).checkpoints.at(-1);
+      if (!last || last.created < youngest.saved.created) return inMemory(youngest);
+    }
+  } else {
+    const image = hostImages.find(process, name);
+    if (image) return inMemory(image);
+  }
+  return { target: 'store', id: await store.find(name) };
+}
+
+/** Opens a checkpoint for reading. Close it. @throws StoreError, RuntimeError */
+export async function openSaved(process: SupervisedProcess, store: Store, place: SavedPlace): Promise<SavedMemory> {
+  const { staging, custody } = process;
+  if (place.target === 'memory') {
+    const image = process.hostImages.get(place.id);
+    if (!image) throw new RuntimeError('not-found', 'GCR8109', `checkpoint ${place.id} is not in host memory any more`);
+    return new SavedImage(process, image, await staging.take(1, custody.anyDevice));
+  }
+  const plan = await store.restorePlan(place.id);
+  try {
+    const chunks = plan.allocations.reduce((sum, { size }) => sum + Math.ceil(size / CHUNK_BYTES), 0);
+    return new SavedInStore(process, plan, await staging.take(chunks, custody.anyDevice));
+  } catch (error) {
+    plan.close();
+    throw error;
+  }
+}
+
+class SavedInStore implements SavedMemory {
+  readonly target = 'store';
+
+  constructor(
+    readonly process: SupervisedProcess,
+    readonly plan: RestorePlan,
+    readonly memory: HostMemory,
+  ) {}
+
+  get id(): string {
+    return this.plan.manifest.id;
+  }
+
+  get allocations(): readonly Allocation[] {
+    return this.plan.allocations;
+  }
+
+  names(id: bigint): Uint8Array {
+    return this.plan.contents.get(id)!.names;
+  }
+
+  loader(layout: MemoryLayout, list: Uint32Array, wanted: Uint8Array): Loader {
+    return new StoreLoader(this.process, this.plan, this.memory, layout, list, wanted);
+  }
+
+  close(): void {
+    this.plan.close();
+    this.process.staging.back(this.memory);
+  }
+}
+
+/** Chunks that are read as one, and into how many parts memory is cut at least when not everything fits. */
+const BLOCK = 1024;
+const LEAST_BLOCKS = 4;
+/** Blocks that are read at once. */
+const WINDOW = 6;
+
+class StoreLoader implements Loader {
+  /** What is in host memory already: everything, or nothing. */
+  #ready: Uint32Array | undefined;
+
+  constructor(
+    readonly process: SupervisedProcess,
+    readonly plan: RestorePlan,
+    readonly memory: HostMemory,
+    readonly layout: MemoryLayout,
+    readonly list: Uint32Array,
+    readonly wanted: Uint8Array,
+  ) {}
+
+  async check({ report, signal }: OperationContext): Promise<void> {
+    const slots = this.memory.take(this.list.length);
+    const told = progressOf(report, 'read', this.list.length * CHUNK_BYTES);
+    if (!slots) {
+      // More than fits: it is read twice, this time to check it.
+      await this.#eachBlock(async (list, own) => {
+        checkCancelled(signal);
+        await this.#read(list, own);
+        told(list.length * CHUNK_BYTES);
+      });
+      return;
+    }
+    try {
+      const blocks: number[] = [];
+      for (let at = 0; at < slots.length; at += BLOCK) blocks.push(at);
+      const read = async (at: number) => {
+        checkCancelled(signal);
+        await this.#read(this.list.subarray(at, at + BLOCK), slots.subarray(at, at + BLOCK));
+        told(Math.min(BLOCK, slots.length - at) * CHUNK_BYTES);
+      };
+      for await (const _ of mapAhead(blocks, WINDOW, read));
+      this.#ready = slots;
+    } finally {
+      // Nobody else has this memory, so what was read stays where it is.
+      this.memory.drop(slots);
+    }
+  }
+
+  async load(report: OperationContext['report']): Promise<void> {
+    const { process, layout, list, memory } = this;
+    const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
+    if (this.#ready)
+      return move('load', { process, layout, list, memory, slots: this.#ready }, 0, list.length, undefined, told);
+    await this.#eachBlock(async (own, slots) => {
+      await this.#read(own, slots);
+      await move('load', { process, layout, list: own, memory, slots }, 0, own.length, undefined, told);
+    });
+  }
+
+  /** Runs for each block of the list with slots for it, as many at once as there are slots. */
+  async #eachBlock(run: (list: Uint32Array, slots: Uint32Array) => Promise<void>): Promise<void> {
+    const slots = this.memory.take(Math.min(this.list.length, this.memory.freeSlots))!;
+    try {
+      const size = Math.max(1, Math.min(BLOCK, Math.floor(slots.length / LEAST_BLOCKS)));
+      const free: number[] = [];
+      for (let at = 0; at + size <= slots.length; at += size) free.push(at);
+      const blocks: number[] = [];
+      for (let at = 0; at < this.list.length; at += size) blocks.push(at);
+      const block = async (from: number) => {
+        const place = free.pop()!;
+        const list = this.list.subarray(from, from + size);
+        await run(list, slots.subarray(place, place + list.length));
+        free.push(place);
+      };
+      for await (const _ of mapAhead(blocks, Math.min(free.length, WINDOW), block));
+    } finally {
+      this.memory.drop(slots);
+    }
+  }
+
+  /** Reads chunks to slots, their hashes checked. */
+  async #read(list: Uint32Array, slots: Uint32Array): Promise<void> {
+    const lengths = this.layout.lengthsOf(list, 0, list.length);
+    const reads: Promise<void>[] = [];
+    for (let at = 0; at < list.length; ) {
+      let count = this.memory.runAt(slots, at, list.length - at);
+      // Only the last chunk of a read may be short.
+      for (let i = 0; i < count - 1; i++) if (lengths[at + i] !== CHUNK_BYTES) count = i + 1;
+      const target = this.memory.view(slots[at]!, count);
+      const bytes = (count - 1) * CHUNK_BYTES + lengths[at + count - 1]!;
+      reads.push(this.plan.readChunks(gathered(this.wanted, list, at, at + count), target.subarray(0, bytes)));
+      at += count;
+    }
+    await Promise.allSettled(reads);
+    await Promise.all(reads);
+  }
+}
+
+class SavedImage implements SavedMemory {
+  readonly target = 'memory';
+  readonly #parts: ReadonlyMap<bigint, HostImage['parts'][number]>;
+
+  constructor(
+    readonly process: SupervisedProcess,
+    readonly image: HostImage,
+    /** For a slot of zeros. */
+    readonly spare: HostMemory,
+  ) {
+    this.#parts = new Map(image.parts.map((part) => [part.allocation.id, part]));
+  }
+
+  get id(): string {
+    return this.image.id;
+  }
+
+  get allocations(): readonly Allocation[] {
+    return this.image.parts.map(({ allocation }) => allocation);
+  }
+
+  names(id: bigint): Uint8Array {
+    const { first, count } = this.#parts.get(id)!;
+    return this.image.table.names.subarray(NAME_BYTES * first, NAME_BYTES * (first + count));
+  }
+
+  loader(layout: MemoryLayout, list: Uint32Array, wanted: Uint8Array): Loader {
+    const slots = new Uint32Array(list.length);
+    layout.eachRun(list, 0, list.length, ({ stored, first }, chunk, count, at) => {
+      const from = this.#parts.get(stored.id)!.first + chunk - first;
+      slots.set(this.image.slots.subarray(from, from + count), at);
+    });
+    const { process, spare } = this;
+    const memory = process.hostImages.memory;
+    const load = async (report: OperationContext['report']): Promise<void> => {
+      const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
+      const filled = list.filter((_, i) => slots[i] !== NO_SLOT);
+      const own = slots.filter((slot) => slot !== NO_SLOT);
+      await move('load', { process, layout, list: filled, memory, slots: own }, 0, filled.length, undefined, told);
+      if (filled.length < list.length) {
+        const zero = list.filter((_, i) => slots[i] === NO_SLOT);
+        const slot = spare.take(1)!;
+        try {
+          spare.view(slot[0]!, 1).fill(0);
+          const zeros = new Uint32Array(zero.length).fill(slot[0]!);
+          await move(
+            'load',
+            { process, layout, list: zero, memory: spare, slots: zeros },
+            0,
+            zero.length,
+            undefined,
+            told,
+          );
+        } finally {
+          spare.drop(slot);
+        }
+      }
+      if (!process.custody.namesOnDevice) return;
+      const context = { report: () => {}, signal: new AbortController().signal };
+      const now = await namesOf(process, layout, list, context);
+      if (Buffer.compare(now, gathered(wanted, list)) !== 0)
+        throw new RuntimeError(
+          'failed',
+          'GCR8109',
+          `memory is not what checkpoint ${this.id} has after it was copied back`,
+        );
+    };
+    return { check: async () => {}, load };
+  }
+
+  close(): void {
+    this.process.staging.back(this.spare);
+  }
+}

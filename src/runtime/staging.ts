@@ -1,0 +1,53 @@
+/**
+ * Pinned memory on the way between device and store. Each operation has some of its own while it lasts, so that operations of several processes never wait
+ * for each other's; what was made is kept, because pinning takes longer than most operations.
+ */
+import { CHUNK_BYTES } from '../checkpoint/index.js';
+import { HostMemory } from './host-memory.js';
+import type { Device, Parts } from './parts.js';
+
+/** What is copied aside at most so that an application goes on before it is written. */
+export const STAGING_BYTES = 1 << 30;
+const LEAST_BYTES = 16 << 20;
+
+export class StagingPool {
+  readonly #idle: HostMemory[] = [];
+
+  /** @param limitBytes for each operation */
+  constructor(
+    readonly create: Parts['createArena'],
+    readonly limitBytes = STAGING_BYTES,
+  ) {}
+
+  /**
+   * Memory for an operation that moves at most `chunks` chunks; give it {@link back}. It may have fewer slots than that.
+   *
+   * @throws RuntimeError GCR8115
+   */
+  async take(chunks: number, device?: Device): Promise<HostMemory> {
+    let wanted = Math.max(1, Math.min(chunks * CHUNK_BYTES, this.limitBytes));
+    const fits = this.#idle.findIndex(({ reservedBytes }) => reservedBytes >= wanted);
+    if (fits >= 0) return this.#idle.splice(fits, 1)[0]!;
+    // One that is too small is replaced, so that there are never more than operations at once.
+    this.#idle.pop()?.close();
+    for (;;) {
+      const memory = new HostMemory(this.create, this.limitBytes);
+      try {
+        await memory.ensureFree(Math.ceil(wanted / CHUNK_BYTES), device);
+        return memory;
+      } catch (error) {
+        if (wanted <= LEAST_BYTES) throw error;
+        wanted /= 2;
+      }
+    }
+  }
+
+  /** @param memory with no slot in use */
+  back(memory: HostMemory): void {
+    this.#idle.push(memory);
+  }
+
+  close(): void {
+    for (const memory of this.#idle.splice(0)) memory.close();
+  }
+}
