@@ -58,13 +58,14 @@ struct Block {
   std::size_t size;
   int references;
 };
-std::map<Handle, Block> blocks;
-std::map<DevicePointer, unsigned> access_to;  // by the beginning of a mapping: devices that may use it
-std::set<DevicePointer> plain;                // memory that the driver allocated itself
+// These live as long as the process: the recorder's thread may be at work while it ends.
+auto &blocks = *new std::map<Handle, Block>;
+auto &access_to = *new std::map<DevicePointer, unsigned>;  // by the beginning of a mapping: devices that may use it
+auto &plain = *new std::set<DevicePointer>;                // memory that the driver allocated itself
 Handle next_handle = 100;
 int context_places[8];
 thread_local Context current = nullptr;
-std::map<Stream, FakeGraph *> capturing;
+auto &capturing = *new std::map<Stream, FakeGraph *>;
 std::atomic<int> captures{0};  // how many of them, so that a launch outside of any takes no lock
 std::size_t limit = std::size_t{1} << 34;
 
@@ -202,7 +203,7 @@ Result behave(Tag<tags::library_get_kernel>, Kernel *kernel, Library, const char
   return 0;
 }
 Result find_variable(DevicePointer *address, std::size_t *size, const char *name) {
-  static std::map<std::string, std::uint64_t[4]> variables;
+  static auto &variables = *new std::map<std::string, std::uint64_t[4]>;
   if (!address || !name || std::string_view(name) == "nowhere") return result::not_found;
   const std::lock_guard lock(mutex);
   *address = reinterpret_cast<DevicePointer>(variables[name]);
