@@ -12,9 +12,12 @@ import { buildTemplatesFromImage } from '../dist/pipeline/index.js';
 import { checkpoint } from '../dist/runtime/checkpoint.js';
 import { ControlServer } from '../dist/runtime/control-server.js';
 import { encodeEvent } from '../dist/runtime/events.js';
+import { HostImages } from '../dist/runtime/host-images.js';
+import { HostMemory } from '../dist/runtime/host-memory.js';
 import { encodeMessage } from '../dist/runtime/messages.js';
 import { SupervisedProcess } from '../dist/runtime/process.js';
 import { RecorderLink } from '../dist/runtime/recorder-link.js';
+import { StagingPool } from '../dist/runtime/staging.js';
 import { playClients, playRecorder } from './runtime/protocol-fuzz.mjs';
 
 const { values } = parseArgs({ options: { sessions: { type: 'string' }, first: { type: 'string' } } });
@@ -27,6 +30,9 @@ const library = {
   checkpoint,
   ControlServer,
   encodeEvent,
+  HostImages,
+  HostMemory,
+  StagingPool,
   encodeMessage,
   SupervisedProcess,
   RecorderLink,

@@ -34,14 +34,27 @@ class Machine {
   }
 
   parts(drain) {
-    const memory = { read: async (_, target) => target.fill(1), write: async () => {}, close: () => {} };
+    const memory = { close: () => {} };
+    const arena = {
+      slots: 0,
+      grow: async () => {},
+      view: (_, count) => new Uint8Array(count * 65_536),
+      close: () => {},
+    };
+    const names = async (spans) =>
+      new Uint8Array(16 * spans.reduce((sum, { bytes }) => sum + Math.ceil(bytes / 65_536), 0));
     return {
       openRing: () => ({ drain, consumed: 0, close: () => {} }),
       openDevice: async () => ({
         import: async () => memory,
         create: async () => ({ memory, fd: this.descriptor() }),
+        namesOnDevice: true,
+        names,
+        save: async () => {},
+        load: async () => {},
         close: () => {},
       }),
+      createArena: async () => arena,
       createBuffer: () => {
         const fd = this.descriptor();
         return { fd, read: (target) => target.fill(2), write: () => {}, close: () => this.open.delete(fd) };
@@ -240,7 +253,7 @@ const MESSAGES = { image: 1, handle: 1, 'handle-gone': 0, stopped: 0, reply: 0, 
 /**
  * A recorder that lies, to a supervised process.
  *
- * @param library `{ SupervisedProcess, RecorderLink, encodeMessage, encodeEvent, checkpoint, Store, InputError, buildTemplatesFromImage }`
+ * @param library what is taken out of it below, what was built or the sources
  * @returns what is wrong; empty when nothing is
  */
 export async function playRecorder(library, seed) {
@@ -253,6 +266,9 @@ export async function playRecorder(library, seed) {
     Store,
     InputError,
     buildTemplatesFromImage,
+    StagingPool,
+    HostImages,
+    HostMemory,
   } = library;
   const random = new Random(seedOf(`recorder ${seed}`));
   const hostile = new Hostile(random);
@@ -284,9 +300,12 @@ export async function playRecorder(library, seed) {
   const builder = {
     templates: (bytes) => (built ??= buildTemplatesFromImage(bytes, 'image').then(({ product }) => product)),
   };
+  const parts = machine.parts(drain);
   const process = new SupervisedProcess(hello, [0, 1], {
-    parts: machine.parts(drain),
+    parts,
     builder,
+    staging: new StagingPool(parts.createArena),
+    images: new HostImages(new HostMemory(parts.createArena, 1 << 20)),
     onEnd: () => {},
     kill: () => {},
   });

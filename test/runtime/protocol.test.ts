@@ -14,9 +14,12 @@ import { LineCutter, MAX_LINE, parseRequest } from '../../src/runtime/control-pr
 import { ControlServer } from '../../src/runtime/control-server.js';
 import { RuntimeError } from '../../src/runtime/errors.js';
 import { decodeEvents, encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
+import { HostImages } from '../../src/runtime/host-images.js';
+import { HostMemory } from '../../src/runtime/host-memory.js';
 import { decodeFromRecorder, decodeMessage, encodeMessage, type MessageName } from '../../src/runtime/messages.js';
 import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
+import { StagingPool } from '../../src/runtime/staging.js';
 
 const u32 = fc.nat({ max: 0xffffffff });
 const id = fc.nat({ max: Number.MAX_SAFE_INTEGER });
@@ -244,7 +247,9 @@ describe('whoever lies', () => {
 
   it('as a recorder harms nobody', async () => {
     for (let seed = 1; seed <= 60; seed++)
-      expect(await playRecorder({ ...library, SupervisedProcess, RecorderLink }, seed)).toEqual([]);
+      expect(
+        await playRecorder({ ...library, SupervisedProcess, RecorderLink, StagingPool, HostImages, HostMemory }, seed),
+      ).toEqual([]);
   });
 
   it('to a control socket harms nobody', async () => {
