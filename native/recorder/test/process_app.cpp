@@ -52,6 +52,8 @@ class Launchers {
           ++count_;
         }
       });
+    for (int i = 0; i < threads; ++i)
+      while (!numbers_[i]) std::this_thread::yield();
     while (count_ < 100) std::this_thread::yield();
   }
   long stop() {
