@@ -1,6 +1,9 @@
-// What the recorder adds to a launch: launch_overhead RECORDER DRIVER [LAUNCHES]. Without arguments of its own process it plays the supervisor
-// (which reads the ring as fast as it can) and runs itself three times: the driver alone, the recorder without a supervisor, and
-// recording. Times are medians of rounds, on one thread and on four; memory is the growth of the resident set over the driver alone.
+// What the recorder adds to a launch: launch_overhead RECORDER DRIVER [ROUNDS]. It plays the supervisor, which takes events as fast as it
+// can, and runs itself as the application three times: with the driver alone, with the recorder but without a supervisor, and
+// recording. Each runs on 1, 2, 4 and 8 threads that launch an empty kernel at the same time, each into a stream of its own.
+//
+// A figure is nanoseconds a call on each thread, the median of all threads and rounds. A round is a burst of launches into empty queues, so
+// that neither a full ring nor a busy device is measured; memory is the resident set at the end.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,7 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +31,15 @@ using namespace gcr;
 
 namespace {
 
+constexpr unsigned thread_counts[] = {1, 2, 4, 8};
+constexpr int burst = 500;                 // fits a real driver's queue
+constexpr int round_pause_us = 500;        // the ring becomes empty, and the consumer does not fall asleep
+constexpr int supervisor_pause_us = 2000;  // as src/runtime does between taking events and wanting to be woken
+
+constexpr const char *kernel_text =
+    ".version 7.0\n.target sm_70\n.address_size 64\n"
+    ".visible .entry nothing(.param .u64 data, .param .u32 count) { ret; }\n";
+
 long resident_kib() {
   char line[256] = {};
   const int file = open("/proc/self/statm", O_RDONLY);
@@ -45,58 +57,88 @@ Type *find(void *library, const char *name) {
   return found;
 }
 
-using Launch = Result(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **);
+struct Api {
+  explicit Api(void *library)
+      : init(find<Result(unsigned)>(library, "cuInit")),
+        retain(find<Result(Context *, Device)>(library, "cuDevicePrimaryCtxRetain")),
+        set_current(find<Result(Context)>(library, "cuCtxSetCurrent")),
+        load(find<Result(Module *, const void *)>(library, "cuModuleLoadData")),
+        function(find<Result(Function *, Module, const char *)>(library, "cuModuleGetFunction")),
+        create_stream(find<Result(Stream *, unsigned)>(library, "cuStreamCreate")),
+        synchronize(find<Result(Stream)>(library, "cuStreamSynchronize")),
+        launch(find<Result(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **)>(library, "cuLaunchKernel")) {}
+  Result (*init)(unsigned);
+  Result (*retain)(Context *, Device);
+  Result (*set_current)(Context);
+  Result (*load)(Module *, const void *);
+  Result (*function)(Function *, Module, const char *);
+  Result (*create_stream)(Stream *, unsigned);
+  Result (*synchronize)(Stream);
+  Result (*launch)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **);
+};
 
-double launch_ns(Launch *launch, Function function, long launches) {
-  DevicePointer memory = 0;
-  std::uint32_t count = 0;
-  void *parameters[] = {&memory, &count};
-  std::vector<double> rounds;
-  for (int round = 0; round < 15; ++round) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (long i = 0; i < launches; ++i) launch(function, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr);
-    rounds.push_back(std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count() / static_cast<double>(launches));
-  }
-  std::nth_element(rounds.begin(), rounds.begin() + 7, rounds.end());
-  return rounds[7];
+double median(std::vector<double> &values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
+  return values[values.size() / 2];
 }
 
-int application(const char *driver, long launches) {
+// Nanoseconds a launch, the median over rounds and threads. All threads begin a round together.
+double launch_ns(const Api &api, Context context, Function function, unsigned count, int rounds) {
+  std::barrier together(count);
+  std::vector<std::vector<double>> times(count);
+  std::vector<std::thread> threads;
+  for (auto &own : times)
+    threads.emplace_back([&] {
+      Stream stream = nullptr;
+      constexpr unsigned non_blocking = 1;
+      CHECK(api.set_current(context) == 0 && api.create_stream(&stream, non_blocking) == 0);
+      DevicePointer memory = 0;
+      std::uint32_t length = 0;
+      void *parameters[] = {&memory, &length};
+      for (int round = -2; round < rounds; ++round) {  // the first ones fill caches
+        together.arrive_and_wait();
+        const auto begin = std::chrono::steady_clock::now();
+        for (int i = 0; i < burst; ++i) api.launch(function, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr);
+        const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
+        if (round >= 0) own.push_back(took.count() / burst);
+        CHECK(api.synchronize(stream) == 0);
+        usleep(round_pause_us);
+      }
+    });
+  for (std::thread &thread : threads) thread.join();
+  std::vector<double> all;
+  for (const auto &own : times) all.insert(all.end(), own.begin(), own.end());
+  return median(all);
+}
+
+int application(const char *driver, int rounds) {
   void *library = dlopen(driver, RTLD_NOW);
-  CHECK(library && find<Result(unsigned)>(library, "cuInit")(0) == 0);
+  CHECK(library);
+  const Api api(library);
   Context context;
-  CHECK(find<Result(Context *, Device)>(library, "cuDevicePrimaryCtxRetain")(&context, 0) == 0);
-  find<Result(Context)>(library, "cuCtxSetCurrent")(context);
   Module module;
   Function function;
-  CHECK(find<Result(Module *, const void *)>(library, "cuModuleLoadData")(&module, ".version 8.0\n") == 0);
-  CHECK(find<Result(Function *, Module, const char *)>(library, "cuModuleGetFunction")(&function, module, "nothing") == 0);
-  auto *launch = find<Launch>(library, "cuLaunchKernel");
-  launch_ns(launch, function, 1000);
-  const double one = launch_ns(launch, function, launches);
-  std::vector<double> times(4);
-  std::vector<std::thread> threads;
-  for (double &time : times) threads.emplace_back([&] { time = launch_ns(launch, function, launches / 4); });
-  for (std::thread &thread : threads) thread.join();
-  std::printf("%7.1f ns on one thread, %7.1f ns on each of four, resident %ld KiB\n", one, *std::max_element(times.begin(), times.end()),
-              resident_kib());
+  CHECK(api.init(0) == 0 && api.retain(&context, 0) == 0 && api.set_current(context) == 0);
+  CHECK(api.load(&module, kernel_text) == 0 && api.function(&function, module, "nothing") == 0);
+  for (const unsigned count : thread_counts) std::printf("%9.1f", launch_ns(api, context, function, count, rounds));
+  std::printf("%12ld\n", resident_kib());
   return 0;
 }
 
-void run(const char *self, const char *name, const char *recorder, const char *driver, const char *launches, bool supervised) {
+void run(const char *self, const char *name, const char *recorder, const char *driver, const char *rounds, bool supervised) {
   char folder[] = "/tmp/gcr-bench-XXXXXX";
   CHECK(mkdtemp(folder));
   const std::string path = std::string(folder) + "/socket";
   Listener listener;
   CHECK(listener.listen(path) == 0);
-  std::printf("%-28s", name);
+  std::printf("%-24s", name);
   std::fflush(stdout);
   const pid_t child = fork();
   if (child == 0) {
     if (recorder) setenv("LD_PRELOAD", recorder, 1);
     if (supervised) setenv("GCR_SOCKET", path.c_str(), 1);
     setenv("GCR_DRIVER", driver, 1);
-    execl(self, self, "application", driver, launches, nullptr);
+    execl(self, self, "application", driver, rounds, nullptr);
     _exit(127);
   }
   if (supervised) {
@@ -110,7 +152,9 @@ void run(const char *self, const char *name, const char *recorder, const char *d
     CHECK(channel.send(static_cast<std::uint16_t>(MessageType::welcome), 0, encode_message(WelcomeMessage{})));
     std::vector<std::uint8_t> buffer(1 << 20);
     for (bool ended = false; !ended;) {
-      if (reader.drain(buffer)) continue;
+      while (reader.drain(buffer)) {
+      }
+      usleep(supervisor_pause_us);
       if (!reader.prepare_sleep()) continue;
       pollfd waiting[2] = {{message.descriptors[1].get(), POLLIN, 0}, {channel.descriptor(), POLLIN, 0}};
       poll(waiting, 2, -1);
@@ -121,19 +165,23 @@ void run(const char *self, const char *name, const char *recorder, const char *d
   }
   int status = 0;
   CHECK(waitpid(child, &status, 0) == child && status == 0);
+  unlink(path.c_str());
   rmdir(folder);
 }
 
 }  // namespace
 
 int main(int count, char **arguments) {
-  if (count == 4 && !std::strcmp(arguments[1], "application")) return application(arguments[2], std::atol(arguments[3]));
+  if (count == 4 && !std::strcmp(arguments[1], "application")) return application(arguments[2], std::atoi(arguments[3]));
   if (count < 3) {
-    std::fprintf(stderr, "launch_overhead RECORDER DRIVER [LAUNCHES]\n");
+    std::fprintf(stderr, "launch_overhead RECORDER DRIVER [ROUNDS]\n");
     return 64;
   }
-  const char *launches = count > 3 ? arguments[3] : "200000";
-  run(arguments[0], "the driver alone", nullptr, arguments[2], launches, false);
-  run(arguments[0], "recorder, no supervisor", arguments[1], arguments[2], launches, false);
-  run(arguments[0], "recording", arguments[1], arguments[2], launches, true);
+  const char *rounds = count > 3 ? arguments[3] : "200";
+  std::printf("%-24s", "ns a launch; threads:");
+  for (const unsigned threads : thread_counts) std::printf("%9u", threads);
+  std::printf("%12s\n", "KiB");
+  run(arguments[0], "the driver alone", nullptr, arguments[2], rounds, false);
+  run(arguments[0], "recorder, no supervisor", arguments[1], arguments[2], rounds, false);
+  run(arguments[0], "recording", arguments[1], arguments[2], rounds, true);
 }

@@ -84,6 +84,7 @@ class RingWriter {
 
  private:
   bool wait_for_room(std::uint64_t end);
+  void fill(std::uint8_t *event, std::size_t size);
 
   RingMemory &memory_;
   int wake_;
@@ -124,6 +125,7 @@ class RingReader {
   RingMemory &memory_;
   int wake_;
   std::uint64_t consumed_ = 0;
+  std::uint64_t known_reserved_ = 0;
   std::string broken_;
 };
 

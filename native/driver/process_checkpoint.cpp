@@ -6,14 +6,6 @@
 namespace gcr {
 namespace {
 
-// Arguments of cuCheckpointProcessLock; those of the other steps are all reserved, and may be null.
-struct LockArguments {
-  unsigned timeout_ms;
-  unsigned reserved0;
-  std::uint64_t reserved[7];
-};
-static_assert(sizeof(LockArguments) == 64);
-
 constexpr const char* too_old = "the driver cannot checkpoint processes: CUDA 12.8 is needed";
 
 }  // namespace
@@ -24,7 +16,8 @@ void process_checkpoint(const Driver& driver, int pid, CheckpointAction action, 
   constexpr const char* names[] = {"lock", "checkpoint", "restore", "unlock"};
   const auto which = static_cast<std::size_t>(action);
   if (!calls[which]) throw std::runtime_error(too_old);
-  LockArguments arguments{timeout_ms, 0, {}};
+  // The other steps' arguments are all reserved, and may be null.
+  CheckpointLockArguments arguments{timeout_ms, 0, {}};
   driver.check(calls[which](pid, action == CheckpointAction::lock ? &arguments : nullptr), names[which]);
 }
 

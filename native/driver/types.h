@@ -1,5 +1,5 @@
 // The types of the CUDA driver's interface that we use, declared here so that nothing needs a toolkit. Layouts and numbers follow
-// cuda.h of CUDA 12 and 13; native/test/cuda_header_test.cpp holds them against it where a toolkit is installed.
+// cuda.h of CUDA 12 and 13; recorder/test/cuda_header_test.cpp holds them against it where a toolkit is installed.
 #pragma once
 
 #include <cstddef>
@@ -28,14 +28,47 @@ using ExternalMemory = struct ExternalMemoryOpaque *;
 using GreenContext = struct GreenContextOpaque *;
 using LinkState = struct LinkStateOpaque *;
 
+// Results. The simulated driver's table of names and texts is simdriver/result.cpp.
 namespace result {
 constexpr Result success = 0;
 constexpr Result invalid_value = 1;
 constexpr Result out_of_memory = 2;
 constexpr Result not_initialized = 3;
+constexpr Result device_unavailable = 46;
+constexpr Result no_device = 100;
+constexpr Result invalid_device = 101;
+constexpr Result invalid_image = 200;
+constexpr Result invalid_context = 201;
+constexpr Result no_binary_for_gpu = 209;
+constexpr Result invalid_ptx = 218;
+constexpr Result file_not_found = 301;
+constexpr Result operating_system = 304;
+constexpr Result invalid_handle = 400;
+constexpr Result illegal_state = 401;
 constexpr Result not_found = 500;
 constexpr Result not_ready = 600;
+constexpr Result illegal_address = 700;
+constexpr Result launch_out_of_resources = 701;
+constexpr Result launch_timeout = 702;
+constexpr Result primary_context_active = 708;
+constexpr Result assert_failed = 710;
+constexpr Result host_memory_already_registered = 712;
+constexpr Result host_memory_not_registered = 713;
+constexpr Result illegal_instruction = 715;
+constexpr Result launch_failed = 719;
+constexpr Result cooperative_launch_too_large = 720;
+constexpr Result not_permitted = 800;
 constexpr Result not_supported = 801;
+constexpr Result stream_capture_unsupported = 900;
+constexpr Result stream_capture_invalidated = 901;
+constexpr Result stream_capture_merge = 902;
+constexpr Result stream_capture_unmatched = 903;
+constexpr Result stream_capture_unjoined = 904;
+constexpr Result stream_capture_isolation = 905;
+constexpr Result stream_capture_implicit = 906;
+constexpr Result captured_event = 907;
+constexpr Result stream_capture_wrong_thread = 908;
+constexpr Result graph_exec_update_failure = 910;
 constexpr Result unknown = 999;
 }  // namespace result
 
@@ -188,6 +221,12 @@ struct ExternalBuffer {
   unsigned long long offset, size;
 };
 
+struct CheckpointLockArguments {
+  unsigned timeout_ms;
+  unsigned reserved0;
+  std::uint64_t reserved1[7];
+};
+
 struct alignas(64) TensorMap {
   unsigned char bytes[128];
 };
@@ -196,5 +235,6 @@ static_assert(sizeof(AllocationProperties) == 32 && sizeof(AccessDescriptor) == 
 static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfiguration) == 56);
 static_assert(sizeof(Copy2D) == 128 && sizeof(Copy3D) == 200 && sizeof(StreamOperation) == 48);
 static_assert(sizeof(KernelNodeParameters) == 72 && sizeof(MemsetNodeParameters) == 40);
+static_assert(sizeof(CheckpointLockArguments) == 64);
 
 }  // namespace gcr

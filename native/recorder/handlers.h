@@ -354,9 +354,13 @@ Result mem_free_async(auto &call, Pointer address, Stream stream) {
 Result pool_import_pointer(auto &call, Pointer *address, Pool pool, void *data) {
   return call.recorder.memory.tell_new([&] { return call(address, pool, data); }, address, 1, AllocationKind::imported, false);
 }
+// What another process may write from now on; when the driver refused, it cannot.
+Result shares(auto &call, Result outcome, const char *reason) {
+  if (good(outcome)) call.recorder.emitter.stop_writes(reason);
+  return outcome;
+}
 Result pool_export_pointer(auto &call, void *data, Pointer address) {
-  call.recorder.emitter.stop_writes("memory is shared with another process (cuMemPoolExportPointer)");
-  return call(data, address);
+  return shares(call, call(data, address), "memory is shared with another process (cuMemPoolExportPointer)");
 }
 Result ipc_open(auto &call, Pointer *address, IpcHandle handle, unsigned flags) {
   return call.recorder.memory.tell_new([&] { return call(address, handle, flags); }, address, 1, AllocationKind::imported, false);
@@ -365,8 +369,7 @@ Result ipc_close(auto &call, Pointer address) {
   return call.recorder.memory.tell_end([&] { return call(address); }, address);
 }
 Result ipc_get(auto &call, void *handle, Pointer address) {
-  call.recorder.emitter.stop_writes("memory is shared with another process (cuIpcGetMemHandle)");
-  return call(handle, address);
+  return shares(call, call(handle, address), "memory is shared with another process (cuIpcGetMemHandle)");
 }
 Result external_buffer(auto &call, Pointer *address, ExternalMemory memory, const ExternalBuffer *buffer) {
   const Size size = buffer ? buffer->size : 0;
@@ -436,8 +439,8 @@ Result mem_set_access(auto &call, Pointer address, Size size, const AccessDescri
   return outcome;
 }
 Result mem_export(auto &call, void *exported, Handle handle, int type, unsigned long long flags) {
-  call.recorder.emitter.stop_writes("memory is shared with another process (cuMemExportToShareableHandle)");
-  return call(exported, call.recorder.memory.actual(handle), type, flags);
+  return shares(call, call(exported, call.recorder.memory.actual(handle), type, flags),
+                "memory is shared with another process (cuMemExportToShareableHandle)");
 }
 Result mem_import(auto &call, Handle *handle, void *exported, int type) {
   const Result outcome = call(handle, exported, type);
@@ -676,17 +679,17 @@ Result set_2d_32_async(auto &call, Pointer target, Size pitch, unsigned value, S
 
 Result stream_create(auto &call, Stream *stream, unsigned flags) {
   const Result outcome = call(stream, flags);
-  if (good(outcome)) call.recorder.streams.created(*stream);
+  if (good(outcome)) call.recorder.streams.created(*stream, flags);
   return outcome;
 }
 Result stream_create_priority(auto &call, Stream *stream, unsigned flags, int priority) {
   const Result outcome = call(stream, flags, priority);
-  if (good(outcome)) call.recorder.streams.created(*stream);
+  if (good(outcome)) call.recorder.streams.created(*stream, flags);
   return outcome;
 }
 Result stream_create_green(auto &call, Stream *stream, GreenContext green, unsigned flags, int priority) {
   const Result outcome = call(stream, green, flags, priority);
-  if (good(outcome)) call.recorder.streams.created(*stream);
+  if (good(outcome)) call.recorder.streams.created(*stream, flags);
   return outcome;
 }
 Result stream_destroy(auto &call, Stream stream) {

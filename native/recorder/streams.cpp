@@ -8,7 +8,7 @@ namespace gcr {
 std::uint64_t Streams::number(ThreadState &thread, Stream stream, bool per_thread) {
   if (stream == stream_legacy || (!stream && !per_thread)) return legacy_stream;
   if (stream == stream_per_thread || !stream) {
-    if (!thread.default_stream) thread.default_stream = fresh();
+    if (!thread.default_stream) thread.default_stream = fresh_blocking();
     return thread.default_stream;
   }
   const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
@@ -26,16 +26,16 @@ std::uint64_t Streams::number(ThreadState &thread, Stream stream, bool per_threa
       return found->second;
     }
   }
-  // Made by an entry point that we do not see.
+  // Made by an entry point that we do not see: whether it is blocking nobody knows, and an order is taken for none.
   const std::unique_lock lock(mutex_);
   const auto [place, added] = numbers_.try_emplace(stream, 0);
   if (added) place->second = fresh();
   return place->second;
 }
 
-void Streams::created(Stream stream) {
+void Streams::created(Stream stream, unsigned flags) {
   const std::unique_lock lock(mutex_);
-  numbers_[stream] = fresh();
+  numbers_[stream] = flags & stream_non_blocking ? fresh() : fresh_blocking();
   epoch_.fetch_add(1);
 }
 

@@ -1,5 +1,5 @@
 // Numbers of streams, and which numbers stand for what was captured by a CUDA event. A number is never used again, so a stream that is
-// made where another was destroyed is not taken for it.
+// made where another was destroyed is not taken for it. Numbers of streams that the legacy default stream is ordered with are even; so is its own, 0.
 #pragma once
 
 #include <atomic>
@@ -15,13 +15,15 @@ namespace gcr {
 // Handles that mean the default streams.
 inline const Stream stream_legacy = reinterpret_cast<Stream>(1);
 inline const Stream stream_per_thread = reinterpret_cast<Stream>(2);
+// A flag of a stream's creation.
+constexpr unsigned stream_non_blocking = 1;
 
 class Streams {
  public:
   // The number of a stream as an entry point got it; `per_thread`: the entry point's default stream is the thread's own.
   std::uint64_t number(ThreadState &thread, Stream stream, bool per_thread);
 
-  void created(Stream stream);
+  void created(Stream stream, unsigned flags);
   void destroyed(Stream stream);
 
   // A stream's work so far is captured by the event under a number of its own.
@@ -31,9 +33,10 @@ class Streams {
   void destroyed(Event event);
 
  private:
-  std::uint64_t fresh() { return next_.fetch_add(1); }
+  std::uint64_t fresh() { return next_odd_.fetch_add(2); }
+  std::uint64_t fresh_blocking() { return next_even_.fetch_add(2); }
 
-  std::atomic<std::uint64_t> next_{2};
+  std::atomic<std::uint64_t> next_odd_{3}, next_even_{2};
   std::atomic<std::uint64_t> epoch_{1};
   mutable std::shared_mutex mutex_;
   std::unordered_map<Stream, std::uint64_t> numbers_;

@@ -39,7 +39,7 @@ void copy(Driver &driver, CopyWork work, void *stream_handle, Wait wait) {
   // Pageable memory is the application's again when the call returns.
   const bool returns_late = wait == Wait::yes || (!capturing && pageable(driver, work.target));
   if (!capturing && !returns_late && pageable(driver, work.source)) stage(work);
-  driver.dispatch(stream, node_copy, std::move(work));
+  driver.dispatch(stream, node_memcpy, std::move(work));
   if (returns_late) driver.wait(driver.queues.last(stream));
 }
 
@@ -63,13 +63,13 @@ Side side(const Driver &driver, int type, const void *host_address, DevicePointe
 CopyWork plane(const Driver &driver, const Copy2D *given) {
   require(given, invalid_value);
   const Copy2D &c = *given;
-  const std::size_t target_pitch = c.target_pitch ? c.target_pitch : c.width;
-  const std::size_t source_pitch = c.source_pitch ? c.source_pitch : c.width;
-  if (c.height > 1) require(c.width <= target_pitch && c.width <= source_pitch, invalid_value);
-  const std::size_t to = c.target_y * target_pitch + c.target_x;
-  const std::size_t from = c.source_y * source_pitch + c.source_x;
-  return {side(driver, c.target_type, c.target_host, c.target_device, to, target_pitch, 0),
-          side(driver, c.source_type, c.source_host, c.source_device, from, source_pitch, 0), c.width, c.height, 1, nullptr};
+  const std::size_t target_pitch = c.target.pitch ? c.target.pitch : c.width_bytes;
+  const std::size_t source_pitch = c.source.pitch ? c.source.pitch : c.width_bytes;
+  if (c.height > 1) require(c.width_bytes <= target_pitch && c.width_bytes <= source_pitch, invalid_value);
+  const std::size_t to = c.target.y * target_pitch + c.target.x_bytes;
+  const std::size_t from = c.source.y * source_pitch + c.source.x_bytes;
+  return {side(driver, c.target.memory_type, c.target.host, c.target.device, to, target_pitch, 0),
+          side(driver, c.source.memory_type, c.source.host, c.source.device, from, source_pitch, 0), c.width_bytes, c.height, 1, nullptr};
 }
 
 }  // namespace
@@ -77,17 +77,17 @@ CopyWork plane(const Driver &driver, const Copy2D *given) {
 CopyWork volume(const Driver &driver, const Copy3D *given) {
   require(given, invalid_value);
   const Copy3D &c = *given;
-  require(c.source_lod == 0 && c.target_lod == 0, invalid_value);
-  const std::size_t target_pitch = c.target_pitch ? c.target_pitch : c.width;
-  const std::size_t source_pitch = c.source_pitch ? c.source_pitch : c.width;
-  const std::size_t target_slice = target_pitch * (c.target_height ? c.target_height : c.height);
-  const std::size_t source_slice = source_pitch * (c.source_height ? c.source_height : c.height);
-  if (c.height > 1 || c.depth > 1) require(c.width <= target_pitch && c.width <= source_pitch, invalid_value);
-  const std::size_t to = c.target_z * target_slice + c.target_y * target_pitch + c.target_x;
-  const std::size_t from = c.source_z * source_slice + c.source_y * source_pitch + c.source_x;
-  return {side(driver, c.target_type, c.target_host, c.target_device, to, target_pitch, target_slice),
-          side(driver, c.source_type, c.source_host, c.source_device, from, source_pitch, source_slice),
-          c.width, c.height, c.depth, nullptr};
+  require(c.source.lod == 0 && c.target.lod == 0, invalid_value);
+  const std::size_t target_pitch = c.target.pitch ? c.target.pitch : c.width_bytes;
+  const std::size_t source_pitch = c.source.pitch ? c.source.pitch : c.width_bytes;
+  const std::size_t target_slice = target_pitch * (c.target.height ? c.target.height : c.height);
+  const std::size_t source_slice = source_pitch * (c.source.height ? c.source.height : c.height);
+  if (c.height > 1 || c.depth > 1) require(c.width_bytes <= target_pitch && c.width_bytes <= source_pitch, invalid_value);
+  const std::size_t to = c.target.z * target_slice + c.target.y * target_pitch + c.target.x_bytes;
+  const std::size_t from = c.source.z * source_slice + c.source.y * source_pitch + c.source.x_bytes;
+  return {side(driver, c.target.memory_type, c.target.host, c.target.device, to, target_pitch, target_slice),
+          side(driver, c.source.memory_type, c.source.host, c.source.device, from, source_pitch, source_slice),
+          c.width_bytes, c.height, c.depth, nullptr};
 }
 
 namespace {
@@ -97,7 +97,7 @@ void set(Driver &driver, SetWork work, void *stream_handle, Wait wait) {
   check_set(driver, work);
   if (wait == Wait::yes) driver.forbid_in_capture();
   const auto stream = driver.stream(stream_handle);
-  driver.dispatch(stream, node_set, work);
+  driver.dispatch(stream, node_memset, work);
   if (wait == Wait::yes) driver.wait(driver.queues.last(stream));
 }
 

@@ -13,21 +13,21 @@ std::vector<Node *> nodes_of(Graphs &graphs, void *const *handles, std::size_t c
   return nodes;
 }
 
-KernelWork kernel_work(Driver &driver, const KernelNodeParams &given, bool with_kernel) {
-  auto *function = static_cast<Function *>(given.function);
-  if (!function && with_kernel) function = static_cast<Function *>(given.kernel);
+KernelWork kernel_work(Driver &driver, const KernelNodeParameters &given, bool with_kernel) {
+  auto *function = reinterpret_cast<Function *>(given.function);
+  if (!function && with_kernel) function = reinterpret_cast<Function *>(given.kernel);
   return make_launch(driver.module_of(function), function, given.grid, given.block, given.shared_memory, given.parameters,
                      given.extra);
 }
 
-void describe_kernel(Node &node, KernelNodeParams &to, bool with_kernel) {
+void describe_kernel(Node &node, KernelNodeParameters &to, bool with_kernel) {
   require(node.type == node_kernel, invalid_value);
   auto &work = std::get<KernelWork>(node.work);
   node.parameter_pointers.clear();
   for (const Parameter &parameter : work.function->parameters) {
     node.parameter_pointers.push_back(work.parameters.data() + parameter.offset);
   }
-  to.function = work.function;
+  to.function = reinterpret_cast<gcr::Function>(work.function);
   std::copy(work.grid, work.grid + 3, to.grid);
   std::copy(work.block, work.block + 3, to.block);
   to.shared_memory = work.shared_memory;
@@ -35,11 +35,11 @@ void describe_kernel(Node &node, KernelNodeParams &to, bool with_kernel) {
   to.extra = nullptr;
   if (!with_kernel) return;
   to.kernel = nullptr;
-  to.context = work.module->context();
+  to.context = static_cast<gcr::Context>(work.module->context());
 }
 
 // Replaces a kernel's launch; what attributes said of it stays.
-void set_kernel(Driver &driver, Work &work, const KernelNodeParams &given, bool with_kernel) {
+void set_kernel(Driver &driver, Work &work, const KernelNodeParameters &given, bool with_kernel) {
   KernelWork next = kernel_work(driver, given, with_kernel);
   const auto &before = std::get<KernelWork>(work);
   std::copy(before.cluster, before.cluster + 3, next.cluster);
@@ -48,31 +48,31 @@ void set_kernel(Driver &driver, Work &work, const KernelNodeParams &given, bool 
   work = std::move(next);
 }
 
-SetWork set_work(const Driver &driver, const MemsetNodeParams *given) {
+SetWork set_work(const Driver &driver, const MemsetNodeParameters *given) {
   require(given, invalid_value);
   const SetWork work{given->target, given->pitch, given->value, given->element, given->width, given->height};
   check_set(driver, work);
   return work;
 }
 
-void describe_set(const SetWork &work, MemsetNodeParams &to) {
+void describe_set(const SetWork &work, MemsetNodeParameters &to) {
   to = {work.target, work.pitch, work.value, work.element, work.width, work.height};
 }
 
 void describe_copy(const CopyWork &work, Copy3D &to) {
   to = {};
   const auto height = [&](const Side &side) { return side.pitch ? side.slice / side.pitch : work.height; };
-  to.source_type = work.source.device ? memory_device : memory_host;
-  if (work.source.device) to.source_device = work.source.address;
-  else to.source_host = reinterpret_cast<const void *>(work.source.address);
-  to.source_pitch = work.source.pitch;
-  to.source_height = height(work.source);
-  to.target_type = work.target.device ? memory_device : memory_host;
-  if (work.target.device) to.target_device = work.target.address;
-  else to.target_host = reinterpret_cast<void *>(work.target.address);
-  to.target_pitch = work.target.pitch;
-  to.target_height = height(work.target);
-  to.width = work.width;
+  to.source.memory_type = work.source.device ? memory_device : memory_host;
+  if (work.source.device) to.source.device = work.source.address;
+  else to.source.host = reinterpret_cast<void *>(work.source.address);
+  to.source.pitch = work.source.pitch;
+  to.source.height = height(work.source);
+  to.target.memory_type = work.target.device ? memory_device : memory_host;
+  if (work.target.device) to.target.device = work.target.address;
+  else to.target.host = reinterpret_cast<void *>(work.target.address);
+  to.target.pitch = work.target.pitch;
+  to.target.height = height(work.target);
+  to.width_bytes = work.width;
   to.height = work.height;
   to.depth = work.depth;
 }
@@ -280,7 +280,7 @@ GCR_SIM_API cuGraphNodeFindInClone(void **node, void *original, void *clone) {
 }
 
 GCR_SIM_API cuGraphAddKernelNode_v2(void **node, void *graph, void *const *after, std::size_t count,
-                                    const KernelNodeParams *given) {
+                                    const KernelNodeParameters *given) {
   return add(node, graph, after, count, node_kernel, [&](Driver &driver) {
     require(given, invalid_value);
     return kernel_work(driver, *given, true);
@@ -288,7 +288,7 @@ GCR_SIM_API cuGraphAddKernelNode_v2(void **node, void *graph, void *const *after
 }
 
 GCR_SIM_API cuGraphAddKernelNode(void **node, void *graph, void *const *after, std::size_t count,
-                                 const KernelNodeParams *given) {
+                                 const KernelNodeParameters *given) {
   return add(node, graph, after, count, node_kernel, [&](Driver &driver) {
     require(given, invalid_value);
     return kernel_work(driver, *given, false);
@@ -297,7 +297,7 @@ GCR_SIM_API cuGraphAddKernelNode(void **node, void *graph, void *const *after, s
 
 GCR_SIM_API cuGraphAddMemcpyNode(void **node, void *graph, void *const *after, std::size_t count, const Copy3D *given,
                                  void *) {
-  return add(node, graph, after, count, node_copy, [&](Driver &driver) {
+  return add(node, graph, after, count, node_memcpy, [&](Driver &driver) {
     CopyWork work = volume(driver, given);
     check_copy(driver, work);
     return work;
@@ -305,12 +305,12 @@ GCR_SIM_API cuGraphAddMemcpyNode(void **node, void *graph, void *const *after, s
 }
 
 GCR_SIM_API cuGraphAddMemsetNode(void **node, void *graph, void *const *after, std::size_t count,
-                                 const MemsetNodeParams *given, void *) {
-  return add(node, graph, after, count, node_set, [&](Driver &driver) { return set_work(driver, given); });
+                                 const MemsetNodeParameters *given, void *) {
+  return add(node, graph, after, count, node_memset, [&](Driver &driver) { return set_work(driver, given); });
 }
 
 GCR_SIM_API cuGraphAddHostNode(void **node, void *graph, void *const *after, std::size_t count,
-                               const HostNodeParams *given) {
+                               const HostNodeParameters *given) {
   return add(node, graph, after, count, node_host, [&](Driver &) {
     require(given && given->function, invalid_value);
     return HostWork{given->function, given->data};
@@ -341,61 +341,61 @@ GCR_SIM_API cuGraphChildGraphNodeGetGraph(void *node, void **graph) {
   });
 }
 
-GCR_SIM_API cuGraphKernelNodeGetParams_v2(void *node, KernelNodeParams *to) {
+GCR_SIM_API cuGraphKernelNodeGetParams_v2(void *node, KernelNodeParameters *to) {
   return with_node(node, node_kernel, [&](Driver &, Node &found) {
     require(to, invalid_value);
     describe_kernel(found, *to, true);
   });
 }
 
-GCR_SIM_API cuGraphKernelNodeGetParams(void *node, KernelNodeParams *to) {
+GCR_SIM_API cuGraphKernelNodeGetParams(void *node, KernelNodeParameters *to) {
   return with_node(node, node_kernel, [&](Driver &, Node &found) {
     require(to, invalid_value);
     describe_kernel(found, *to, false);
   });
 }
 
-GCR_SIM_API cuGraphKernelNodeSetParams_v2(void *node, const KernelNodeParams *given) {
+GCR_SIM_API cuGraphKernelNodeSetParams_v2(void *node, const KernelNodeParameters *given) {
   return with_node(node, node_kernel, [&](Driver &driver, Node &found) {
     require(given, invalid_value);
     set_kernel(driver, found.work, *given, true);
   });
 }
 
-GCR_SIM_API cuGraphKernelNodeSetParams(void *node, const KernelNodeParams *given) {
+GCR_SIM_API cuGraphKernelNodeSetParams(void *node, const KernelNodeParameters *given) {
   return with_node(node, node_kernel, [&](Driver &driver, Node &found) {
     require(given, invalid_value);
     set_kernel(driver, found.work, *given, false);
   });
 }
 
-GCR_SIM_API cuGraphMemsetNodeGetParams(void *node, MemsetNodeParams *to) {
-  return with_node(node, node_set, [&](Driver &, Node &found) {
+GCR_SIM_API cuGraphMemsetNodeGetParams(void *node, MemsetNodeParameters *to) {
+  return with_node(node, node_memset, [&](Driver &, Node &found) {
     require(to, invalid_value);
     describe_set(std::get<SetWork>(found.work), *to);
   });
 }
 
-GCR_SIM_API cuGraphMemsetNodeSetParams(void *node, const MemsetNodeParams *given) {
-  return with_node(node, node_set, [&](Driver &driver, Node &found) { found.work = set_work(driver, given); });
+GCR_SIM_API cuGraphMemsetNodeSetParams(void *node, const MemsetNodeParameters *given) {
+  return with_node(node, node_memset, [&](Driver &driver, Node &found) { found.work = set_work(driver, given); });
 }
 
 GCR_SIM_API cuGraphMemcpyNodeGetParams(void *node, Copy3D *to) {
-  return with_node(node, node_copy, [&](Driver &, Node &found) {
+  return with_node(node, node_memcpy, [&](Driver &, Node &found) {
     require(to, invalid_value);
     describe_copy(std::get<CopyWork>(found.work), *to);
   });
 }
 
 GCR_SIM_API cuGraphMemcpyNodeSetParams(void *node, const Copy3D *given) {
-  return with_node(node, node_copy, [&](Driver &driver, Node &found) {
+  return with_node(node, node_memcpy, [&](Driver &driver, Node &found) {
     CopyWork work = volume(driver, given);
     check_copy(driver, work);
     found.work = std::move(work);
   });
 }
 
-GCR_SIM_API cuGraphHostNodeGetParams(void *node, HostNodeParams *to) {
+GCR_SIM_API cuGraphHostNodeGetParams(void *node, HostNodeParameters *to) {
   return with_node(node, node_host, [&](Driver &, Node &found) {
     require(to, invalid_value);
     const auto &work = std::get<HostWork>(found.work);
@@ -507,7 +507,7 @@ GCR_SIM_API cuGraphInstantiate(void **exec, void *graph, void **error_node, char
   return cuGraphInstantiate_v2(exec, graph, error_node, log, size);
 }
 
-GCR_SIM_API cuGraphInstantiateWithParams(void **exec, void *graph, GraphInstantiateParams *given) {
+GCR_SIM_API cuGraphInstantiateWithParams(void **exec, void *graph, GraphInstantiateParameters *given) {
   if (!given) return invalid_value;
   const Result result = instantiate(exec, graph, given->flags);
   given->error_node = nullptr;
@@ -549,27 +549,27 @@ GCR_SIM_API cuGraphExecUpdate(void *exec, void *graph, void **error_node, int *r
   return outcome;
 }
 
-GCR_SIM_API cuGraphExecKernelNodeSetParams_v2(void *exec, void *node, const KernelNodeParams *given) {
+GCR_SIM_API cuGraphExecKernelNodeSetParams_v2(void *exec, void *node, const KernelNodeParameters *given) {
   return with_step(exec, node, node_kernel, [&](Driver &driver, GraphExec::Step &step) {
     require(given, invalid_value);
     set_kernel(driver, step.work, *given, true);
   });
 }
 
-GCR_SIM_API cuGraphExecKernelNodeSetParams(void *exec, void *node, const KernelNodeParams *given) {
+GCR_SIM_API cuGraphExecKernelNodeSetParams(void *exec, void *node, const KernelNodeParameters *given) {
   return with_step(exec, node, node_kernel, [&](Driver &driver, GraphExec::Step &step) {
     require(given, invalid_value);
     set_kernel(driver, step.work, *given, false);
   });
 }
 
-GCR_SIM_API cuGraphExecMemsetNodeSetParams(void *exec, void *node, const MemsetNodeParams *given, void *) {
-  return with_step(exec, node, node_set,
+GCR_SIM_API cuGraphExecMemsetNodeSetParams(void *exec, void *node, const MemsetNodeParameters *given, void *) {
+  return with_step(exec, node, node_memset,
                    [&](Driver &driver, GraphExec::Step &step) { step.work = set_work(driver, given); });
 }
 
 GCR_SIM_API cuGraphExecMemcpyNodeSetParams(void *exec, void *node, const Copy3D *given, void *) {
-  return with_step(exec, node, node_copy, [&](Driver &driver, GraphExec::Step &step) {
+  return with_step(exec, node, node_memcpy, [&](Driver &driver, GraphExec::Step &step) {
     CopyWork work = volume(driver, given);
     check_copy(driver, work);
     step.work = std::move(work);

@@ -313,7 +313,7 @@ GCR_SIM_API cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y,
                            void **extra) {
   return call([&](Driver &driver) {
     const LaunchConfiguration configuration{
-        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, stream, nullptr, 0};
+        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, static_cast<gcr::Stream>(stream), nullptr, 0};
     launch(driver, configuration, function, parameters, extra);
   });
 }
@@ -331,10 +331,10 @@ GCR_SIM_API cuLaunchCooperativeKernel(Function *function, unsigned grid_x, unsig
                                       void *stream, void **parameters) {
   return call([&](Driver &driver) {
     LaunchAttribute cooperative{};
-    cooperative.id = 2;
+    cooperative.id = attribute_cooperative;
     cooperative.value.cooperative = 1;
     const LaunchConfiguration configuration{
-        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, stream, &cooperative, 1};
+        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, static_cast<gcr::Stream>(stream), &cooperative, 1};
     launch(driver, configuration, function, parameters, nullptr);
   });
 }

@@ -29,7 +29,7 @@ using namespace gcr::sim;
 GCR_PER_THREAD(cuEventRecord, _ptsz, (Event *event, void *stream), (event, stream))
 GCR_PER_THREAD(cuEventRecordWithFlags, _ptsz, (Event *event, void *stream, unsigned flags), (event, stream, flags))
 GCR_PER_THREAD(cuGraphInstantiateWithParams, _ptsz,
-               (void **exec, void *graph, GraphInstantiateParams *given),
+               (void **exec, void *graph, GraphInstantiateParameters *given),
                (exec, graph, given))
 GCR_PER_THREAD(cuGraphLaunch, _ptsz, (void *exec, void *handle), (exec, handle))
 GCR_PER_THREAD(cuGraphUpload, _ptsz, (void *exec, void *stream), (exec, stream))

@@ -3,17 +3,11 @@
  * lost, an application whose supervisor was killed goes on to the result of an undisturbed run (or, when its memory was being replaced or given
  * up, ends with a message), and nothing stays locked. A round follows from its seed; when within a step the kill falls does not.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Random } from '../judge/random.mjs';
+import { Supervised } from './supervised.mjs';
 
-const ROOT = join(import.meta.dirname, '../..');
-const CLI = join(ROOT, 'bin/gcr-templates.js');
-const APP = join(ROOT, 'build/native/apps/training');
-const STEPS = 5;
-const ARGS = ['--steps', String(STEPS), '--size', '16', '--pace'];
+const ARGS = ['--steps', '5', '--size', '16'];
 
 /** The steps that each operation tells of. */
 export const OPERATIONS = {
@@ -47,58 +41,6 @@ const REQUESTS = {
   resume: () => ({ operation: 'resume' }),
 };
 
-/** A paced program under a supervisor; its input outlives the supervisor. */
-class Supervised {
-  constructor(folder, store) {
-    this.environment = { ...process.env, XDG_RUNTIME_DIR: folder };
-    this.feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
-    this.feeder.stdin.on('error', () => {});
-    const command = [CLI, 'run', '--device', 'sim', '--store', store, '--', APP, ...ARGS];
-    const stdio = [this.feeder.stdout, 'pipe', 'pipe'];
-    this.child = spawn(process.execPath, command, { env: this.environment, stdio });
-    this.exited = once(this.child, 'exit');
-    this.closed = once(this.child, 'close');
-    this.messages = '';
-    this.child.stderr.setEncoding('utf8').on('data', (text) => {
-      this.messages += text;
-    });
-    this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
-  }
-
-  async line() {
-    const { done, value } = await this.lines.next();
-    return done ? undefined : value;
-  }
-
-  async expect(beginning) {
-    const line = await this.line();
-    if (!line?.startsWith(beginning)) throw new Error(`the program said ${line}: ${this.messages}`);
-  }
-
-  async step() {
-    this.feeder.stdin.write('\n');
-    await this.expect('step');
-  }
-
-  /** The digest, or undefined when the program ended without one. */
-  async finish() {
-    this.feeder.stdin.write('\n'.repeat(100));
-    for (let line = await this.line(); line !== undefined; line = await this.line())
-      if (line.startsWith('digest ')) return line;
-    return undefined;
-  }
-
-  close() {
-    for (const pid of [this.pid, this.child.pid, this.feeder.pid]) {
-      try {
-        if (pid) process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended.
-      }
-    }
-  }
-}
-
 /** What a round does, from its seed. */
 export function roundOf(seed) {
   const random = new Random(seed);
@@ -124,11 +66,9 @@ export async function playRound(library, place, seed, known) {
   const { operation, step, victim, delay } = roundOf(seed);
   const wrong = [];
   const folder = join(place.folder, 'gcr-templates');
-  const program = new Supervised(place.folder, place.store);
+  const program = new Supervised(place.folder, place.store, 'training', ARGS);
   try {
-    await program.expect('ready');
-    const found = await callAll(folder);
-    program.pid = found.find(({ status }) => status?.supervisor === program.child.pid).pid;
+    await program.ready(callAll, folder);
     const ask = (request, options) => call(folder, program.pid, request, options);
     await program.step();
     const first = (await ask({ operation: 'checkpoint' })).manifest.id;
@@ -189,7 +129,7 @@ export async function playRound(library, place, seed, known) {
 
 /** The digest of a run that nothing disturbs. */
 export async function undisturbed(place) {
-  const program = new Supervised(place.folder, join(place.folder, 'undisturbed'));
+  const program = new Supervised(place.folder, join(place.folder, 'undisturbed'), 'training', ARGS);
   try {
     await program.expect('ready');
     return await program.finish();

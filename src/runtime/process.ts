@@ -279,6 +279,9 @@ export class SupervisedProcess implements LinkListener {
     if (this.state === 'ended' || this.isParked) return;
     this.drain();
     this.state = 'ended';
+    // Whoever waits for events to be applied waits for an image that does not come any more.
+    this.bridge.stop('blind', 'the application has ended');
+    this.bridge.pump();
     this.#ring.close();
     this.custody.close();
     this.hostImages.dropAll(this);

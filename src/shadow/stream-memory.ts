@@ -4,6 +4,10 @@
  * So content is kept beside the stream that brings it until something orders it, and each launch sees what is ordered
  * before everything plus what its own stream has.
  *
+ * The legacy default stream is ordered with blocking streams without anybody's saying so: its work begins after all of theirs that was submitted
+ * before, and theirs after its. So each of them sees what it has, too; what a blocking stream has gets to another one only by
+ * an order that is told.
+ *
  * Soundness. Forgetting goes to every stream's content, whoever writes; so content that is known anywhere was not written
  * since it was told, in the order in which the driver was called. A program whose streams write, unordered, what
  * another's launches take addresses from has a race of its own, and is not followed.
@@ -13,6 +17,10 @@ import { KnownMemory } from './known-memory.js';
 
 /** Streams whose content waits for an order at the same time; the one that waits longest is forgotten beyond. */
 const MAX_STREAMS = 64;
+
+/** The legacy default stream, and which streams it is ordered with (docs/formats/runtime-protocol.md). */
+const LEGACY = 0;
+const isBlocking = (stream: number): boolean => stream % 2 === 0;
 
 /** What a launch may read. */
 export interface ContentView {
@@ -32,7 +40,8 @@ export class StreamMemory implements ContentView {
   readonly #waiting = new Map<number, KnownMemory>();
   #parts: readonly KnownMemory[] = [this.#common];
   #stream: number | undefined;
-  #own: KnownMemory | undefined;
+  /** What the present stream sees besides what all see. */
+  #own: readonly KnownMemory[] = [];
   #version = 0;
 
   get version(): number {
@@ -40,11 +49,15 @@ export class StreamMemory implements ContentView {
   }
 
   get isEmpty(): boolean {
-    return this.#common.isEmpty && (this.#own?.isEmpty ?? true);
+    return this.#common.isEmpty && this.#own.every(({ isEmpty }) => isEmpty);
   }
 
   read(address: bigint, bytes: number): Uint8Array | undefined {
-    return this.#own?.read(address, bytes) ?? this.#common.read(address, bytes);
+    for (const memory of this.#own) {
+      const content = memory.read(address, bytes);
+      if (content) return content;
+    }
+    return this.#common.read(address, bytes);
   }
 
   /** What follows happens in a stream; without one it is ordered with everything. */
@@ -68,15 +81,23 @@ export class StreamMemory implements ContentView {
 
   /** The stream waits for what another was given before this. */
   wait(stream: number, other: number): void {
-    const memory = this.#waiting.get(other);
-    if (!memory || stream === other) return;
-    this.#of(stream).absorb(memory);
+    const seen = this.#seenBy(other);
+    if (seen.length === 0 || stream === other) return;
+    const target = this.#of(stream);
+    for (const memory of seen) if (memory !== target) target.absorb(memory);
     this.#settle();
     this.#version++;
   }
 
+  /** What waits for an order, as far as it comes before what is submitted to the stream now. */
+  #seenBy(stream: number): readonly KnownMemory[] {
+    if (stream === LEGACY) return [...this.#waiting].filter(([other]) => isBlocking(other)).map(([, memory]) => memory);
+    const numbers = isBlocking(stream) ? [stream, LEGACY] : [stream];
+    return numbers.flatMap((number) => this.#waiting.get(number) ?? []);
+  }
+
   #settle(): void {
-    this.#own = this.#stream === undefined ? undefined : this.#waiting.get(this.#stream);
+    this.#own = this.#stream === undefined ? [] : this.#seenBy(this.#stream);
     this.#parts = [this.#common, ...this.#waiting.values()];
   }
 
@@ -122,7 +143,7 @@ export class StreamMemory implements ContentView {
 
   /** A copy on the device, of what the present stream knows of the source. */
   copy(source: bigint, target: bigint, size: number): void {
-    const known = this.#own ? [this.#own, this.#common] : [this.#common];
+    const known = [...this.#own, this.#common];
     // Into a place of its own first: the target may hold part of the source.
     const copied = new KnownMemory();
     copied.copy(source, target, size, known);

@@ -1,11 +1,25 @@
 /** Messages, events and control requests: what is written is read again, and nothing that comes in does more than be refused. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { playClients, playRecorder } from '../../scripts/runtime/protocol-fuzz.mjs';
+import { Store } from '../../src/checkpoint/index.js';
+import { InputError } from '../../src/diagnostics/index.js';
+import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
+import { checkpoint } from '../../src/runtime/checkpoint.js';
 import { WireError } from '../../src/runtime/codec.js';
 import { LineCutter, MAX_LINE, parseRequest } from '../../src/runtime/control-protocol.js';
+import { ControlServer } from '../../src/runtime/control-server.js';
 import { RuntimeError } from '../../src/runtime/errors.js';
 import { decodeEvents, encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
+import { HostImages } from '../../src/runtime/host-images.js';
+import { HostMemory } from '../../src/runtime/host-memory.js';
 import { decodeFromRecorder, decodeMessage, encodeMessage, type MessageName } from '../../src/runtime/messages.js';
+import { SupervisedProcess } from '../../src/runtime/process.js';
+import { RecorderLink } from '../../src/runtime/recorder-link.js';
+import { StagingPool } from '../../src/runtime/staging.js';
 
 const u32 = fc.nat({ max: 0xffffffff });
 const id = fc.nat({ max: Number.MAX_SAFE_INTEGER });
@@ -236,5 +250,23 @@ describe('control requests', () => {
     expect(cutter.push('c\n\n', (line) => lines.push(line))).toBe(true);
     expect(lines).toEqual(['a', 'bc', '']);
     expect(cutter.push('x'.repeat(MAX_LINE + 1), () => {})).toBe(false);
+  });
+});
+
+// A sample of scripts/protocol-fuzz.mjs.
+describe('whoever lies', () => {
+  const library = { Store, InputError, buildTemplatesFromImage, checkpoint, ControlServer, encodeEvent, encodeMessage };
+  const folder = mkdtempSync(join(tmpdir(), 'gcr-liars-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('as a recorder harms nobody', async () => {
+    for (let seed = 1; seed <= 60; seed++)
+      expect(
+        await playRecorder({ ...library, SupervisedProcess, RecorderLink, StagingPool, HostImages, HostMemory }, seed),
+      ).toEqual([]);
+  });
+
+  it('to a control socket harms nobody', async () => {
+    for (let seed = 1; seed <= 40; seed++) expect(await playClients(library, folder, seed)).toEqual([]);
   });
 });

@@ -63,6 +63,10 @@ static_assert(sizeof(gcr::IpcHandle) == sizeof(CUipcMemHandle) && offsetof(gcr::
 static_assert(sizeof(gcr::GraphInstantiateParameters) == sizeof(CUDA_GRAPH_INSTANTIATE_PARAMS) && sizeof(gcr::TensorMap) == sizeof(CUtensorMap));
 static_assert(sizeof(gcr::Uuid) == sizeof(CUuuid));
 static_assert(gcr::result::not_found == CUDA_ERROR_NOT_FOUND && gcr::result::not_supported == CUDA_ERROR_NOT_SUPPORTED);
+static_assert(gcr::result::graph_exec_update_failure == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE && gcr::result::device_unavailable == CUDA_ERROR_DEVICE_UNAVAILABLE);
+static_assert(gcr::result::stream_capture_wrong_thread == CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD && gcr::result::launch_timeout == CUDA_ERROR_LAUNCH_TIMEOUT);
+static_assert(gcr::result::cooperative_launch_too_large == CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE && gcr::result::not_permitted == CUDA_ERROR_NOT_PERMITTED);
+static_assert(sizeof(gcr::CheckpointLockArguments) == sizeof(CUcheckpointLockArgs));
 static_assert(gcr::attribute_cooperative == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && gcr::attribute_cluster == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
 static_assert(gcr::attribute_updatable_node == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE);
 static_assert(gcr::node_kernel == CU_GRAPH_NODE_TYPE_KERNEL && gcr::node_graph == CU_GRAPH_NODE_TYPE_GRAPH && gcr::node_event_record == CU_GRAPH_NODE_TYPE_EVENT_RECORD);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,11 +58,15 @@ struct Block {
   std::size_t size;
   int references;
 };
-std::map<Handle, Block> blocks;
+// These live as long as the process: the recorder's thread may be at work while it ends.
+auto &blocks = *new std::map<Handle, Block>;
+auto &access_to = *new std::map<DevicePointer, unsigned>;  // by the beginning of a mapping: devices that may use it
+auto &plain = *new std::set<DevicePointer>;                // memory that the driver allocated itself
 Handle next_handle = 100;
 int context_places[8];
 thread_local Context current = nullptr;
-std::map<Stream, FakeGraph *> capturing;
+auto &capturing = *new std::map<Stream, FakeGraph *>;
+std::atomic<int> captures{0};  // how many of them, so that a launch outside of any takes no lock
 std::size_t limit = std::size_t{1} << 34;
 
 Context context_of(int device) { return reinterpret_cast<Context>(&context_places[device]); }
@@ -117,6 +122,7 @@ Result behave(Tag<tags::mem_map>, DevicePointer address, std::size_t size, std::
   const auto found = blocks.find(handle);
   if (found == blocks.end() || size == 0) return result::invalid_value;
   void *got = mmap(reinterpret_cast<void *>(address), size, PROT_NONE, MAP_SHARED | MAP_FIXED, found->second.file, static_cast<off_t>(offset));
+  access_to[address] = 0;
   return got == MAP_FAILED ? result::invalid_value : 0;
 }
 Result behave(Tag<tags::mem_unmap>, DevicePointer address, std::size_t size) {
@@ -126,6 +132,10 @@ Result behave(Tag<tags::mem_unmap>, DevicePointer address, std::size_t size) {
 }
 Result behave(Tag<tags::mem_set_access>, DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count) {
   if (!access || !count) return result::invalid_value;
+  {
+    const std::lock_guard lock(mutex);
+    for (std::size_t i = 0; i < count; ++i) access_to[address] |= 1u << access[i].location.id;
+  }
   return mprotect(reinterpret_cast<void *>(address), size, PROT_READ | PROT_WRITE) ? result::invalid_value : 0;
 }
 Result behave(Tag<tags::mem_export>, void *exported, Handle handle, int, unsigned long long) {
@@ -147,8 +157,18 @@ Result allocate(DevicePointer *address, std::size_t size) {
   if (!address || !size) return result::invalid_value;
   void *got = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   *address = reinterpret_cast<DevicePointer>(got);
+  const std::lock_guard lock(mutex);
+  plain.insert(*address);
   return 0;
 }
+// Like the driver, which exports no mapped memory in this way.
+Result behave(Tag<tags::ipc_get>, void *handle, DevicePointer address) {
+  const std::lock_guard lock(mutex);
+  return handle && plain.contains(address) ? 0 : result::invalid_value;
+}
+Result behave(Tag<tags::ipc_open>, DevicePointer *address, IpcHandle, unsigned) { return allocate(address, 4096); }
+Result behave(Tag<tags::ipc_close>, DevicePointer address) { return address ? 0 : result::invalid_value; }
+Result behave(Tag<tags::enable_peer>, Context peer, unsigned) { return peer ? 0 : result::invalid_value; }
 Result behave(Tag<tags::mem_alloc>, DevicePointer *address, std::size_t size) { return allocate(address, size); }
 Result behave(Tag<tags::mem_alloc_async>, DevicePointer *address, std::size_t size, Stream) { return allocate(address, size); }
 Result behave(Tag<tags::mem_alloc_managed>, DevicePointer *address, std::size_t size, unsigned) { return allocate(address, size); }
@@ -182,14 +202,23 @@ Result behave(Tag<tags::library_get_kernel>, Kernel *kernel, Library, const char
   *kernel = reinterpret_cast<Kernel>(new FakeFunction{name});
   return 0;
 }
-Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t *size, Module, const char *name) {
-  static std::uint64_t variable[4] = {1, 2, 3, 4};
-  if (!address || !name) return result::not_found;
-  *address = reinterpret_cast<DevicePointer>(variable);
-  *size = sizeof(variable);
+Result find_variable(DevicePointer *address, std::size_t *size, const char *name) {
+  static auto &variables = *new std::map<std::string, std::uint64_t[4]>;
+  if (!address || !name || std::string_view(name) == "nowhere") return result::not_found;
+  const std::lock_guard lock(mutex);
+  *address = reinterpret_cast<DevicePointer>(variables[name]);
+  *size = sizeof(variables[name]);
   return 0;
 }
+Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t *size, Module module, const char *name) {
+  return module ? find_variable(address, size, name) : result::invalid_value;
+}
+Result behave(Tag<tags::library_get_global>, DevicePointer *address, std::size_t *size, Library library, const char *name) {
+  return library ? find_variable(address, size, name) : result::invalid_value;
+}
+Result behave(Tag<tags::library_unload>, Library library) { return library ? 0 : result::invalid_value; }
 Node *capture(Stream stream, int type) {
+  if (!captures.load(std::memory_order_relaxed)) return nullptr;
   const std::lock_guard lock(mutex);
   const auto found = capturing.find(stream);
   if (found == capturing.end()) return nullptr;
@@ -252,6 +281,7 @@ Result behave(Tag<tags::begin_capture_v2>, Stream stream, int) {
   if (!stream) return result::invalid_value;
   const std::lock_guard lock(mutex);
   capturing[stream] = new FakeGraph;
+  captures = static_cast<int>(capturing.size());
   return 0;
 }
 Result behave(Tag<tags::end_capture>, Stream stream, Graph *graph) {
@@ -260,6 +290,7 @@ Result behave(Tag<tags::end_capture>, Stream stream, Graph *graph) {
   if (found == capturing.end() || !graph) return result::invalid_value;
   *graph = reinterpret_cast<Graph>(found->second);
   capturing.erase(found);
+  captures = static_cast<int>(capturing.size());
   return 0;
 }
 Result behave(Tag<tags::graph_instantiate_flags>, GraphExec *exec, Graph graph, unsigned long long) {
@@ -354,6 +385,10 @@ bool counting() {
 FAKE int gcr_fake_calls(const char *symbol) {
   const std::lock_guard lock(mutex);
   return calls()[symbol];
+}
+FAKE unsigned gcr_fake_access(DevicePointer mapping) {
+  const std::lock_guard lock(mutex);
+  return access_to.contains(mapping) ? access_to[mapping] : 0;
 }
 // Not in any table: newer than the recorder.
 FAKE Result cuBrandNew(int a, long b, int c, int d, int e, int f, int g) { return a + static_cast<int>(b) + c + d + e + f + g; }

@@ -11,48 +11,11 @@
 #include <thread>
 #include <vector>
 
-#include "core/test/plain_check.h"
-#include "driver/types.h"
+#include "recorder/test/scenario.h"
 
 using namespace gcr;
 
-#define GCR_EXPAND(macro, ...) macro(__VA_ARGS__)
-#define GCR_DECLARE(symbol, parameters, arguments) extern "C" Result symbol parameters;
-#define GCR_HOOK(handler, base, suffix, version, stream) GCR_EXPAND(GCR_DECLARE, base##suffix, GCR_##handler)
-#define GCR_EARLY_HOOK GCR_HOOK
-#include "recorder/hooks.def"
-extern "C" Result cuCtxSetCurrent(Context);
-extern "C" Result cuMemAddressReserve(DevicePointer *, std::size_t, std::size_t, DevicePointer, unsigned long long);
-
 namespace {
-
-// Tells the test where we are and waits for its word.
-void step(const char *name) {
-  CHECK(write(STDOUT_FILENO, name, std::strlen(name)) > 0);
-  char word;
-  if (read(STDIN_FILENO, &word, 1) != 1) _exit(7);
-}
-
-void begin() {
-  CHECK(cuInit(0) == 0);
-  Context context;
-  CHECK(cuDevicePrimaryCtxRetain(&context, 0) == 0 && cuCtxSetCurrent(context) == 0);
-}
-
-Function load(const char *name) {
-  Module module;
-  CHECK(cuModuleLoadData(&module, ".version 8.0\n.target sm_90\n") == 0);
-  Function function;
-  CHECK(cuModuleGetFunction(&function, module, name) == 0);
-  return function;
-}
-
-void fill(Function function, DevicePointer to, std::uint32_t count, unsigned value, Stream stream = nullptr) {
-  void *parameters[] = {&to, &count};
-  CHECK(cuLaunchKernel(function, value, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr) == 0);
-}
-
-std::uint8_t *bytes(DevicePointer address) { return reinterpret_cast<std::uint8_t *>(address); }
 
 void events() {
   begin();

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../cuda_types.h"
+#include "simdriver/cuda_types.h"
 
 extern "C" {
 #define DECLARE(name, ...) gcr::sim::Result name(__VA_ARGS__)
@@ -96,17 +96,17 @@ DECLARE(cuLaunchCooperativeKernel, void *, unsigned, unsigned, unsigned, unsigne
 DECLARE(cuGraphCreate, void **, unsigned);
 DECLARE(cuGraphDestroy, void *);
 DECLARE(cuGraphClone, void **, void *);
-DECLARE(cuGraphAddKernelNode_v2, void **, void *, void *const *, size_type, const gcr::sim::KernelNodeParams *);
+DECLARE(cuGraphAddKernelNode_v2, void **, void *, void *const *, size_type, const gcr::sim::KernelNodeParameters *);
 DECLARE(cuGraphAddMemcpyNode, void **, void *, void *const *, size_type, const gcr::sim::Copy3D *, void *);
-DECLARE(cuGraphAddMemsetNode, void **, void *, void *const *, size_type, const gcr::sim::MemsetNodeParams *, void *);
+DECLARE(cuGraphAddMemsetNode, void **, void *, void *const *, size_type, const gcr::sim::MemsetNodeParameters *, void *);
 DECLARE(cuGraphAddEmptyNode, void **, void *, void *const *, size_type);
 DECLARE(cuGraphAddChildGraphNode, void **, void *, void *const *, size_type, void *);
 DECLARE(cuGraphGetNodes, void *, void **, size_type *);
 DECLARE(cuGraphGetEdges, void *, void **, void **, size_type *);
 DECLARE(cuGraphNodeGetType, void *, int *);
-DECLARE(cuGraphKernelNodeGetParams_v2, void *, gcr::sim::KernelNodeParams *);
+DECLARE(cuGraphKernelNodeGetParams_v2, void *, gcr::sim::KernelNodeParameters *);
 DECLARE(cuGraphInstantiateWithFlags, void **, void *, unsigned long long);
-DECLARE(cuGraphExecKernelNodeSetParams_v2, void *, void *, const gcr::sim::KernelNodeParams *);
+DECLARE(cuGraphExecKernelNodeSetParams_v2, void *, void *, const gcr::sim::KernelNodeParameters *);
 DECLARE(cuGraphExecUpdate_v2, void *, void *, gcr::sim::GraphExecUpdateInfo *);
 DECLARE(cuGraphExecDestroy, void *);
 DECLARE(cuGraphLaunch, void *, void *);

@@ -1,0 +1,285 @@
+// What programs do besides calling the driver, under the recorder: process_test RECORDER DRIVER APPLICATION LOADER. Signals, fork, a driver that is
+// closed and opened again, several devices, memory shared with other processes; and the supervisor's `locate` and `guard`.
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <random>
+#include <string>
+
+#include "recorder/test/session.h"
+
+using namespace gcr;
+
+namespace {
+
+std::string application, loader;
+
+long number_after(const std::string &said, const std::string &word) {
+  CHECK(said.starts_with(word + " "));
+  return std::stol(said.substr(word.size() + 1));
+}
+
+// A whole exchange of memory, as suspend and resume make it.
+void exchange(Session &session) {
+  CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+  CHECK(session.ask(MessageType::detach).status == 0);
+  std::vector<std::uint64_t> numbers;
+  std::vector<int> files;
+  for (auto &[number, sent] : session.handles) {
+    numbers.push_back(number);
+    files.push_back(sent.descriptor.get());
+  }
+  CHECK(session.ask(MessageType::attach, encode_message(AttachMessage{0, numbers}), files).status == 0);
+  CHECK(session.ask(MessageType::release).status == 0);
+}
+
+void variables_are_located() {
+  Session session(application, "locate");
+  session.meet();
+  CHECK(session.said() == "loaded");
+  const auto names = [&] {
+    std::vector<std::string> all;
+    for (const Told &one : session.of(EventType::variable)) {
+      const auto variable = one.as<VariableEvent>();
+      all.push_back(std::to_string(variable.module) + " " + std::string(variable.name));
+      // Each stands for an allocation told before it, of its place.
+      const auto allocs = session.of(EventType::alloc);
+      CHECK(std::any_of(allocs.begin(), allocs.end(), [&](const Told &alloc) {
+        const auto as = alloc.as<AllocEvent>();
+        return as.number == variable.allocation && as.address == variable.address && as.size == variable.size && as.kind == 1;
+      }));
+    }
+    return all;
+  };
+  CHECK(names() == std::vector<std::string>({"1 known"}));
+  session.tell(MessageType::locate, encode_message(LocateMessage{1, {"hidden", "known", "nowhere", ""}}));
+  session.tell(MessageType::locate, encode_message(LocateMessage{2, {"in_library"}}));
+  session.tell(MessageType::locate, encode_message(LocateMessage{77, {"hidden"}}));
+  CHECK(session.ask(MessageType::ping).status == 0);  // answered after them
+  session.pump();
+  // Not the one that is known already, not what is in no module.
+  CHECK(names() == std::vector<std::string>({"1 known", "1 hidden", "1 ", "2 in_library"}));
+  session.go_on();
+  CHECK(session.said() == "unloaded");
+  CHECK(session.of(EventType::free).size() == 3);
+  session.tell(MessageType::locate, encode_message(LocateMessage{1, {"another"}}));
+  CHECK(session.ask(MessageType::ping).status == 0);
+  session.pump();
+  CHECK(names().size() == 4);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+// While the supervisor writes memory its end is the program's, with a word; before and after it is not.
+void guard_ends_the_program() {
+  const auto held = [](Session &session) {
+    session.meet();
+    CHECK(session.said() == "running");
+    CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+  };
+  const auto on = encode_message(GuardMessage{1}), off = encode_message(GuardMessage{0});
+  {
+    Session session(application, "guard");
+    held(session);
+    CHECK(session.ask(MessageType::guard, on).status == 0);
+    session.abandon();
+    CHECK(session.ended(false) == SIGKILL);
+    CHECK(session.errors().find("neither old nor new") != std::string::npos);
+  }
+  {
+    Session session(application, "guard");
+    held(session);
+    CHECK(session.ask(MessageType::guard, on).status == 0 && session.ask(MessageType::guard, off).status == 0);
+    session.abandon();
+    session.go_on();
+    CHECK(session.ended(false) == 0 && session.errors().empty());
+  }
+  {
+    // A release while memory changes is a mistake, and so is a detach: nobody knows then what memory is.
+    Session session(application, "guard");
+    held(session);
+    CHECK(session.ask(MessageType::guard, on).status == 0);
+    session.ask_only(MessageType::release, {});
+    CHECK(session.ended() == SIGKILL);
+  }
+  {
+    Session session(application, "guard");
+    session.meet();
+    CHECK(session.said() == "running");
+    session.ask_only(MessageType::guard, on);  // not held
+    while (!session.hung_up()) session.pump();
+    session.go_on();
+    CHECK(session.ended() == 0);
+  }
+}
+
+// The program has handlers and a timer; no thread of ours takes its signals, and nothing is lost.
+void signals_are_the_programs() {
+  Session session(application, "signals");
+  session.meet();
+  CHECK(session.said() == "running");
+  for (int round = 0; round < 3; ++round) {
+    kill(session.application(), SIGUSR1);
+    exchange(session);
+  }
+  session.go_on();
+  const long count = number_after(session.said(), "done");
+  CHECK(static_cast<long>(session.of(EventType::launch).size()) == count + 1);
+  CHECK(session.of(EventType::stopped).empty());
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+// A handler that calls the driver out of the middle of our own code: what it did is not in order, so the recording of writes ends.
+void handler_that_calls_is_noticed() {
+  Session session(application, "calls_from_handler");
+  session.meet();
+  session.keep = false;
+  CHECK(session.said() == "running");
+  for (int tries = 0; session.of(EventType::stopped).empty(); ++tries) {
+    CHECK(tries < 20000);
+    session.pump();
+    usleep(1000);
+  }
+  const Told stopped = session.of(EventType::stopped)[0];
+  CHECK(stopped.flags == 0 && stopped.as<StoppedEvent>().reason == "a signal handler called the driver");
+  session.go_on();
+  CHECK(session.said() == "done");
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+void forks_leave_the_parent_alone() {
+  Session session(application, "forks_while_launching");
+  session.meet();
+  const long count = number_after(session.said(), "done");
+  CHECK(static_cast<long>(session.of(EventType::launch).size()) == count && session.of(EventType::stopped).empty());
+  exchange(session);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+void peers_keep_their_access() {
+  Session session(application, "peers");
+  session.meet();
+  CHECK(session.said() == "enabled");
+  exchange(session);
+  session.go_on();
+  CHECK(session.said() == "done");
+  session.go_on();
+  CHECK(session.ended() == 0 && session.errors().empty());
+}
+
+void sharing_stops_the_recording_of_writes() {
+  Session session(application, "shares");
+  session.meet();
+  CHECK(session.said() == "refused");
+  // What the driver refused is not shared.
+  CHECK(session.of(EventType::stopped).empty() && session.of(EventType::memset).size() == 1);
+  session.go_on();
+  CHECK(session.said() == "opened");
+  const auto opened = session.of(EventType::alloc).back().as<AllocEvent>();
+  CHECK(opened.kind == 3 && opened.saveable == 0 && opened.handle == 0);
+  session.go_on();
+  CHECK(session.said() == "shared");
+  const auto stopped = session.of(EventType::stopped);
+  CHECK(stopped.size() == 1 && stopped[0].flags == 0);
+  CHECK(stopped[0].as<StoppedEvent>().reason == "memory is shared with another process (cuIpcGetMemHandle)");
+  CHECK(session.of(EventType::free).size() == 1 && session.of(EventType::free)[0].as<FreeEvent>().number == opened.number);
+  // Writes are not told any more, allocations are.
+  CHECK(session.of(EventType::memset).size() == 1);
+  CHECK(session.of(EventType::alloc).back().as<AllocEvent>().size == 8192);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+void driver_is_closed_and_opened() {
+  Session session(loader, "");
+  session.meet();
+  CHECK(session.said() == "done");
+  CHECK(session.of(EventType::alloc).size() == 3 && session.of(EventType::free).size() == 2);
+  CHECK(session.of(EventType::copy_in).size() == 3 && session.of(EventType::stopped).empty());
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+// Whatever a supervisor sends, in whatever order, the program goes on: with it, or without it. Only memory that was given away or is being
+// changed is its end.
+void hostile_supervisor() {
+  const char *text = std::getenv("GCR_FUZZ_SESSIONS");
+  const int sessions = text ? std::atoi(text) : 60;
+  for (int seed = 1; seed <= sessions; ++seed) {
+    std::mt19937 random(static_cast<unsigned>(seed));
+    const auto draw = [&](unsigned limit) { return static_cast<std::uint32_t>(random() % limit); };
+    Session session(application, "guard");
+    session.meet();
+    CHECK(session.said() == "running");
+    const int file = memfd_create("content", MFD_CLOEXEC);
+    CHECK(ftruncate(file, 4096) == 0);
+    const AllocEvent alloc = session.of(EventType::alloc)[0].as<AllocEvent>();
+    const auto number = [&]() -> std::uint64_t {
+      const std::uint64_t numbers[] = {0, 1, 2, alloc.address, alloc.size, alloc.address + 16, ~std::uint64_t{0}, random()};
+      return numbers[draw(8)];
+    };
+    const bool may_end = seed % 2 == 0;
+    for (int left = 12; left > 0 && !session.hung_up(); --left) {
+      std::vector<std::uint8_t> body;
+      // Valid ones most of the time, because what a mistake does depends on the state that it meets.
+      const auto type = static_cast<MessageType>(draw(4) ? 17 + draw(9) : draw(40));
+      if (!may_end && (type == MessageType::detach || type == MessageType::guard)) continue;
+      switch (type) {
+        case MessageType::hold: body = encode_message(HoldMessage{2000}); break;
+        case MessageType::attach: body = encode_message(AttachMessage{draw(2), {number()}}); break;
+        case MessageType::read:
+        case MessageType::write: body = encode_message(TransferMessage{number(), number()}); break;
+        case MessageType::locate: body = encode_message(LocateMessage{number(), {"hidden", std::string(draw(300), 'x')}}); break;
+        case MessageType::guard: body = encode_message(GuardMessage{draw(3)}); break;
+        default: break;
+      }
+      if (draw(5) == 0)
+        for (unsigned changes = 1 + draw(3); changes && !body.empty(); --changes) body[draw(static_cast<unsigned>(body.size()))] = static_cast<std::uint8_t>(random());
+      if (draw(12) == 0) body.resize(draw(2000));
+      const bool transfers = type == MessageType::read || type == MessageType::write || type == MessageType::attach;
+      const unsigned files = transfers == (draw(10) != 0) ? 1 : 0;
+      session.send_raw(static_cast<std::uint16_t>(type), draw(8) ? static_cast<std::uint64_t>(left + 1) : 0, body, {&file, files});
+      session.pump_anything();
+    }
+    close(file);
+    session.abandon();
+    session.go_on();
+    if (!may_end) {
+      CHECK(session.ended(false) == 0);
+      continue;
+    }
+    // It may also be waiting for its memory, or have been ended by the recorder.
+    usleep(20000);
+    siginfo_t end{};
+    CHECK(waitid(P_PID, static_cast<id_t>(session.application()), &end, WEXITED | WNOHANG | WNOWAIT) == 0);
+    CHECK(end.si_pid == 0 || end.si_status == 0 || (end.si_code == CLD_KILLED && end.si_status == SIGKILL));
+  }
+}
+
+}  // namespace
+
+int main(int count, char **arguments) {
+  CHECK(count >= 5);
+  Session::recorder = arguments[1];
+  Session::driver = arguments[2];
+  application = arguments[3];
+  loader = arguments[4];
+  const std::string only = count > 5 ? arguments[5] : "";
+#define TEST(name)                                 \
+  if (only.empty() || only == #name) {             \
+    std::fprintf(stderr, "%s\n", #name);           \
+    name();                                        \
+  }
+  TEST(variables_are_located)
+  TEST(guard_ends_the_program)
+  TEST(signals_are_the_programs)
+  TEST(handler_that_calls_is_noticed)
+  TEST(forks_leave_the_parent_alone)
+  TEST(peers_keep_their_access)
+  TEST(sharing_stops_the_recording_of_writes)
+  TEST(driver_is_closed_and_opened)
+  TEST(hostile_supervisor)
+}
