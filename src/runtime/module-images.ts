@@ -22,6 +22,7 @@ const WITHOUT: TemplateFile = {
 /** Builds templates of images, one image at a time with all threads; shared by the processes of a supervisor. */
 export class TemplateBuilder {
   readonly #known = new Map<string, Promise<TemplateFile>>();
+  readonly #closed = new AbortController();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -67,17 +68,25 @@ export class TemplateBuilder {
   }
 
   async #build(name: string, bytes: Buffer, text: FoundText | undefined): Promise<TemplateFile> {
+    if (this.#closed.signal.aborted) return WITHOUT;
     const label = `image-${name.slice(0, 12)}`;
     try {
       const jobs = availableParallelism();
-      const { product } = await buildTemplatesFromImage(bytes, label, { jobs }, text);
+      const { signal } = this.#closed;
+      const { product } = await buildTemplatesFromImage(bytes, label, { jobs, signal }, text);
       await this.cache.put(name, product);
       return product;
     } catch (error) {
+      if (this.#closed.signal.aborted) return WITHOUT;
       const message = error instanceof InputError ? error.diagnostics[0]!.message : String(error);
       this.onFailure(`templates of ${label} could not be built: ${message}`);
       return WITHOUT;
     }
+  }
+
+  /** Nobody needs templates any more: what is under way ends, and images that are still asked for have none. */
+  close(): void {
+    this.#closed.abort();
   }
 }
 

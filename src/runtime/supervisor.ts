@@ -266,6 +266,7 @@ export class Supervisor {
   }
 
   close(): void {
+    this.#builder.close();
     this.#staging.close();
     this.#images.memory.close();
     for (const server of this.#servers.values()) server.close();

@@ -15,6 +15,7 @@ import { ROOT } from '../sim/helpers.js';
 
 const FIXTURE = join(ROOT, 'fixtures/containers/triton-cache/GCRTEXT2Q7NDM4YHWB3K5VEJX6LFUZPOIACS');
 const CODE = readFileSync(join(FIXTURE, 'scale.cubin'));
+const NAME = TemplateCache.nameOf(CODE);
 
 let folder: string;
 let application: ChildProcess;
@@ -51,7 +52,7 @@ describe('templates of machine code', () => {
     const places = ['.triton/cache/HASH', 'tmp/torchinductor_so_me/triton/0/HASH', 'inductor/triton/0/HASH'];
     for (const place of places) {
       put(join(folder, place));
-      const { kernels, missing, modules } = await builder().templates(CODE, application.pid!);
+      const { kernels, missing, modules } = await builder().templates(CODE, NAME, application.pid!);
       expect(kernels.map(({ name }) => name)).toEqual(['scale']);
       expect(missing).toEqual([]);
       expect(modules[0]!.image).toBe(TemplateCache.nameOf(CODE));
@@ -62,15 +63,15 @@ describe('templates of machine code', () => {
 
   it('are there once the text is, also for who asked before', async () => {
     const own = builder();
-    const before = await own.templates(CODE, application.pid!);
+    const before = await own.templates(CODE, NAME, application.pid!);
     expect(before.kernels).toEqual([]);
     expect(before.missing.map(({ name, code }) => [name, code])).toEqual([['scale', 'GCR1007']]);
     put(join(folder, '.triton/cache/HASH'));
-    expect((await own.templates(CODE, application.pid!)).kernels).toHaveLength(1);
+    expect((await own.templates(CODE, NAME, application.pid!)).kernels).toHaveLength(1);
     // Another supervisor, from the kept templates: the text must still be there.
-    expect((await builder().templates(CODE, application.pid!)).kernels).toHaveLength(1);
+    expect((await builder().templates(CODE, NAME, application.pid!)).kernels).toHaveLength(1);
     rmSync(join(folder, '.triton'), { recursive: true });
-    expect((await builder().templates(CODE, application.pid!)).kernels).toEqual([]);
+    expect((await builder().templates(CODE, NAME, application.pid!)).kernels).toEqual([]);
   });
 
   it('do not come from a text for another architecture', async () => {
@@ -79,7 +80,7 @@ describe('templates of machine code', () => {
     const text = readFileSync(join(FIXTURE, 'scale.ptx'), 'latin1');
     const { writeFileSync } = await import('node:fs');
     writeFileSync(join(place, 'scale.ptx'), text.replace(/^\.target sm_\d+a?/m, '.target sm_70'));
-    expect((await builder().templates(CODE, application.pid!)).kernels).toEqual([]);
+    expect((await builder().templates(CODE, NAME, application.pid!)).kernels).toEqual([]);
   });
 
   it('are not looked for when the image is none of such a compiler', async () => {
