@@ -31,8 +31,8 @@ async function start(command: readonly string[], options: Options): Promise<Exit
       ...options,
       onNote: (message) => process.stderr.write(`gcr-templates: ${message}\n`),
     });
-    // The application's own exit code; a signal's number as shells tell it. What threads still do for it (templates, texts) nobody needs any more.
-    process.exit(code ?? 128 + constants.signals[signal!]);
+    // The application's own exit code; a signal's number as shells tell it.
+    return (code ?? 128 + constants.signals[signal!]) as ExitCode;
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (!syscall?.startsWith('spawn')) throw error;

@@ -248,8 +248,10 @@ class SavedImage implements SavedMemory {
     const memory = process.hostImages.memory;
     const load = async (report: OperationContext['report']): Promise<void> => {
       const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
-      const filled = list.filter((_, i) => slots[i] !== NO_SLOT);
-      const own = slots.filter((slot) => slot !== NO_SLOT);
+      // Mostly there are no chunks of zeros, and then no copies of long lists.
+      const allFilled = !slots.includes(NO_SLOT);
+      const filled = allFilled ? list : list.filter((_, i) => slots[i] !== NO_SLOT);
+      const own = allFilled ? slots : slots.filter((slot) => slot !== NO_SLOT);
       await move(
         'load',
         { process, layout, list: filled, memory, slots: own },

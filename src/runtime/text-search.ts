@@ -87,8 +87,6 @@ export class TextSearch {
     if (this.#worker) return this.#worker;
     const worker = new Worker(new URL('./text-worker.js', import.meta.url));
     this.#worker = worker;
-    // It must not keep the supervisor alive.
-    worker.unref();
     worker.on('message', ({ number, found }: TextAnswer) => {
       this.#waiting.get(number)?.(found);
       this.#waiting.delete(number);
@@ -100,6 +98,8 @@ export class TextSearch {
       this.#waiting.clear();
     });
     worker.on('error', () => {});
+    // It must not keep the supervisor alive. Only now: listening to it would take that back.
+    worker.unref();
     return worker;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -96,3 +96,20 @@ it('cache folders follow the environment', () => {
   const set = { TRITON_CACHE_DIR: '/t', TRITON_HOME: '/th', TORCHINDUCTOR_CACHE_DIR: '/i', TMPDIR: '/m', LOGNAME: 'l' };
   expect(compilerCaches(set)).toEqual(['/t', '/i/triton', '/th/.triton/cache', '/m/torchinductor_l/triton']);
 });
+
+it('texts are looked for on a thread that keeps no supervisor alive', async () => {
+  const script = `
+    import { readFileSync } from 'node:fs';
+    import { TextSearch } from ${JSON.stringify(join(ROOT, 'dist/runtime/text-search.js'))};
+    const busy = setInterval(() => {}, 1000);
+    await new TextSearch().find(process.pid, readFileSync(${JSON.stringify(join(FIXTURE, 'scale.cubin'))}));
+    clearInterval(busy);
+    console.log('looked');`;
+  const file = join(folder, 'search.mjs');
+  writeFileSync(file, script);
+  const child = spawn(process.execPath, [file], { timeout: 30_000 });
+  let said = '';
+  child.stdout.on('data', (text) => (said += text));
+  const [code, signal] = await once(child, 'close');
+  expect({ code, signal, said }).toEqual({ code: 0, signal: null, said: 'looked\n' });
+}, 60_000);
