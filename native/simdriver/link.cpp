@@ -51,6 +51,7 @@ bool DeviceLink::connect_to(const std::string &path) {
   Reader read(reply.body);
   read(memory_bytes_);
   const auto uuid = read.take_view(sizeof(uuid_.bytes));
+  read(number_);
   if (reply.status != success || !read.good()) {
     // Its thread must not meet a later connection.
     channel_.shutdown();
@@ -107,7 +108,7 @@ void DeviceLink::receive() {
 }
 
 void DeviceLink::stay_away() {
-  const std::string path = path_ + "." + std::to_string(::getpid());
+  const std::string path = path_ + "." + std::to_string(number_);
   {
     const std::lock_guard lock(send_mutex_);
     channel_ = Channel();

@@ -77,7 +77,7 @@ class DeviceLink {
   DeviceLink &operator=(const DeviceLink &) = delete;
 
   // Connects to the socket that GCR_SIM_SOCKET names and says hello. False when there is no device. A process whose driver has answered that it
-  // is checkpointed has no connection, and looks for one at that path with `.` and its number behind it.
+  // is checkpointed has no connection, and looks for one at that path with `.` and its number behind it, which the device has told it.
   bool connect();
 
   // What a process does that checkpoints itself: lets the device go, and comes back to where it was. False without a device.
@@ -116,6 +116,7 @@ class DeviceLink {
   std::atomic<bool> lost_ = true;
   std::uint64_t memory_bytes_ = 0;
   Uuid uuid_{};
+  std::uint64_t number_ = 0;  // of this process as the device counts; in a namespace of its own it has another for itself
 };
 
 // Starts a thread that takes no signals, so that the application's handlers never run on it; nobody joins it.

@@ -160,7 +160,7 @@ export class Client {
     if (!reader.complete || version !== PROTOCOL_VERSION) return this.#invalid(`protocol version ${version}`);
     // As this process counts: in a namespace of its own the driver has another number for itself.
     this.#pid = this.connection.peer.pid;
-    const body = new MessageWriter().u64(this.device.ledger.total).bytes(this.device.uuid).content();
+    const body = new MessageWriter().u64(this.device.ledger.total).bytes(this.device.uuid).u64(this.#pid).content();
     this.#send(replyPacket(request, RESULT.success, '', body));
     this.device.greeted(this);
   }

@@ -46,7 +46,7 @@ async function make(name: string): Promise<Manifest[]> {
       parent: manifests.at(-1)?.id ?? null,
       device: { name: 'H200', uuid: 'GPU-0', driver: '580', memoryBytes: 1 },
       process: { pid: 7, command: ['train', '--fast'], host: 'node' },
-      launches: { exact: 5, bounded: 0, allocation: 1, unknown: 0 },
+      launches: { exact: 5, bounded: 0, allocation: 1, unknown: 0, contract: 0 },
       kernels: [{ name: 'scatter', verdict: 'allocation', launches: 1, bytes: 64, reason: 'GCR4001' }],
       note: `step ${step}`,
     });
