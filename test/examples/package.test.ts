@@ -81,7 +81,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   native: ['diagnostics'],
   checkpoint: ['native', 'diagnostics'],
   simdevice: ['ptx', 'ir', 'sim', 'native', 'diagnostics'],
-  runtime: ['templates', 'shadow', 'pipeline', 'native', 'checkpoint', 'diagnostics'],
+  runtime: ['sources', 'templates', 'shadow', 'pipeline', 'native', 'checkpoint', 'diagnostics'],
   cli: ['sources', 'templates', 'shadow', 'pipeline', 'checkpoint', 'runtime', 'diagnostics'],
 };
 
