@@ -52,23 +52,23 @@ describe.skipIf(!existsSync(APP))("the driver's checkpoint of a process", () => 
       for (const action of actions) await expect(checkpointProcess(DRIVER, pid, action, 1000)).rejects.toThrow(action);
     };
     const result = await run(program, async (step) => {
-      expect(processState(DRIVER, pid)).toBe('running');
+      expect(await processState(DRIVER, pid)).toBe('running');
       if (step === 1) return refused('checkpoint', 'restore', 'unlock');
       await checkpointProcess(DRIVER, pid, 'lock', 5000);
-      expect(processState(DRIVER, pid)).toBe('locked');
+      expect(await processState(DRIVER, pid)).toBe('locked');
       if (step !== 2) {
         await checkpointProcess(DRIVER, pid, 'checkpoint');
-        expect(processState(DRIVER, pid)).toBe('checkpointed');
+        expect(await processState(DRIVER, pid)).toBe('checkpointed');
         await refused('lock', 'checkpoint', 'unlock');
         await checkpointProcess(DRIVER, pid, 'restore');
-        expect(processState(DRIVER, pid)).toBe('locked');
+        expect(await processState(DRIVER, pid)).toBe('locked');
       }
       await checkpointProcess(DRIVER, pid, 'unlock');
     });
     expect(result).toBe(wanted);
 
     await expect(checkpointProcess(DRIVER, process.ppid, 'lock', 1000)).rejects.toThrow(/^lock/);
-    expect(() => processState(DRIVER, process.ppid)).toThrow(/^state/);
+    await expect(processState(DRIVER, process.ppid)).rejects.toThrow(/^state/);
     await expect(checkpointProcess('/nowhere/libcuda.so.1', pid, 'lock')).rejects.toThrow(/nowhere/);
     await expect(checkpointProcess(DRIVER, pid, 'hold' as never)).rejects.toThrow();
   });

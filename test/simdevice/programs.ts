@@ -104,7 +104,8 @@ export class DeviceProcess {
 
   async stop(): Promise<void> {
     for (const { child } of this.#programs) child.kill('SIGKILL');
-    this.process.child.stdin!.end();
+    // Also while this process is a program of its, through the addon.
+    this.process.child.kill('SIGTERM');
     await this.process.ended;
     rmSync(this.folder, { recursive: true });
   }
