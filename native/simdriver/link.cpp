@@ -49,16 +49,23 @@ bool DeviceLink::connect_to(const std::string &path) {
   start_thread([this] { receive(); });
   const Reply reply = ask(ToDevice::hello, Body().u32(protocol_version).u32(static_cast<std::uint32_t>(::getpid())));
   Reader read(reply.body);
-  read(memory_bytes_);
+  std::uint64_t memory_bytes = 0, number = 0;
+  read(memory_bytes);
   const auto uuid = read.take_view(sizeof(uuid_.bytes));
-  read(number_);
+  read(number);
   if (reply.status != success || !read.good()) {
     // Its thread must not meet a later connection.
     channel_.shutdown();
     while (receiving_) ::usleep(1000);
     return false;
   }
-  std::copy(uuid.begin(), uuid.end(), uuid_.bytes);
+  // Once: a device that it comes back to is the same one, and others read this without a lock.
+  const std::lock_guard lock(mutex_);
+  if (number_ == 0) {
+    memory_bytes_ = memory_bytes;
+    std::copy(uuid.begin(), uuid.end(), uuid_.bytes);
+    number_ = number;
+  }
   return true;
 }
 
@@ -108,7 +115,11 @@ void DeviceLink::receive() {
 }
 
 void DeviceLink::stay_away() {
-  const std::string path = path_ + "." + std::to_string(number_);
+  std::string path = path_ + ".";
+  {
+    const std::lock_guard lock(mutex_);
+    path += std::to_string(number_);
+  }
   {
     const std::lock_guard lock(send_mutex_);
     channel_ = Channel();
