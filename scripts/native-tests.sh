@@ -13,7 +13,7 @@ for kind in "${@:-plain address thread}"; do
     # Sanitizers slow everything down; fewer inputs then say the same about memory.
     if [ "$sanitizer" != plain ]; then
       flags=(-DGCR_SANITIZE="$sanitizer")
-      export GCR_FUZZ_RUNS=${GCR_FUZZ_RUNS:-5000}
+      export GCR_FUZZ_RUNS=${GCR_FUZZ_RUNS:-5000} GCR_FUZZ_SESSIONS=${GCR_FUZZ_SESSIONS:-15}
     fi
     cmake -S native -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release "${flags[@]}" >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
     cmake --build "$build" --parallel >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
