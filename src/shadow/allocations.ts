@@ -143,7 +143,13 @@ export class AllocationMap {
   everything(): Everything {
     if (!this.#everything) {
       const all = this.#map.snapshot();
-      this.#everything = { descriptors: () => all().map(({ whole }) => whole), bytes: this.#bytes };
+      let made: readonly AccessDescriptor[] | undefined;
+      const descriptors = () => {
+        // One list for all who ask: an accumulator knows it again.
+        made ??= all().map(({ whole }) => whole);
+        return made;
+      };
+      this.#everything = { descriptors, bytes: this.#bytes };
     }
     return this.#everything;
   }

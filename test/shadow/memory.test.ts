@@ -169,6 +169,7 @@ describe('AllocationMap', () => {
         // What was alive then, whatever happened since.
         for (const { everything, list: then } of earlier) {
           expect(everything.descriptors()).toEqual(then.map(({ whole }) => whole));
+          expect(everything.descriptors()).toBe(everything.descriptors());
           expect(everything.bytes).toBe(then.reduce((sum, { from, to }) => sum + to - from, 0n));
         }
         for (let i = 0n; i < BigInt(SPACE + 70); i += 3n) {
