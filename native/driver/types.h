@@ -106,11 +106,18 @@ struct LaunchAttribute {
     char bytes[64];
     unsigned cluster[3];
     int cooperative;
+    Event event;
   } value;
 };
 constexpr int attribute_cooperative = 2;
 constexpr int attribute_cluster = 4;
+constexpr int attribute_programmatic_event = 7;
+constexpr int attribute_preferred_cluster = 11;
+constexpr int attribute_completion_event = 12;
 constexpr int attribute_updatable_node = 13;
+
+// Attributes of a function: the cluster that it is launched in when the launch names none.
+constexpr int required_cluster_width = 11, required_cluster_depth = 13;
 
 struct LaunchConfiguration {
   unsigned grid[3];

@@ -183,11 +183,33 @@ void Memory::forget(DevicePointer address) {
   allocations_.erase(found);
 }
 
+Result Memory::forbidden_by_capture() {
+  if (captures_.load() == 0) return result::success;
+  // Mapped memory may be made at any time, cuMemAlloc may not. Freeing what was got would wait for the device.
+  DevicePointer probe = 0;
+  Context context = nullptr;
+  const Result outcome = driver_.cuMemAlloc(&probe, 1);
+  if (!is_legal(outcome)) return outcome;
+  driver_.cuCtxGetCurrent(&context);
+  const std::lock_guard lock(mutex_);
+  probes_.emplace_back(context, probe);
+  return result::success;
+}
+
+// Of contexts that are gone they are gone, too.
+void Memory::forget_probes() {
+  if (captures_.load() > 0) return;
+  for (const auto &[context, probe] : std::exchange(probes_, {})) {
+    const Current current(driver_, context);
+    if (current && contexts_.contains(context) && driver_.cuMemFree) driver_.cuMemFree(probe);
+  }
+}
+
 bool Memory::allocate(DevicePointer *address, std::size_t size) {
   Device device = 0;
   Context context = nullptr;
   if (size == 0 || !emitter_.tells_allocations() || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) ||
-      !is_legal(driver_.cuCtxGetCurrent(&context)))
+      !is_legal(driver_.cuCtxGetCurrent(&context)) || !is_legal(forbidden_by_capture()))
     return false;
   const std::lock_guard lock(mutex_);
   DevicePointer block = 0, place = 0;
@@ -223,9 +245,10 @@ bool Memory::release(DevicePointer address, Result *outcome) {
     if (found == allocations_.end() || !found->second.block) return false;
     context = found->second.context;
   }
+  *outcome = forbidden_by_capture();
+  if (*outcome != result::success) return true;
   // As cuMemFree does: what was submitted before is done before the memory is anybody else's. Without the lock, because it takes long.
   bool idle = false;
-  *outcome = result::success;
   // While a capture is under way waiting is not allowed and would spoil it: the memory is put aside until it can be known to be idle.
   if (captures_.load() == 0) {
     const Current current(driver_, context);
@@ -249,6 +272,7 @@ bool Memory::release(DevicePointer address, Result *outcome) {
     quarantine_.push_back({allocation.block, allocation.slot ? static_cast<unsigned>((address - allocation.block) / allocation.slot) : 0, context});
     return true;
   }
+  forget_probes();
   std::vector<Quarantined> ready;
   std::erase_if(quarantine_, [&](const Quarantined &one) { return one.context == context && (ready.push_back(one), true); });
   for (const Quarantined &one : ready) {
@@ -285,15 +309,26 @@ void Memory::array_destroyed(void *array) {
   arrays_.erase(found);
 }
 
+const std::pair<const DevicePointer, Memory::Allocation> *Memory::ours_at(DevicePointer address) const {
+  auto found = allocations_.upper_bound(address);
+  if (found == allocations_.begin()) return nullptr;
+  --found;
+  return found->second.block && address - found->first < found->second.size ? &*found : nullptr;
+}
+
 bool Memory::range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const {
   const std::lock_guard lock(mutex_);
-  auto found = allocations_.upper_bound(address);
-  if (found == allocations_.begin()) return false;
-  --found;
-  if (!found->second.block || address - found->first >= found->second.size) return false;
+  const auto *found = ours_at(address);
+  if (!found) return false;
   if (base) *base = found->first;
   if (size) *size = found->second.size;
   return true;
+}
+
+Context Memory::owner_of(DevicePointer address) const {
+  const std::lock_guard lock(mutex_);
+  const auto *found = ours_at(address);
+  return found ? found->second.context : nullptr;
 }
 
 bool Memory::is_followed(DevicePointer address) const {
