@@ -89,10 +89,10 @@ void events_are_told() {
 void allocations_fall_back() {
   Session session(scenario, "endless", {"FAKE_NO_EXPORT=1"});
   session.meet();
+  session.keep = false;
   CHECK(session.said() == "running");
   const auto alloc = session.of(EventType::alloc)[0].as<AllocEvent>();
   CHECK(alloc.handle == 0 && alloc.kind == 0 && alloc.saveable == 1 && session.handles.empty());
-  session.keep = false;
   session.go_on();
   CHECK(session.ended() == 0);
 }
