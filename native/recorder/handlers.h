@@ -824,6 +824,21 @@ Result graph_add_memset(auto &call, GraphNode *node, Graph graph, const GraphNod
   if (!context && parameters) context = call.recorder.memory.owner_of(parameters->target);
   return call(node, graph, dependencies, count, parameters, context);
 }
+// The node's parameters are the program's: they are afterwards as they were.
+Result graph_add_any(auto &call, GraphNodeParameters *parameters, auto... arguments) {
+  const bool lacks = parameters && parameters->type == node_memset && !parameters->set.context;
+  if (lacks) parameters->set.context = call.recorder.memory.owner_of(parameters->set.parameters.target);
+  const Result outcome = call(arguments..., parameters);
+  if (lacks) parameters->set.context = nullptr;
+  return outcome;
+}
+Result graph_add_node(auto &call, GraphNode *node, Graph graph, const GraphNode *dependencies, Size count, GraphNodeParameters *parameters) {
+  return graph_add_any(call, parameters, node, graph, dependencies, count);
+}
+Result graph_add_node_v2(auto &call, GraphNode *node, Graph graph, const GraphNode *dependencies, const void *edges, Size count,
+                         GraphNodeParameters *parameters) {
+  return graph_add_any(call, parameters, node, graph, dependencies, edges, count);
+}
 Result graph_instantiate(auto &call, GraphExec *exec, Graph graph, GraphNode *error_node, char *log, Size log_size) {
   const Result outcome = call(exec, graph, error_node, log, log_size);
   if (good(outcome)) call.recorder.graphs.instantiated(call.thread, *exec, graph);

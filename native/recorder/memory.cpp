@@ -183,26 +183,9 @@ void Memory::forget(DevicePointer address) {
   allocations_.erase(found);
 }
 
-Result Memory::forbidden_by_capture() {
-  if (captures_.load() == 0) return result::success;
-  // Mapped memory may be made at any time, cuMemAlloc may not. Freeing what was got would wait for the device.
-  DevicePointer probe = 0;
-  Context context = nullptr;
-  const Result outcome = driver_.cuMemAlloc(&probe, 1);
-  if (!is_legal(outcome)) return outcome;
-  driver_.cuCtxGetCurrent(&context);
-  const std::lock_guard lock(mutex_);
-  probes_.emplace_back(context, probe);
-  return result::success;
-}
-
-// Of contexts that are gone they are gone, too.
-void Memory::forget_probes() {
-  if (captures_.load() > 0) return;
-  for (const auto &[context, probe] : std::exchange(probes_, {})) {
-    const Current current(driver_, context);
-    if (current && contexts_.contains(context) && driver_.cuMemFree) driver_.cuMemFree(probe);
-  }
+Result Memory::forbidden_by_capture() const {
+  // Mapped memory may be made and ended at any time, cuMemAlloc and cuMemFree may not, and they look at captures before anything else.
+  return captures_.load() > 0 && driver_.cuMemFree ? driver_.cuMemFree(0) : result::success;
 }
 
 bool Memory::allocate(DevicePointer *address, std::size_t size) {
@@ -272,7 +255,6 @@ bool Memory::release(DevicePointer address, Result *outcome) {
     quarantine_.push_back({allocation.block, allocation.slot ? static_cast<unsigned>((address - allocation.block) / allocation.slot) : 0, context});
     return true;
   }
-  forget_probes();
   std::vector<Quarantined> ready;
   std::erase_if(quarantine_, [&](const Quarantined &one) { return one.context == context && (ready.push_back(one), true); });
   for (const Quarantined &one : ready) {

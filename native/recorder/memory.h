@@ -150,8 +150,7 @@ class Memory {
 
   const std::pair<const DevicePointer, Allocation> *ours_at(DevicePointer address) const;
   // Whether captures that are under way forbid this thread to make or end memory: the driver's answer, which breaks them as the driver does.
-  Result forbidden_by_capture();
-  void forget_probes();
+  Result forbidden_by_capture() const;
   bool make_block(int device, std::size_t size, DevicePointer *address);
   void end_block(DevicePointer address);
   void end_physical(Physical *physical);
@@ -178,7 +177,6 @@ class Memory {
   std::unordered_map<Handle, Physical *> handles_;  // as the program knows them
   std::vector<Access> access_;
   std::vector<Quarantined> quarantine_;
-  std::vector<std::pair<Context, DevicePointer>> probes_;
   std::unordered_map<void *, std::uint64_t> arrays_;
   std::set<Context> contexts_;
   std::map<int, std::set<int>> peers_;  // by device whose memory it is: devices that may reach it

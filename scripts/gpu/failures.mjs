@@ -4,175 +4,27 @@
 //   node scripts/gpu/failures.mjs [--device auto|sim] [--only TEXT] [--jobs N]
 //
 // Prints a line for each thing that was looked at; ends with 1 when one was not so. The part `failures` of scripts/gpu/check.sh.
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { decodeCheckedJson, encodeCheckedJson } from '../../dist/checkpoint/checked-json.js';
-import { processState } from '../../dist/native/index.js';
-import { call, callAll } from '../../dist/runtime/index.js';
-import { APPS, CLI, Supervised } from '../runtime/supervised.mjs';
+import { ARGS, Case, onDevice, output, Round, sleep } from './failure-case.mjs';
 
 const { values } = parseArgs({
   options: { device: { type: 'string' }, only: { type: 'string' }, jobs: { type: 'string' } },
 });
-const device = values.device ?? 'auto';
-const onGpu = device !== 'sim';
 const jobs = Number(values.jobs ?? Math.max(2, Math.min(10, cpus().length - 4)));
-const ARGS = ['--steps', '6', '--size', '64'];
-const SLOW = ['--steps', '60', '--size', '64'];
 /** Milliseconds after which a program whose supervisor was killed is taken to wait for another one. */
 const WAITS_MS = 1500;
 /** What a context leaves free for others is more than this. */
 const LITTLE = 200 << 20;
 
 const work = mkdtempSync(join(tmpdir(), 'gcr-failures-'));
-const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-const counts = { passed: 0, failed: 0 };
-const digests = new Map();
-
-/** Numbers of the processes that the device has something of. */
-async function onDevice() {
-  const text = await output('nvidia-smi', ['--query-compute-apps=pid', '--format=csv,noheader']);
-  return text.stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map(Number);
-}
-
-function output(program, args, options = {}) {
-  return new Promise((resolve) => {
-    execFile(program, args, { maxBuffer: 1 << 26, timeout: 100_000, ...options }, (error, stdout, stderr) =>
-      resolve({ status: error ? (error.code ?? -1) : 0, stdout, stderr }),
-    );
-  });
-}
-
-/** One case: its folder, its programs, what was looked at. */
-class Case {
-  constructor(name) {
-    this.name = name;
-    // Paths of sockets are short.
-    this.folder = mkdtempSync(join(work, 'case-'));
-    this.store = join(this.folder, 'store');
-    this.programs = [];
-    this.others = [];
-  }
-
-  check(what, holds, detail = '') {
-    counts[holds ? 'passed' : 'failed']++;
-    const text = holds ? '' : `\n        ${String(detail).trim().slice(0, 1000).replaceAll('\n', '\n        ')}`;
-    console.log(`${holds ? 'ok     ' : 'FAILED '} failures, ${this.name}: ${what}${text}`);
-  }
-
-  async start(app, args = ARGS) {
-    const program = new Supervised(this.folder, this.store, app, args, device);
-    this.programs.push(program);
-    return program.ready(callAll, join(this.folder, 'gcr-templates'));
-  }
-
-  /** A program whose input and output are files, which CRIU can bring back; it does its steps by itself. */
-  async startWithFiles() {
-    const out = join(this.folder, 'out');
-    const program = join(APPS, 'training');
-    const run = `${process.execPath} ${CLI} run --device ${device} --store ${this.store} -- ${program} ${SLOW.join(' ')}`;
-    const child = spawn('setsid', ['sh', '-c', `exec ${run} --sleep 100 </dev/null >${out} 2>${out}.err`], {
-      env: { ...process.env, XDG_RUNTIME_DIR: this.folder },
-      stdio: 'ignore',
-    });
-    this.others.push(child);
-    const exited = once(child, 'exit');
-    for (const end = Date.now() + 20_000; Date.now() < end; await sleep(100)) {
-      const [first] = await callAll(join(this.folder, 'gcr-templates'));
-      const said = () => readFileSync(out, 'utf8');
-      if (first && said().includes('step ')) return { pid: first.pid, exited, said };
-    }
-    throw new Error(`the program does not begin: ${readFileSync(`${out}.err`, 'utf8')}`);
-  }
-
-  async isRight({ said }) {
-    const wanted = await undisturbed('training', SLOW);
-    this.check('comes to the end of an undisturbed run', said().includes(wanted), said().slice(-200));
-  }
-
-  ask(program, request, onReport) {
-    return call(join(this.folder, 'gcr-templates'), program.pid, request, onReport ? { onReport } : {});
-  }
-
-  gcr(...args) {
-    return output(process.execPath, [CLI, ...args], { env: { ...process.env, XDG_RUNTIME_DIR: this.folder } });
-  }
-
-  async refused(what, status, message, ...args) {
-    const answer = await this.gcr(...args);
-    const holds = answer.status === status && message.test(answer.stderr);
-    this.check(what, holds, `${args[0]} ended with ${answer.status}: ${answer.stderr}${answer.stdout}`);
-    return answer;
-  }
-
-  async done(what, ...args) {
-    const answer = await this.gcr(...args);
-    this.check(what, answer.status === 0, `${args[0]} ended with ${answer.status}: ${answer.stderr}`);
-    return answer;
-  }
-
-  /** What the driver says of a process, and its supervisor. */
-  async is(program, state, driver) {
-    const { stdout } = await this.gcr('status', '--pid', String(program.pid), '--json');
-    const status = stdout === '' ? {} : JSON.parse(stdout);
-    const said = onGpu ? await processState('libcuda.so.1', program.pid).catch(String) : status.driver;
-    this.check(
-      `is ${state}, for the driver ${driver}`,
-      status.state === state && said === driver,
-      `${status.state}, ${said}`,
-    );
-  }
-
-  async endsRight(program, app = 'training', args = ARGS) {
-    const digest = await program.finish();
-    this.check(
-      'comes to the end of an undisturbed run',
-      digest === (await undisturbed(app, args)),
-      `${digest}: ${program.messages}`,
-    );
-  }
-
-  async isGone(program) {
-    for (const end = Date.now() + 10_000; existsSync(`/proc/${program.pid}`) && Date.now() < end; ) await sleep(50);
-    let left = existsSync(`/proc/${program.pid}`) ? 'the process is there' : '';
-    if (onGpu && left === '' && (await onDevice()).includes(program.pid)) left = 'the device has something of it';
-    this.check('nothing of it is left', left === '', left);
-  }
-
-  close() {
-    for (const program of this.programs) program.close();
-    for (const child of this.others) child.kill('SIGKILL');
-  }
-}
-
-/** The digest of a run that nothing disturbs and nobody records. */
-function undisturbed(app, args) {
-  const key = [app, ...args].join(' ');
-  if (!digests.has(key))
-    digests.set(
-      key,
-      (async () => {
-        const folder = mkdtempSync(join(work, 'undisturbed-'));
-        const program = new Supervised(folder, join(folder, 'store'), app, args, device);
-        await program.expect('ready');
-        program.allow(100);
-        if (app === 'hangs') {
-          for (let line = await program.line(); line !== 'hangs'; line = await program.line());
-          const [{ pid }] = await callAll(join(folder, 'gcr-templates'));
-          process.kill(pid, 'SIGUSR1');
-        }
-        return program.finish();
-      })(),
-    );
-  return digests.get(key);
-}
+const round = new Round(values.device ?? 'auto', work);
+const { onGpu } = round;
 
 // ---- a kernel that hangs
 
@@ -318,7 +170,11 @@ for (const [operation, steps] of Object.entries(STEPS))
         t.check('ends only with a message, while it is restored', guarded, program.messages);
       }
       if (digest !== undefined)
-        t.check('comes to the end of an undisturbed run', digest === (await undisturbed('training', ARGS)), digest);
+        t.check(
+          'comes to the end of an undisturbed run',
+          digest === (await round.undisturbed('training', ARGS)),
+          digest,
+        );
       await t.isGone(program);
       await t.done('the store is whole', 'verify', t.store, '--read-data');
     };
@@ -404,7 +260,8 @@ for (const [what, request] of Object.entries({
 
 /** Another program that takes all memory of the device but some. */
 async function takeAll(t, uuid, driver, environment, leave) {
-  const code = `import { openDevice } from ${JSON.stringify(new URL('../../dist/native/index.js', import.meta.url).href)};
+  const code = `import { closeSync } from 'node:fs';
+    import { openDevice } from ${JSON.stringify(new URL('../../dist/native/index.js', import.meta.url).href)};
     const device = await openDevice('${driver}', Buffer.from('${uuid}', 'hex'));
     const spare = ${leave} ? await device.createMemory(${leave}) : undefined;
     const kept = [];
@@ -413,6 +270,7 @@ async function takeAll(t, uuid, driver, environment, leave) {
         for (;;) kept.push(await device.createMemory(size));
       } catch {}
     spare?.memory.close();
+    if (spare) closeSync(spare.fd);
     console.log(kept.length);
     setInterval(() => {}, 1000);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
@@ -439,9 +297,9 @@ const room = {
     let driver = 'libcuda.so.1';
     if (!onGpu) {
       const text = readFileSync(`/proc/${program.pid}/environ`, 'utf8').split('\0');
-      const valueOf = (name) => text.find((entry) => entry.startsWith(`${name}=`)).slice(name.length + 1);
-      environment.GCR_SIM_SOCKET = valueOf('GCR_SIM_SOCKET');
-      driver = valueOf('GCR_DRIVER');
+      const inEnvironment = (name) => text.find((entry) => entry.startsWith(`${name}=`)).slice(name.length + 1);
+      environment.GCR_SIM_SOCKET = inEnvironment('GCR_SIM_SOCKET');
+      driver = inEnvironment('GCR_DRIVER');
     }
     const { uuid } = manifest.device;
     const all = await takeAll(t, uuid, driver, environment, 0);
@@ -493,7 +351,7 @@ const room = {
 // ----
 
 async function play(name, run) {
-  const t = new Case(name);
+  const t = new Case(round, name);
   try {
     await run(t);
   } catch (error) {
@@ -517,7 +375,7 @@ try {
   const waiting = playAll(alone, 2);
   if (onGpu && values.only === undefined) {
     // Whether the device tells whose memory it has: otherwise that nothing is left says nothing.
-    const t = new Case('the device');
+    const t = new Case(round, 'the device');
     const program = await t.start('training');
     t.check(
       'tells who uses it',
@@ -533,6 +391,6 @@ try {
   rmSync(work, { recursive: true, force: true });
 }
 console.log(
-  `        failures: ${counts.passed} passed, ${counts.failed} failed in ${((Date.now() - start) / 1000).toFixed(0)} s`,
+  `        failures: ${round.passed} passed, ${round.failed} failed in ${((Date.now() - start) / 1000).toFixed(0)} s`,
 );
-process.exit(counts.failed > 0 ? 1 : 0);
+process.exit(round.failed > 0 ? 1 : 0);

@@ -187,8 +187,9 @@ Result behave(Tag<tags::mem_alloc_async>, DevicePointer *address, std::size_t si
 Result behave(Tag<tags::mem_alloc_managed>, DevicePointer *address, std::size_t size, unsigned) { return allocate(address, size); }
 Result behave(Tag<tags::mem_free>, DevicePointer address) {
   if (forbidden_by_capture()) return 900;
+  if (!address) return 0;
   const std::lock_guard lock(mutex);
-  return address && plain.erase(address) ? 0 : result::invalid_value;
+  return plain.erase(address) ? 0 : result::invalid_value;
 }
 Result behave(Tag<tags::mem_free_async>, DevicePointer address, Stream) { return address ? 0 : result::invalid_value; }
 Result behave(Tag<tags::host_alloc>, void **place, std::size_t size, unsigned) {
@@ -324,12 +325,18 @@ Result set_node(const MemsetNodeParameters *how, Context context) {
   const std::lock_guard lock(mutex);
   return how && (context || plain.contains(how->target)) ? 0 : result::invalid_value;
 }
-Result behave(Tag<tags::graph_add_memset>, GraphNode *node, Graph graph, const GraphNode *, std::size_t, const MemsetNodeParameters *how,
-              Context context) {
+Result add_set_node(GraphNode *node, Graph graph, const MemsetNodeParameters *how, Context context) {
   if (!node || !graph || set_node(how, context)) return result::invalid_value;
   Node *const added = reinterpret_cast<FakeGraph *>(graph)->nodes.emplace_back(new Node{node_memset, {}, {}, {}, {}, *how});
   *node = reinterpret_cast<GraphNode>(added);
   return 0;
+}
+Result behave(Tag<tags::graph_add_memset>, GraphNode *node, Graph graph, const GraphNode *, std::size_t, const MemsetNodeParameters *how,
+              Context context) {
+  return add_set_node(node, graph, how, context);
+}
+Result behave(Tag<tags::graph_add_node>, GraphNode *node, Graph graph, const GraphNode *, std::size_t, GraphNodeParameters *how) {
+  return how && how->type == node_memset ? add_set_node(node, graph, &how->set.parameters, how->set.context) : result::invalid_value;
 }
 Result behave(Tag<tags::exec_set_memset>, GraphExec exec, GraphNode, const MemsetNodeParameters *how, Context context) {
   return exec ? set_node(how, context) : result::invalid_value;

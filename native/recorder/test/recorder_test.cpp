@@ -104,7 +104,7 @@ void graphs_are_told() {
   // Captured is not launched.
   CHECK(session.of(EventType::launch).empty() && session.of(EventType::memset).empty());
   const auto graphs = session.of(EventType::graph);
-  CHECK(graphs.size() == 2 && graphs[0].as<GraphEvent>().count == 3);
+  CHECK(graphs.size() == 2 && graphs[0].as<GraphEvent>().count == 4);
   const GraphEvent graph = graphs[0].as<GraphEvent>();
   bool launch = false, set = false;
   for (Bytes rest = graph.events; !rest.empty();) {

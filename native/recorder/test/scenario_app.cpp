@@ -114,6 +114,10 @@ void graphs() {
   GraphNode node;
   MemsetNodeParameters set{memory + 64, 0, 9, 4, 4, 1};
   CHECK(cuGraphAddMemsetNode(&node, graph, nullptr, 0, &set, nullptr) == 0);
+  GraphNodeParameters any{};
+  any.type = node_memset;
+  any.set.parameters = set;
+  CHECK(cuGraphAddNode(&node, graph, nullptr, 0, &any) == 0 && any.set.context == nullptr);
   GraphExec exec;
   CHECK(cuGraphInstantiateWithFlags(&exec, graph, 0) == 0);
   set.value = 10;
