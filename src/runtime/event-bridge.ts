@@ -328,14 +328,14 @@ export class EventBridge {
   ): { readonly launch: LaunchRecord; readonly set: DirtySet; readonly contract?: string } {
     const { function: number, grid, block, sharedMemory, parameters } = event.body;
     // A launch without clusters has none to tell.
-    const cluster = event.body.cluster.every((size) => size === 0) ? ([1, 1, 1] as const) : event.body.cluster;
+    const named = event.body.cluster.some((size) => size !== 0);
     const known = this.#functions.get(number);
     const module = known && this.#module(known.module);
     const launch: LaunchRecord = {
       kernel: known?.name ?? `function ${number}`,
       grid,
       block,
-      cluster,
+      ...(named && { cluster: event.body.cluster }),
       sharedMemory,
       parameters,
     };

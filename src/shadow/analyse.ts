@@ -234,6 +234,13 @@ function overlapsReads(set: DirtySet, inner: Inner): boolean {
   });
 }
 
+/** A launch that names no cluster is in the one that its kernel requires; one whose grid does not fit it does not run. */
+function inRequiredCluster({ bounds }: KernelTemplate, launch: LaunchRecord): LaunchRecord {
+  const { requiredCluster: cluster } = bounds;
+  const fits = cluster?.every((size, axis) => launch.grid[axis]! % size === 0);
+  return launch.cluster === undefined && cluster && fits ? { ...launch, cluster } : launch;
+}
+
 /** Analyses launches of any kernel, and remembers. One for each device, since memory is part of what is remembered. */
 export class LaunchAnalyser {
   readonly #kernels = new Map<KernelTemplate, KernelAnalyser>();
@@ -248,6 +255,6 @@ export class LaunchAnalyser {
       kernel = new KernelAnalyser(template);
       this.#kernels.set(template, kernel);
     }
-    return kernel.analyse(launch, environment);
+    return kernel.analyse(inRequiredCluster(template, launch), environment);
   }
 }

@@ -52,7 +52,22 @@ async function executor(texts: Readonly<Record<string, string>>, options?: Shado
   return shadow;
 }
 
+/** Stores a word a block: where depends on the cluster. */
+const CLUSTERS = `.visible .entry k(.param .u64 out) .reqnctapercluster 4, 1, 1 { ${REGISTERS} ld.param.u64 %rd1, [out];
+  mov.u32 %r1, %clusterid.x; mov.u32 %r2, %cluster_nctaid.x; mov.u32 %r3, %cluster_ctarank;
+  mad.lo.u32 %r4, %r1, %r2, %r3; mul.lo.u32 %r4, %r4, %r2; mul.wide.u32 %rd2, %r4, 4; add.s64 %rd3, %rd1, %rd2;
+  st.global.u32 [%rd3], %r1; ret; }\n`;
+
 describe('a launch', () => {
+  it('is in the cluster that its kernel requires, when it names none', async () => {
+    const shadow = await executor({ 'a.ptx': CLUSTERS });
+    const words = Array.from({ length: 8 }, (_, block) => [0x1000n + BigInt(16 * block), 4]);
+    const [plain, named] = [{}, { cluster: [4, 1, 1] as const }].map((more) =>
+      list(shadow.launch({ ...launch('k', 0x1000n), grid: [8, 1, 1], ...more })),
+    );
+    expect(plain).toEqual(['exact', words]);
+    expect(named).toEqual(plain);
+  });
   it('writes exactly what its threads write', async () => {
     const shadow = await executor({ 'a.ptx': VECTOR });
     expect(list(shadow.launch(launch('k', 0x1010n)))).toEqual(['exact', [[0x1010n, 32]]]);
