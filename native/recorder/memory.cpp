@@ -92,7 +92,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
     properties.flags[gpu_direct_flag] = 1;
   Handle handle = 0;
-  if (!is_legal(driver_.cuMemCreate(&handle, size, &properties, 0))) return false;
+  if (!is_legal(with_room([&] { return driver_.cuMemCreate(&handle, size, &properties, 0); }))) return false;
   if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {
     driver_.cuMemRelease(handle);
     return false;
@@ -116,7 +116,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
 }
 
 void Memory::end_physical(Physical *physical) {
-  if (physical->sent) emitter_.message(HandleGoneMessage{physical->number});
+  if (physical->sent && emitter_.message(HandleGoneMessage{physical->number})) last_gone_ns_ = now_ns();
   physicals_.erase(physical->number);
 }
 
@@ -324,7 +324,7 @@ Memory::Physical *Memory::physical_of(Handle handle) const {
   return found == handles_.end() ? nullptr : found->second;
 }
 
-void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
+Memory::Physical &Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
   auto physical = std::make_unique<Physical>();
   physical->number = next_handle_++;
   physical->size = size;
@@ -335,7 +335,7 @@ void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable
   static constexpr Handle own_numbers = 0x6763'7200'0000'0000;
   if (handles_.contains(*handle)) *handle = own_numbers + physical->number;
   handles_[*handle] = physical.get();
-  physicals_[physical->number] = std::move(physical);
+  return *(physicals_[physical->number] = std::move(physical));
 }
 
 void Memory::retained(Handle *handle) {
@@ -353,6 +353,12 @@ Handle Memory::actual(Handle handle) const {
   const std::lock_guard lock(mutex_);
   const Physical *physical = physical_of(handle);
   return physical ? physical->current : handle;
+}
+
+int Memory::handle_types(Handle handle, int otherwise) const {
+  const std::lock_guard lock(mutex_);
+  const Physical *physical = physical_of(handle);
+  return physical && physical->handle_types >= 0 ? physical->handle_types : otherwise;
 }
 
 Result Memory::release_handle(Handle handle) {

@@ -7,6 +7,8 @@
 // from several threads; driver calls that make or end memory happen under the lock, so the order of events is the driver's.
 #pragma once
 
+#include <unistd.h>
+
 #include <map>
 #include <mutex>
 #include <set>
@@ -15,6 +17,7 @@
 
 #include "driver/driver.h"
 #include "recorder/emitter.h"
+#include "recorder/gate.h"
 
 namespace gcr {
 
@@ -70,9 +73,12 @@ class Memory {
     AllocationProperties wanted = *properties;
     const bool ours = wanted.type == allocation_pinned && wanted.location.type == location_device;
     if (ours) wanted.handle_types |= handle_file_descriptor;
-    Result outcome = call(handle, &wanted);
+    Result outcome = with_room([&] { return call(handle, &wanted); });
     if (outcome != result::success && ours) outcome = call(handle, properties);
-    if (outcome == result::success) adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
+    if (outcome == result::success) {
+      Physical &physical = adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
+      physical.handle_types = properties->handle_types;
+    }
     return outcome;
   }
   void imported(Handle *handle) {
@@ -81,6 +87,8 @@ class Memory {
   }
   void retained(Handle *handle);
   Handle actual(Handle handle) const;
+  // What the program had asked for when it made the memory: how it may be exported. `otherwise` when it did not make it.
+  int handle_types(Handle handle, int otherwise) const;
   Result release_handle(Handle handle);
   Result map(DevicePointer address, std::size_t size, std::size_t offset, Handle handle, unsigned long long flags);
   Result unmap(DevicePointer address, std::size_t size);
@@ -110,6 +118,7 @@ class Memory {
     Handle current = 0;      // 0: detached
     Descriptor exported;     // of memory that came with `attach`: the driver does not export it a second time
     bool sent = false;       // the supervisor has a descriptor of it
+    int handle_types = -1;   // as the program asked for; -1: it did not make it
     unsigned references = 1; // the program's, or ours
     unsigned held = 1;       // how many of them the driver knows: after an exchange one at most
     unsigned mappings = 0;
@@ -151,6 +160,16 @@ class Memory {
   const std::pair<const DevicePointer, Allocation> *ours_at(DevicePointer address) const;
   // Whether captures that are under way forbid this thread to make or end memory: the driver's answer, which breaks them as the driver does.
   Result forbidden_by_capture() const;
+  // Runs what makes physical memory. What was freed a moment ago is free when the supervisor has let its reference go: until then it is tried again.
+  template <class Make>
+  Result with_room(Make &&make) {
+    Result outcome = make();
+    while (outcome == result::out_of_memory && now_ns() < last_gone_ns_ + reference_ns) {
+      ::usleep(1000);
+      outcome = make();
+    }
+    return outcome;
+  }
   bool make_block(int device, std::size_t size, DevicePointer *address);
   void end_block(DevicePointer address);
   void end_physical(Physical *physical);
@@ -161,7 +180,7 @@ class Memory {
   std::uint64_t tell(DevicePointer address, std::size_t size, AllocationKind kind, bool saveable, std::uint64_t handle,
                      std::uint64_t offset);
   void forget(DevicePointer address);
-  void adopt(Handle *handle, std::size_t size, int device, bool exportable);
+  Physical &adopt(Handle *handle, std::size_t size, int device, bool exportable);
   Physical *physical_of(Handle handle) const;
   std::size_t granularity(int device);
 
@@ -181,6 +200,9 @@ class Memory {
   std::set<Context> contexts_;
   std::map<int, std::set<int>> peers_;  // by device whose memory it is: devices that may reach it
   std::map<int, std::size_t> granularity_;
+  // When a handle's end was told last, and how long a supervisor may take to let go.
+  static constexpr std::int64_t reference_ns = 1'000'000'000;
+  std::int64_t last_gone_ns_ = -reference_ns;
 };
 
 }  // namespace gcr
