@@ -92,7 +92,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
     properties.flags[gpu_direct_flag] = 1;
   Handle handle = 0;
-  if (!is_legal(with_room([&] { return driver_.cuMemCreate(&handle, size, &properties, 0); }))) return false;
+  if (!is_legal(driver_.cuMemCreate(&handle, size, &properties, 0))) return false;
   if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {
     driver_.cuMemRelease(handle);
     return false;
@@ -116,7 +116,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
 }
 
 void Memory::end_physical(Physical *physical) {
-  if (physical->sent && emitter_.message(HandleGoneMessage{physical->number})) last_gone_ns_ = now_ns();
+  if (physical->sent) emitter_.message(HandleGoneMessage{physical->number});
   physicals_.erase(physical->number);
 }
 

@@ -7,8 +7,6 @@
 // from several threads; driver calls that make or end memory happen under the lock, so the order of events is the driver's.
 #pragma once
 
-#include <unistd.h>
-
 #include <map>
 #include <mutex>
 #include <set>
@@ -17,7 +15,6 @@
 
 #include "driver/driver.h"
 #include "recorder/emitter.h"
-#include "recorder/gate.h"
 
 namespace gcr {
 
@@ -73,7 +70,7 @@ class Memory {
     AllocationProperties wanted = *properties;
     const bool ours = wanted.type == allocation_pinned && wanted.location.type == location_device;
     if (ours) wanted.handle_types |= handle_file_descriptor;
-    Result outcome = with_room([&] { return call(handle, &wanted); });
+    Result outcome = call(handle, &wanted);
     if (outcome != result::success && ours) outcome = call(handle, properties);
     if (outcome == result::success) {
       Physical &physical = adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
@@ -160,16 +157,6 @@ class Memory {
   const std::pair<const DevicePointer, Allocation> *ours_at(DevicePointer address) const;
   // Whether captures that are under way forbid this thread to make or end memory: the driver's answer, which breaks them as the driver does.
   Result forbidden_by_capture() const;
-  // Runs what makes physical memory. What was freed a moment ago is free when the supervisor has let its reference go: until then it is tried again.
-  template <class Make>
-  Result with_room(Make &&make) {
-    Result outcome = make();
-    while (outcome == result::out_of_memory && now_ns() < last_gone_ns_ + reference_ns) {
-      ::usleep(1000);
-      outcome = make();
-    }
-    return outcome;
-  }
   bool make_block(int device, std::size_t size, DevicePointer *address);
   void end_block(DevicePointer address);
   void end_physical(Physical *physical);
@@ -200,9 +187,6 @@ class Memory {
   std::set<Context> contexts_;
   std::map<int, std::set<int>> peers_;  // by device whose memory it is: devices that may reach it
   std::map<int, std::size_t> granularity_;
-  // When a handle's end was told last, and how long a supervisor may take to let go.
-  static constexpr std::int64_t reference_ns = 1'000'000'000;
-  std::int64_t last_gone_ns_ = -reference_ns;
 };
 
 }  // namespace gcr

@@ -34,7 +34,6 @@ describe('programs run right', () => {
     'virtual_memory',
     'shared_memory',
     'memory_limit',
-    'reused_memory',
     'fault',
     'trap',
     'unmapped_after_free',
@@ -57,7 +56,7 @@ describe('programs run right', () => {
 });
 
 describe.skipIf(!isBuilt)('programs see the same under a recorder', () => {
-  // Left out is what is checkpointed beside the supervisor, and what asks how much memory there is.
+  // Left out is what is checkpointed beside the supervisor, or asks how much memory is free at once.
   it.each([
     'vector_add',
     'parameters',
@@ -70,7 +69,7 @@ describe.skipIf(!isBuilt)('programs see the same under a recorder', () => {
     'captured_graphs',
     'built_graphs',
     'virtual_memory',
-    'reused_memory',
+    'memory_limit',
     'fault',
     'trap',
     'unmapped_after_free',

@@ -597,11 +597,10 @@ void shared_memory() {
   EXPECT(after >= before + 64 * mib);
 }
 
-// What was freed is there for the next one at once.
-void reused_memory() {
+void memory_limit() {
   Session session;
-  std::size_t free = 0, total = 0;
-  OK(cuMemGetInfo_v2(&free, &total));
+  std::size_t total = 0, start = 0, free = 0;
+  OK(cuMemGetInfo_v2(&start, &total));
   for (int round = 0; round < 20; ++round) {
     std::vector<DevicePointer> held;
     DevicePointer address = 0;
@@ -611,12 +610,8 @@ void reused_memory() {
     EXPECT(held.size() == 3 || held.size() == 4);
     for (const auto one : held) OK(cuMemFree_v2(one));
   }
-}
-
-void memory_limit() {
-  Session session;
-  std::size_t total = 0, start = 0, free = 0;
-  OK(cuMemGetInfo_v2(&start, &total));
+  OK(cuMemGetInfo_v2(&free, &total));
+  EXPECT(free == start);
   std::uint64_t handle = 0;
   RESULT(out_of_memory, cuMemCreate(&handle, total + 2 * mib, &exportable, 0));
   // Small allocations share memory, and give it back.
@@ -896,7 +891,6 @@ const std::map<std::string, std::function<void()>> scenarios = {
     {"virtual_memory", virtual_memory},
     {"shared_memory", shared_memory},
     {"memory_limit", memory_limit},
-    {"reused_memory", reused_memory},
     {"fault", fault},
     {"trap", trap},
     {"unmapped_after_free", unmapped_after_free},
