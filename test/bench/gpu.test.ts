@@ -31,7 +31,7 @@ interface Scenario {
 
 /** Scenarios that need what the simulated device or this machine does not have say so. */
 const hasCriu = spawnSync('criu', ['--version']).status === 0;
-const SKIPPED = ['decode', 'hash', 'switch', 'training', 'tuning', 'start', ...(hasCriu ? [] : ['durable'])];
+const SKIPPED = ['decode', 'hash', 'switch', 'training', 'start', ...(hasCriu ? [] : ['durable'])];
 
 let folder: string;
 beforeAll(() => {
