@@ -17,10 +17,13 @@ const READ_BYTES = 16 << 20;
 /** Increments of a program: together well over a thousand, should one program not get through. */
 const OF_A_SAMPLE = 110;
 const OF_PYTORCH = 20;
+/** Share of the limit after which no program takes another increment, and after which those that are not through are given up. */
+const ENOUGH = 0.75;
+const LAST = 0.95;
 
 /**
- * Name, command and environment of each program, how a step is asked for, and how many increments it takes. Those that take longest come first, so
- * that none of them is still at work when all others are through.
+ * Name, command and environment of each program, how a step is asked for, and how many increments it takes, in two rows that go on beside each other:
+ * samples, and programs in PyTorch, most of whose time is their start. Those that take longest come first in each.
  */
 function programsOf({ quick, python, simulated }) {
   const samples = quick
@@ -41,7 +44,7 @@ function programsOf({ quick, python, simulated }) {
         step: '',
         count: quick ? 3 : OF_A_SAMPLE,
       });
-  if (!python) return found;
+  if (!python) return [found];
   const torch = (name, mode, environment = {}) => ({
     name: `PyTorch ${name}`,
     command: [python, LLAMA, '--small', '--pace'],
@@ -49,7 +52,7 @@ function programsOf({ quick, python, simulated }) {
     step: `${mode} 1`,
     count: quick ? 3 : OF_PYTORCH,
   });
-  return [
+  const inPytorch = [
     torch('torch.compile', 'compiled'),
     torch('training', 'train'),
     torch('expandable segments', 'train', { PYTORCH_CUDA_ALLOC_CONF: 'expandable_segments:True' }),
@@ -59,8 +62,8 @@ function programsOf({ quick, python, simulated }) {
     torch('graph replay', 'replay'),
     torch('two streams', 'streams'),
     torch('Triton kernels', 'triton'),
-    ...found,
   ];
+  return [found, inPytorch];
 }
 
 /** Adds numbers of one table to another. */
@@ -169,9 +172,9 @@ async function follow(bench, { name, command, environment, step, count }, total)
 }
 
 export async function run(bench) {
-  const waiting = programsOf(bench).reverse();
-  const all = waiting.length;
-  const end = Date.now() + 0.7 * bench.limit * 1000;
+  const rows = programsOf(bench);
+  const all = rows.flat().length;
+  const end = Date.now() + ENOUGH * bench.limit * 1000;
   const total = {
     increments: 0,
     full: 0,
@@ -187,8 +190,8 @@ export async function run(bench) {
     at: new Map(),
     late: () => Date.now() > end,
   };
-  const work = async () => {
-    for (let one = waiting.pop(); one; one = waiting.pop())
+  const work = async (waiting) => {
+    for (let one = waiting.shift(); one; one = waiting.shift())
       try {
         await follow(bench, one, total);
       } catch (error) {
@@ -197,10 +200,13 @@ export async function run(bench) {
       }
   };
   // What hangs must not take the rest with it.
-  const deadline = new Promise((resolve) => setTimeout(resolve, 0.95 * bench.limit * 1000).unref());
-  await Promise.race([deadline, Promise.all(Array.from({ length: Math.max(1, cpus().length >> 1) }, work))]);
+  const deadline = new Promise((resolve) => setTimeout(resolve, LAST * bench.limit * 1000).unref());
+  // Three processes each (one alone, one recorded, a supervisor), which wait for each other most of the time.
+  const atOnce = Math.max(1, Math.floor(cpus().length / 3));
+  const workers = rows.flatMap((waiting) => Array.from({ length: atOnce }, () => work(waiting)));
+  await Promise.race([deadline, Promise.all(workers)]);
   for (const [name, where] of total.at) total.failed.push(`${name}: not done in time, at ${where}`);
-  for (const { name } of waiting.splice(0)) total.failed.push(`${name}: not begun in time`);
+  for (const { name } of rows.flatMap((waiting) => waiting.splice(0))) total.failed.push(`${name}: not begun in time`);
   const { increments, full, missed, differing: bytes, results, stopped, failed } = total;
   const notes = [
     `${all} programs`,

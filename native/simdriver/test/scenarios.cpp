@@ -484,14 +484,6 @@ void virtual_memory() {
   REFUSED(cuMemAddressFree(memory.address, 2 * mib));
   REFUSED(cuMemSetAccess(second, 2 * mib, &read_write, 1));
   REFUSED(cuMemMap(0x10000000, 2 * mib, 0, handle, 0));
-  // Beyond what is reserved; parts of memory.
-  std::uint64_t large = 0;
-  OK(cuMemCreate(&large, 4 * mib, &exportable, 0));
-  DevicePointer small = 0;
-  OK(cuMemAddressReserve(&small, 2 * mib, 0, 0, 0));
-  REFUSED(cuMemMap(small, 4 * mib, 0, large, 0));
-  REFUSED(cuMemMap(small, 2 * mib, 2 * mib, large, 0));
-  REFUSED(cuMemMap(small, 2 * mib, 0, large, 0));
   EXPECT(download<std::uint32_t>(memory.address, 2)[1] == 77);  // as it was, after all that
   // An address of one's own wish, once it is free again.
   OK(cuMemAddressFree(second, 4 * mib));
@@ -601,6 +593,8 @@ void memory_limit() {
   Session session;
   std::size_t total = 0, start = 0, free = 0;
   OK(cuMemGetInfo_v2(&start, &total));
+  // Drivers keep a little of what was given back.
+  const std::size_t kept = total >> 10;
   for (int round = 0; round < 20; ++round) {
     std::vector<DevicePointer> held;
     DevicePointer address = 0;
@@ -611,7 +605,7 @@ void memory_limit() {
     for (const auto one : held) OK(cuMemFree_v2(one));
   }
   OK(cuMemGetInfo_v2(&free, &total));
-  EXPECT(free == start);
+  EXPECT(free + kept >= start);
   std::uint64_t handle = 0;
   RESULT(out_of_memory, cuMemCreate(&handle, (total / (2 * mib) + 1) * 2 * mib, &exportable, 0));
   // Small allocations share memory, and give it back.
@@ -626,7 +620,7 @@ void memory_limit() {
   for (std::size_t i = 0; i < small.size(); ++i) OK(cuMemFree_v2(small[i * 7 % small.size()]));
   RESULT(invalid_value, cuMemFree_v2(small[0]));
   OK(cuMemGetInfo_v2(&free, &total));
-  EXPECT(free == start);
+  EXPECT(free + kept >= start);
   OK(cuMemAllocAsync(&base, 1000, nullptr));
   OK(cuMemsetD32Async(base, 3, 250, nullptr));
   EXPECT(download<std::uint32_t>(base, 250)[249] == 3);
@@ -728,7 +722,8 @@ void gone_handles() {
   RESULT(invalid_context, cuCtxSetCurrent(context));
 }
 
-// Its own diagnostics and addresses; images cut short, which a real driver reads beyond their end; what it does not have.
+// Its own diagnostics and addresses; images cut short, which a real driver reads beyond their end; mappings beyond what is reserved, which that takes;
+// what it does not have.
 void simulated_only() {
   Session session;
   void *module = nullptr, *function = nullptr;
@@ -747,9 +742,15 @@ void simulated_only() {
   EXPECT(function == reinterpret_cast<void *>(&cuLaunchKernel_ptsz));
   OK(cuGetProcAddress_v2("cuTexObjectCreate", &function, 12000, 0, &found));
   RESULT(not_supported, reinterpret_cast<Result (*)()>(function)());
-  // Memory that may only be read is refused at once; a real device finds out when it is written.
+  // Beyond what is reserved; parts of memory.
   std::uint64_t large = 0;
   OK(cuMemCreate(&large, 4 * mib, &exportable, 0));
+  DevicePointer small = 0;
+  OK(cuMemAddressReserve(&small, 2 * mib, 0, 0, 0));
+  RESULT(invalid_value, cuMemMap(small, 4 * mib, 0, large, 0));
+  RESULT(invalid_value, cuMemMap(small, 2 * mib, 2 * mib, large, 0));
+  RESULT(invalid_value, cuMemMap(small, 2 * mib, 0, large, 0));
+  // Memory that may only be read is refused at once; a real device finds out when it is written.
   OK(cuMemAddressReserve(&address, 4 * mib, 0, 0, 0));
   OK(cuMemMap(address, 4 * mib, 0, large, 0));
   constexpr AccessDescriptor read_only{{1, 0}, 1};
