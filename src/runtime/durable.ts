@@ -7,10 +7,11 @@
  * garbage, and the application is brought back whatever fails. It ends only when that was asked for, and only after the commit.
  */
 import { ImageWriter, type ProcessImage, type Store } from '../checkpoint/index.js';
-import { checkpoint } from './checkpoint.js';
+import { checkpoint, whyFull } from './checkpoint.js';
 import { type ControlCheckpointResult, checkpointWithControl } from './control-checkpoint.js';
 import { dumpTree, findCriu, machineNow } from './criu.js';
 import { RuntimeError } from './errors.js';
+import { listOpenFiles } from './open-files.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { endAll, rootOf, signalAll, stdioOf, threadsOf, treeOf } from './process-tree.js';
 import { surroundingsOf } from './surroundings.js';
@@ -68,8 +69,10 @@ export async function durableCheckpoint(
   const { socket, driver, simulatedDevice } = surroundingsOf(process.pid);
   const root = rootOf(process.pid, socket);
   checkTree(process, root, treeOf(root), supervised);
-  // Without a parent all memory would be copied while the application is stopped.
-  if (!process.chains.store.last) await checkpoint(process, store, options, context);
+  // Without a parent all memory would be copied while the application is stopped. Where recording has stopped it is in any case.
+  const because = await whyFull(process, store, options);
+  if (because !== undefined && process.bridge.state.kind === 'recording')
+    await checkpoint(process, store, options, context);
   const writer = await ImageWriter.begin(store.place);
   const host = { park: 0, dump: 0, back: 0 };
   const timed = async (step: keyof typeof host, run: () => Promise<void>) => {
@@ -102,6 +105,7 @@ export async function durableCheckpoint(
   let image: ProcessImage | undefined;
   const finish = async (): Promise<ProcessImage> => {
     context.report({ step: 'sync' });
+    await listOpenFiles(writer.path);
     image = {
       ...(await writer.finish()),
       criu: criu.version,
