@@ -14,7 +14,7 @@ import { RuntimeError } from './errors.js';
 import { listOpenFiles } from './open-files.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { endAll, rootOf, signalAll, stdioOf, threadsOf, treeOf } from './process-tree.js';
-import { surroundingsOf } from './surroundings.js';
+import { numbersOf, surroundingsOf } from './surroundings.js';
 
 export interface DurableOptions {
   readonly note?: string;
@@ -48,6 +48,11 @@ function checkTree(
   if (others.length > 0) {
     const hint = 'durable checkpoints are of programs in which one process uses the device';
     throw refuse(`process ${process.pid} belongs with process ${others.join(', ')}, which uses a device, too`, hint);
+  }
+  const inside = tree.find((pid) => numbersOf(pid).length > 1);
+  if (inside !== undefined) {
+    const hint = 'start `gcr-templates run` inside of the container';
+    throw refuse(`process ${inside} is in a PID namespace of its own, which CRIU cannot bring back from outside`, hint);
   }
   const names = ['input', 'output', 'error'];
   for (const [index, link] of stdioOf(root).entries())
