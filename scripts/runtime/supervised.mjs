@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const ROOT = join(import.meta.dirname, '../..');
-const CLI = join(ROOT, 'bin/gcr-templates.js');
+export const CLI = join(ROOT, 'bin/gcr-templates.js');
 export const APPS = join(ROOT, 'build/native/apps');
 
 export class Supervised {

@@ -13,7 +13,7 @@ import { dumpTree, findCriu, machineNow } from './criu.js';
 import { RuntimeError } from './errors.js';
 import { listOpenFiles } from './open-files.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { endAll, rootOf, signalAll, stdioOf, threadsOf, treeOf } from './process-tree.js';
+import { endAll, endWithThis, rootOf, signalAll, stdioOf, threadsOf, treeOf } from './process-tree.js';
 import { numbersOf, surroundingsOf } from './surroundings.js';
 
 export interface DurableOptions {
@@ -87,12 +87,15 @@ export async function durableCheckpoint(
   };
   let tree: readonly number[] = [];
   let numbers: readonly number[] = [];
+  /** Nobody would let a stopped process go on, or end it. */
+  let unwatch = () => {};
   const dump = async (): Promise<'restore' | 'stay'> => {
     context.report({ step: 'park' });
     await timed('park', () => process.park());
     tree = treeOf(root);
     numbers = threadsOf(tree);
     context.report({ step: 'dump' });
+    if (stop) unwatch = endWithThis(tree);
     try {
       await timed('dump', () => dumpTree(criu, root, writer.path, stop ? 'stopped' : 'running'));
     } catch (error) {
@@ -139,5 +142,7 @@ export async function durableCheckpoint(
   } catch (error) {
     await writer.abort();
     throw error;
+  } finally {
+    unwatch();
   }
 }

@@ -37,11 +37,11 @@ async function measure(bench, criu, mib) {
       await nextStep();
       await apart.operate(pid, 'checkpoint');
       await nextStep();
-      const { heldMs, timings, host, manifest, totalBytes } = await apart.operate(pid, 'checkpoint', {
+      const { heldMs, timings, host, image, manifest, totalBytes } = await apart.operate(pid, 'checkpoint', {
         durable: true,
         criu,
       });
-      log(`${gib(mib)}: stopped ${(heldMs / 1000).toFixed(2)} s; ${JSON.stringify({ ...timings, ...host })}`);
+      log(`${gib(mib)}: stopped ${(heldMs / 1000).toFixed(2)} s; ${JSON.stringify({ ...timings, ...host, image: image.bytes })}`);
       if (round < 0) continue;
       const { lock = 0, checkpoint = 0, restore = 0, unlock = 0, copy } = timings;
       found.stop.push(heldMs / 1000);
