@@ -32,6 +32,7 @@ const SCENARIOS = [
   'training',
   'start',
   'durable',
+  'downtime',
 ];
 
 function readArguments() {
@@ -157,6 +158,7 @@ for (const name of options.only) {
   } catch (error) {
     scenario.failed = error.message;
     log(`failed: ${error.stack}`);
+    for (const said of programs.said()) log(said);
   }
   clearTimeout(timer);
   await programs.close();

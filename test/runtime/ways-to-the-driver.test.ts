@@ -10,7 +10,6 @@ beforeEach(() => {
 });
 afterEach(() => bench.close());
 
-
 /** What `run` prints of a program, with the recorder or without. */
 function output(...command: string[]): string {
   const args = [CLI, 'run', '--device', 'sim', '--store', bench.store, '--', ...command];
