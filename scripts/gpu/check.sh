@@ -204,7 +204,7 @@ for part in "${parts[@]}"; do
       start pytorch expandable train PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
       start pytorch async train PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync
     else echo "no PyTorch with a GPU: its part is left out"; fi ;;
-    samples) for one in streams graphs pools pointers threads variables training leaks holder features; do start sample "$one"; done ;;
+    samples) for one in streams graphs pools pointers threads variables devices training leaks holder features; do start sample "$one"; done ;;
     runtime) for one in static shared; do
       if [[ -x $apps/runtime-$one ]]; then start runtime "$one"; else echo "no runtime-$one (fixtures/apps/runtime/build.sh makes it): left out"; fi
     done ;;
