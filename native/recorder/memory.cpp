@@ -2,11 +2,13 @@
 #include "recorder/memory.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "recorder/contracts.h"
+#include "recorder/gate.h"
 
 namespace gcr {
 namespace {
@@ -85,6 +87,20 @@ bool Memory::allow(DevicePointer address, std::size_t size, int device) {
   return is_legal(driver_.cuMemSetAccess(address, size, access.data(), access.size()));
 }
 
+bool Memory::wait_for_supervisor() {
+  constexpr std::int64_t hears_within = 3'000'000'000, acts_within = 500'000'000;
+  if (let_go_ == 0) return false;
+  const std::int64_t now = now_ns();
+  if (heard_ == 0 && emitter_.channel().is_taken()) heard_ = now;
+  if (heard_ != 0 ? now > heard_ + acts_within : now > let_go_ + hears_within) {
+    let_go_ = 0;
+    return false;
+  }
+  constexpr timespec moment{0, 1'000'000};
+  nanosleep(&moment, nullptr);
+  return true;
+}
+
 bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (!driver_.cuMemRelease || !driver_.cuMemUnmap || !driver_.cuMemImportFromShareableHandle) return false;
   AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
@@ -92,7 +108,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
     properties.flags[gpu_direct_flag] = 1;
   Handle handle = 0;
-  if (!is_legal(driver_.cuMemCreate(&handle, size, &properties, 0))) return false;
+  if (!is_legal(with_room([&] { return driver_.cuMemCreate(&handle, size, &properties, 0); }))) return false;
   if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {
     driver_.cuMemRelease(handle);
     return false;
@@ -116,7 +132,10 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
 }
 
 void Memory::end_physical(Physical *physical) {
-  if (physical->sent) emitter_.message(HandleGoneMessage{physical->number});
+  if (physical->sent && emitter_.message(HandleGoneMessage{physical->number})) {
+    let_go_ = now_ns();
+    heard_ = 0;
+  }
   physicals_.erase(physical->number);
 }
 
