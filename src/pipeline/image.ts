@@ -68,20 +68,25 @@ function sayings({ modules, kernels, missing }: TemplateFile, sources: readonly 
   return byKernel;
 }
 
-/** The content of a template, whatever text it is of. */
-function contentOf({ module: _module, hash: _hash, line: _line, ...template }: KernelTemplate): string {
-  return JSON.stringify(template, (key, value) => (key === 'line' ? undefined : value));
+/** What does not say where a kernel writes: of which text it is, and why something is not known, which names lines. */
+const ASIDE: ReadonlySet<string> = new Set(['module', 'hash', 'line', 'message']);
+
+/** Whether two templates, or parts of them, say the same. */
+function areAlike(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a))
+    return Array.isArray(b) && a.length === b.length && a.every((item, index) => areAlike(item, b[index]));
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  return keys.every((key) => ASIDE.has(key) || areAlike(a[key as keyof typeof a], b[key as keyof typeof b]));
 }
 
 /** The same thing said once: the first stays. */
 function withoutEqual(templates: readonly KernelTemplate[]): readonly KernelTemplate[] {
-  if (templates.length < 2) return templates;
-  const said = new Map<string, KernelTemplate>();
-  for (const template of templates) {
-    const key = contentOf(template);
-    if (!said.has(key)) said.set(key, template);
-  }
-  return [...said.values()];
+  const distinct: KernelTemplate[] = [];
+  for (const template of templates) if (!distinct.some((one) => areAlike(one, template))) distinct.push(template);
+  return distinct;
 }
 
 const nameOf = ({ number, suffix }: Target): string => `sm_${number}${suffix}`;
