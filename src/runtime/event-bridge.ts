@@ -28,6 +28,7 @@ import {
   type Place,
   type RecordedEvent,
   STOPPED_BLIND,
+  TENSOR_MAP_KINDS,
 } from './events.js';
 import { LaunchStatistics } from './launch-statistics.js';
 import { descriptorsOf, type LibraryCall, LibraryCalls } from './library-calls.js';
@@ -261,8 +262,26 @@ export class EventBridge {
         return memory.order((event.flags & ORDERED_ONE) !== 0 ? event.stream : undefined);
       case 'wait':
         return memory.wait(event.stream, event.body.stream);
+      case 'tensor-map':
+        return this.#tensorMap(event.body);
       default:
     }
+  }
+
+  #tensorMap(body: Extract<RecordedEvent, { readonly name: 'tensor-map' }>['body']): void {
+    const { maps } = this.executor;
+    const kind = TENSOR_MAP_KINDS[body.kind];
+    if (kind === 'moved') return maps.move(body.from, body.map, body.address);
+    const rank = Math.min(body.rank, body.sizes.length);
+    if (kind === undefined || rank < 1) return;
+    const { address, dataType, interleave } = body;
+    maps.tell(body.map, {
+      ...{ kind, address, dataType, interleave },
+      sizes: body.sizes.slice(0, rank),
+      strides: body.strides.slice(0, rank - 1),
+      box: kind === 'tiled' ? body.box.slice(0, rank) : [],
+      elementStrides: body.steps.slice(0, rank),
+    });
   }
 
   #moduleGone(module: number): void {

@@ -158,6 +158,9 @@ export const COPY_SCATTERED = 1;
 export const ORDERED_ONE = 1;
 export const STOPPED_BLIND = 1;
 
+/** Kinds of tensor maps, by number; `moved`: another one with a new address. */
+export const TENSOR_MAP_KINDS = ['tiled', 'im2col', 'im2col', 'moved'] as const;
+
 /** Kinds of allocations, by number. */
 export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped', 'array'] as const;
 

@@ -20,6 +20,7 @@ import { DirtySet } from './dirty-set.js';
 import { KernelCache } from './kernel-cache.js';
 import type { LaunchRecord } from './launch.js';
 import { type LaunchEnvironment, type Placed, placeResult } from './placement.js';
+import type { TensorMap } from './tensor-maps.js';
 
 /** A superset is worth a second look, thread by thread, up to this many threads times values. */
 const CONCRETE_WORK = 4_000_000;
@@ -42,8 +43,9 @@ interface Outer {
   /** {@link AllocationMap.epoch} that it holds for; −1 when allocations do not matter. */
   readonly epoch: number;
   readonly symbols: readonly (readonly [name: string, address: bigint | undefined])[];
-  /** {@link ContentView.version} at which its reads were last checked. */
+  /** {@link ContentView.version} and {@link TensorMaps.version} at which its reads were last checked. */
   memoryVersion: number;
+  mapsVersion: number;
 }
 
 const PLANS = new WeakMap<KernelTemplate, Plan>();
@@ -79,6 +81,10 @@ class World implements Environment {
 
   get missed(): Inner['missed'] {
     return this.#missed ?? NOTHING_MISSED;
+  }
+
+  tensorMap(content: Uint8Array): TensorMap | undefined {
+    return this.#environment.maps.find(content);
   }
 
   symbol(name: string): bigint | undefined {
@@ -135,6 +141,7 @@ class KernelAnalyser {
       epoch: placed.usesAllocations ? environment.allocations.epoch : -1,
       symbols: placed.symbols,
       memoryVersion: environment.memory.version,
+      mapsVersion: environment.maps.version,
     };
     cache.storeOuter(outer, inner.result.outcomes.length === 0 && inner.result.knownReads.length === 0);
     return placed.set;
@@ -145,10 +152,11 @@ class KernelAnalyser {
     for (const [name, address] of outer.symbols) if (environment.symbols.get(name) !== address) return false;
     for (const [name, address] of outer.inner.result.symbols)
       if (environment.symbols.get(name) !== address) return false;
-    const { memory } = environment;
-    if (outer.memoryVersion !== memory.version) {
+    const { memory, maps } = environment;
+    if (outer.memoryVersion !== memory.version || outer.mapsVersion !== maps.version) {
       if (!isCurrent(outer.inner, environment)) return false;
       outer.memoryVersion = memory.version;
+      outer.mapsVersion = maps.version;
     }
     return true;
   }
@@ -208,7 +216,8 @@ class KernelAnalyser {
 }
 
 /** Whether a result would be the same again, as far as memory and the places of variables go. */
-function isCurrent({ result, missed, blind }: Inner, { memory, symbols }: LaunchEnvironment): boolean {
+function isCurrent({ result, missed, blind }: Inner, { memory, symbols, maps }: LaunchEnvironment): boolean {
+  if (result.untold.some((content) => maps.find(content))) return false;
   if (result.symbols.length + missed.length + result.knownReads.length === 0 && !result.unread) return true;
   if (result.symbols.some(([name, address]) => symbols.get(name) !== address)) return false;
   if (blind) return true;

@@ -20,6 +20,7 @@ import { type LoadedModule, loadImage, ModuleTable } from './module-table.js';
 import type { LaunchEnvironment } from './placement.js';
 import type { AddressRange } from './ranges.js';
 import { type ContentView, NO_CONTENT, StreamMemory } from './stream-memory.js';
+import { TensorMaps } from './tensor-maps.js';
 import type { TraceEvent } from './trace.js';
 
 /**
@@ -43,6 +44,8 @@ const MAX_WHYS = 10_000;
 export class ShadowExecutor {
   readonly allocations = new AllocationMap();
   readonly memory = new StreamMemory();
+  /** Tensor maps that were encoded: to be told before the launches that use them. */
+  readonly maps = new TensorMaps();
   readonly #accumulator = new DirtyAccumulator();
   readonly #analyser = new LaunchAnalyser();
   readonly #alternatives = new Alternatives();
@@ -96,6 +99,8 @@ export class ShadowExecutor {
         return this.fill(event.address, event.size, event.value, event.width);
       case 'memcpyDtoD':
         return this.copy(event.source, event.address, event.size);
+      case 'tensorMap':
+        this.maps.tell(event.map, event.record);
     }
   }
 
@@ -121,7 +126,7 @@ export class ShadowExecutor {
   }
 
   #environmentOf({ symbols }: LoadedModule, memory: ContentView): LaunchEnvironment {
-    return { symbols, memory, allocations: this.allocations, provenance: this.#provenance };
+    return { symbols, memory, allocations: this.allocations, maps: this.maps, provenance: this.#provenance };
   }
 
   /** Tells the place of a variable of the present module. Telling it again changes nothing. */

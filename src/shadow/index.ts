@@ -28,4 +28,5 @@ export {
   VerdictStatistics,
 } from './report.js';
 export { type ContentView, StreamMemory } from './stream-memory.js';
+export { TENSOR_MAP_BYTES, type TensorMapRecord, TensorMaps } from './tensor-maps.js';
 export { errorAt, formatTraceEvent, parseTraceLine, readTrace, type TraceEvent, type TraceLine } from './trace.js';
