@@ -14,7 +14,7 @@ import { AbstractExecution, type AbstractResult } from './abstract/execute.js';
 import type { Environment } from './abstract/leaves.js';
 import { Plan } from './abstract/plan.js';
 import { POINTER_BYTES } from './allocations.js';
-import { checkLaunch, executeConcretely } from './concrete.js';
+import { checkLaunch, executeConcretely, withCluster } from './concrete.js';
 import { clipDescriptor, hullOf, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KernelCache } from './kernel-cache.js';
@@ -118,7 +118,8 @@ class KernelAnalyser {
     this.#cache.dependOn(new Uint8Array(0), pointers);
   }
 
-  analyse(launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
+  analyse(record: LaunchRecord, environment: LaunchEnvironment): DirtySet {
+    const launch = withCluster(this.template, record);
     const cache = this.#cache;
     if (launch.parameters.length < this.template.parameterBytes) checkLaunch(this.template, launch);
     cache.select(launch);
