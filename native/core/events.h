@@ -99,6 +99,8 @@ struct VariableEvent {
     f(name);
   }
 };
+// It has another place in every context: which one a launch means is not told.
+constexpr std::uint16_t variable_of_several = 1;
 
 enum class AllocationKind : std::uint32_t {
   device = 0,

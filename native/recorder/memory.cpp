@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "recorder/contracts.h"
+#include "recorder/current.h"
 
 namespace gcr {
 namespace {
@@ -33,22 +34,6 @@ int largest_kept_descriptor() {
 }
 
 bool is_legal(Result outcome) { return outcome == result::success; }
-
-// Makes a context current for a while on this thread.
-class Current {
- public:
-  Current(const Driver &driver, Context context) : driver_(driver) {
-    driver.cuCtxGetCurrent(&before_);
-    good_ = before_ == context || driver.cuCtxSetCurrent(context) == result::success;
-  }
-  ~Current() { driver_.cuCtxSetCurrent(before_); }
-  explicit operator bool() const { return good_; }
-
- private:
-  const Driver &driver_;
-  Context before_ = nullptr;
-  bool good_ = false;
-};
 
 }  // namespace
 
@@ -395,9 +380,9 @@ void Memory::access_set(DevicePointer address, std::size_t size, const AccessDes
   access_.push_back({address, size, {access, access + count}});
 }
 
-void Memory::context_created(Context context) {
+bool Memory::context_created(Context context) {
   const std::lock_guard lock(mutex_);
-  contexts_.insert(context);
+  return contexts_.insert(context).second;
 }
 
 void Memory::context_destroyed(Context context) {

@@ -84,7 +84,8 @@ class Memory {
   Result unmap(DevicePointer address, std::size_t size);
   void access_set(DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count);
 
-  void context_created(Context context);
+  // Whether it was not known.
+  bool context_created(Context context);
   // The context's memory has ended with it.
   void context_destroyed(Context context);
   std::vector<Context> contexts() const;

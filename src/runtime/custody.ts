@@ -80,7 +80,7 @@ export class Custody {
   /** Numbers of the devices whose memory the application has; the first one when it has none. */
   get deviceNumbers(): readonly number[] {
     const numbers = new Set([...this.#handles.values()].map(({ device }) => device));
-    return numbers.size > 0 ? [...numbers] : [0];
+    return numbers.size > 0 ? [...numbers].sort((a, b) => a - b) : [0];
   }
 
   get handles(): ReadonlyMap<number, { readonly size: number; readonly device: number }> {

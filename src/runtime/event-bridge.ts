@@ -29,6 +29,7 @@ import {
   type Place,
   type RecordedEvent,
   STOPPED_BLIND,
+  VARIABLE_OF_SEVERAL,
 } from './events.js';
 import { LaunchStatistics } from './launch-statistics.js';
 import { descriptorsOf, type LibraryCall, LibraryCalls } from './library-calls.js';
@@ -212,7 +213,7 @@ export class EventBridge {
         return;
       }
       case 'variable':
-        return this.#variable(event.body);
+        return this.#variable(event);
       case 'alloc': {
         const { allocation: number, kind, saveable, ...body } = event.body;
         const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label: '' };
@@ -270,11 +271,18 @@ export class EventBridge {
     for (const [number, known] of this.#functions) if (known.module === module) this.#functions.delete(number);
   }
 
-  #variable(body: Extract<RecordedEvent, { readonly name: 'variable' }>['body']): void {
+  #variable({ body, flags }: Extract<RecordedEvent, { readonly name: 'variable' }>): void {
     const holder = this.#allocations.get(body.allocation);
     if (holder && holder.label.length < MAX_LABEL) holder.label += `${holder.label === '' ? '' : ', '}${body.name}`;
     const module = this.#module(body.module);
-    if (!module || body.size === 0) return;
+    if (!module) return;
+    if ((flags & VARIABLE_OF_SEVERAL) !== 0) {
+      // Which one a launch means is not told: without a place, whatever depends on it is unknown. Also what graphs were said to write.
+      module.symbols.delete(body.name);
+      for (const graph of this.#graphs.values()) graph.epoch = -1;
+      return;
+    }
+    if (body.size === 0) return;
     this.#enter(module);
     this.executor.memory.select(undefined);
     this.executor.variable(body.name, body.address, body.size);

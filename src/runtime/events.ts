@@ -147,6 +147,7 @@ export type Place = ContentOf<typeof place>;
 
 export const LAUNCH_INCOMPLETE = 2;
 export const COPY_SCATTERED = 1;
+export const VARIABLE_OF_SEVERAL = 1;
 export const ORDERED_ONE = 1;
 export const STOPPED_BLIND = 1;
 

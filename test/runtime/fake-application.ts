@@ -97,6 +97,8 @@ export interface FakeOptions {
   /** Changes what templates are made of. */
   readonly plant?: (text: string) => string;
   readonly namesOnDevice?: boolean;
+  /** How many it has; memory is on the first when nothing else is said. */
+  readonly devices?: number;
   /** Bytes of host memory for staging, and for images. */
   readonly staging?: number;
   readonly hostMemory?: number;
@@ -108,14 +110,16 @@ const SLOT = 65_536;
 class PhysicalMemory implements SharedMemory {
   constructor(
     readonly bytes: Uint8Array,
+    readonly device: number,
     readonly close: () => void = () => {},
   ) {}
 }
 
-/** Chunks of spans, as views. */
-function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
+/** Chunks of spans of a device, as views. */
+function chunksOfSpans(spans: readonly DeviceSpan[], device: number): Uint8Array[] {
   return spans.flatMap(({ memory, offset, bytes }) => {
-    const all = (memory as PhysicalMemory).bytes;
+    const { bytes: all, device: own } = memory as PhysicalMemory;
+    if (own !== device) throw new Error(`memory of device ${own} was given to device ${device}`);
     if (offset + bytes > all.length) throw new Error('a span ends outside of its memory');
     return Array.from({ length: Math.ceil(bytes / SLOT) }, (_, i) =>
       all.subarray(offset + i * SLOT, offset + Math.min(bytes, (i + 1) * SLOT)),
@@ -150,6 +154,8 @@ export class PlainArena implements HostArena {
 }
 
 const MODULE = 1;
+/** All bytes of the first device's number. */
+const FIRST_UUID = 7;
 const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
 
 export class FakeApplication {
@@ -176,6 +182,7 @@ export class FakeApplication {
   readonly #functions = new Map<string, number>();
   /** Physical memory by descriptor. */
   readonly #descriptors = new Map<number, Uint8Array>();
+  readonly #deviceOf = new WeakMap<Uint8Array, number>();
   readonly #handles = new Map<number, { memory: Uint8Array | undefined }>();
   readonly #link: RecorderLink;
   #ring: Buffer[] = [];
@@ -184,7 +191,14 @@ export class FakeApplication {
   #next = 1;
   #address = 0x7f0000000000n;
 
-  constructor({ file = APP_KERNELS, plant, namesOnDevice = false, staging, hostMemory = 1 << 30 }: FakeOptions = {}) {
+  constructor({
+    file = APP_KERNELS,
+    plant,
+    namesOnDevice = false,
+    devices: count = 1,
+    staging,
+    hostMemory = 1 << 30,
+  }: FakeOptions = {}) {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
     const parts: Parts = {
@@ -196,7 +210,7 @@ export class FakeApplication {
         },
         close: () => {},
       }),
-      openDevice: async () => this.#device(namesOnDevice),
+      openDevice: async (uuid) => this.#device(uuid[0]! - FIRST_UUID, namesOnDevice),
       createArena: async (bytes) => {
         const arena = new PlainArena();
         await arena.grow(bytes);
@@ -231,7 +245,10 @@ export class FakeApplication {
       send: (bytes, fds = []) => queueMicrotask(() => this.#answer(decodeMessage(bytes, fds.length), fds)),
       close: () => queueMicrotask(() => this.#link.closed()),
     };
-    const devices = [{ uuid: new Uint8Array(16).fill(7), memory: 1 << 30, name: 'fake' }];
+    const devices = Array.from({ length: count }, (_, device) => {
+      const name = device === 0 ? 'fake' : `fake ${device}`;
+      return { uuid: new Uint8Array(16).fill(FIRST_UUID + device), memory: 1 << 30, name };
+    });
     const hello = { version: 2, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
@@ -259,33 +276,37 @@ export class FakeApplication {
     return fd;
   }
 
-  #device(namesOnDevice: boolean): Device {
+  #device(device: number, namesOnDevice: boolean): Device {
     return {
       namesOnDevice,
-      import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
+      import: async (fd) => {
+        const memory = this.#descriptors.get(fd)!;
+        return new PhysicalMemory(memory, this.#deviceOf.get(memory)!);
+      },
       create: async (bytes) => {
         this.onCreate(bytes);
         const memory = new Uint8Array(bytes).fill(0xaa);
+        this.#deviceOf.set(memory, device);
         this.driver.free -= bytes;
         const close = () => {
           this.driver.free += bytes;
         };
-        return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
+        return { memory: new PhysicalMemory(memory, device, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
         this.onNames();
-        const chunks = chunksOfSpans(spans);
+        const chunks = chunksOfSpans(spans, device);
         this.moved.names += chunks.length;
         return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));
       },
       save: async (spans, arena, slots) => {
         this.onSave();
-        for (const [i, chunk] of chunksOfSpans(spans).entries()) arena.view(slots[i]!, 1).set(chunk);
+        for (const [i, chunk] of chunksOfSpans(spans, device).entries()) arena.view(slots[i]!, 1).set(chunk);
         this.moved.save += slots.length;
       },
       load: async (spans, arena, slots) => {
         this.onWrite();
-        for (const [i, chunk] of chunksOfSpans(spans).entries())
+        for (const [i, chunk] of chunksOfSpans(spans, device).entries())
           chunk.set(arena.view(slots[i]!, 1).subarray(0, chunk.length));
         this.moved.load += slots.length;
       },
@@ -390,7 +411,7 @@ export class FakeApplication {
     throw new Error(`nothing at ${address}`);
   }
 
-  alloc(size: number, { handle = true, saveable = true, kind = 0 } = {}): Allocation {
+  alloc(size: number, { handle = true, saveable = true, kind = 0, device = 0 } = {}): Allocation {
     const number = this.#next++;
     const bytes = new Uint8Array(size);
     const own = handle ? this.#next++ : 0;
@@ -398,7 +419,8 @@ export class FakeApplication {
     this.#address += BigInt(Math.ceil(size / 65_536 + 1) * 65_536);
     if (handle) {
       this.#handles.set(own, { memory: bytes });
-      this.tell('handle', { handle: own, size, device: 0 }, [this.#descriptor(bytes)]);
+      this.#deviceOf.set(bytes, device);
+      this.tell('handle', { handle: own, size, device }, [this.#descriptor(bytes)]);
     }
     this.allocations.set(number, allocation);
     const { address } = allocation;
@@ -500,10 +522,10 @@ export class FakeApplication {
   readonly symbols = new Map<string, bigint>();
 
   /** A module variable, without a handle of its own. */
-  variable(name: string, size: number): Allocation {
+  variable(name: string, size: number, flags = 0): Allocation {
     const found = this.alloc(size, { handle: false, kind: 1 });
     const { address, number } = found;
-    this.event('variable', { module: MODULE, address, size, allocation: number, name });
+    this.event('variable', { module: MODULE, address, size, allocation: number, name }, { flags });
     this.symbols.set(name, address);
     return found;
   }

@@ -213,8 +213,12 @@ Result find_variable(DevicePointer *address, std::size_t *size, const char *name
 Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t *size, Module module, const char *name) {
   return module ? find_variable(address, size, name) : result::invalid_value;
 }
+// Of a library each context has its own.
 Result behave(Tag<tags::library_get_global>, DevicePointer *address, std::size_t *size, Library library, const char *name) {
-  return library ? find_variable(address, size, name) : result::invalid_value;
+  if (!library || !name || !current) return result::invalid_value;
+  if (std::string_view(name) == "nowhere") return result::not_found;
+  const auto context = reinterpret_cast<int *>(current) - context_places;
+  return find_variable(address, size, context ? (name + (" " + std::to_string(context))).c_str() : name);
 }
 Result behave(Tag<tags::library_unload>, Library library) { return library ? 0 : result::invalid_value; }
 Node *capture(Stream stream, int type) {

@@ -16,6 +16,7 @@
 using namespace gcr;
 
 extern "C" unsigned gcr_fake_access(DevicePointer mapping);
+extern "C" Result cuCtxGetCurrent(Context *context);
 
 namespace {
 
@@ -94,6 +95,25 @@ void locate() {
   step("loaded");
   CHECK(cuModuleUnload(module) == 0);
   step("unloaded");
+}
+
+void contexts() {
+  begin();
+  Library library;
+  CHECK(cuLibraryLoadData(&library, ".version 8.1\n", nullptr, nullptr, 0, nullptr, nullptr, 0) == 0);
+  DevicePointer first = 0, second = 0;
+  std::size_t size = 0;
+  CHECK(cuLibraryGetGlobal(&first, &size, library, "asked") == 0);
+  step("loaded");
+  Context here, there;
+  CHECK(cuCtxGetCurrent(&here) == 0 && cuDevicePrimaryCtxRetain(&there, 1) == 0);
+  // Told before the program can launch anything there, and no context is current that was not.
+  Context current;
+  CHECK(cuCtxGetCurrent(&current) == 0 && current == here);
+  step("second");
+  CHECK(cuCtxSetCurrent(there) == 0 && cuLibraryGetGlobal(&second, &size, library, "asked") == 0 && second != first);
+  CHECK(cuCtxSetCurrent(here) == 0 && cuDevicePrimaryCtxRetain(&there, 1) == 0);
+  step("again");
 }
 
 void guard() {
@@ -219,6 +239,7 @@ void shares() {
 int main(int, char **arguments) {
   const std::string what = arguments[1];
   if (what == "locate") locate();
+  if (what == "contexts") contexts();
   if (what == "guard") guard();
   if (what == "signals") signals();
   if (what == "calls_from_handler") calls_from_handler();
