@@ -105,7 +105,7 @@ for part in "${parts[@]}"; do
   case $part in
     # Those that ask for nothing that only the simulated device answers in that way.
     scenarios) for one in vector_add parameters copies variables built_graphs shared_memory lock_timeout; do start scenario "$one"; done ;;
-    samples) for one in streams graphs pools pointers threads variables training leaks holder; do start sample "$one"; done ;;
+    samples) for one in streams graphs pools pointers threads variables devices training leaks holder; do start sample "$one"; done ;;
     runtime) for one in static shared; do
       if [[ -x $apps/runtime-$one ]]; then start runtime "$one"; else echo "no runtime-$one (fixtures/apps/runtime/build.sh makes it): left out"; fi
     done ;;
