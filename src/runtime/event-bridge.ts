@@ -24,6 +24,7 @@ import {
   COPY_SCATTERED,
   type GraphNode,
   LAUNCH_INCOMPLETE,
+  LIBRARY_FAMILIES,
   type LaunchEvent,
   ORDERED_ONE,
   type Place,
@@ -45,7 +46,7 @@ export interface LiveAllocation {
   readonly offset: number;
   readonly kind: (typeof ALLOCATION_KINDS)[number];
   readonly saveable: boolean;
-  /** Names of variables in it. */
+  /** Names of variables in it; of the library that it belongs to. */
   label: string;
 }
 
@@ -216,7 +217,8 @@ export class EventBridge {
         return this.#variable(event);
       case 'alloc': {
         const { allocation: number, kind, saveable, ...body } = event.body;
-        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label: '' };
+        const label = LIBRARY_FAMILIES[event.flags] ?? '';
+        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label };
         // An array has no address that a kernel could write to.
         if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
         this.#allocations.set(number, live);

@@ -152,6 +152,8 @@ export const ORDERED_ONE = 1;
 export const STOPPED_BLIND = 1;
 
 /** Kinds of allocations, by number. */
+/** Documented libraries by the number that calls and their own allocations have; 0 is the program. */
+export const LIBRARY_FAMILIES = ['', 'cuBLAS', 'NCCL'] as const;
 export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped', 'array'] as const;
 
 const BY_TYPE = new Map(

@@ -65,6 +65,19 @@ describe('memory on another device than the first', () => {
   });
 });
 
+describe('memory of another process that a library brought in', () => {
+  it('is named, and nothing is stopped for it', async () => {
+    const app = new FakeApplication();
+    app.alloc(SIZE);
+    const [number, address] = [900, 0x7e0000000000n];
+    const imported = { allocation: number, address, size: SIZE, handle: 0, offset: 0, kind: 3, saveable: 0 };
+    app.event('alloc', imported, { flags: 2 });
+    const saved = save(app, await memoryStore());
+    await expect(saved).rejects.toThrow(/allocation 900 \(NCCL\) at 0x7e.* imported memory, cannot be saved/);
+    expect(app.requests).toEqual([]);
+  });
+});
+
 describe('a variable of a library', () => {
   const count = (app: FakeApplication, step: number) => app.launch('count', 4, 256, [1024, step]);
 
