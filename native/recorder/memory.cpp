@@ -382,7 +382,26 @@ void Memory::access_set(DevicePointer address, std::size_t size, const AccessDes
 
 bool Memory::context_created(Context context) {
   const std::lock_guard lock(mutex_);
-  return contexts_.insert(context).second;
+  if (!contexts_.insert(context).second) return false;
+  Device device = 0;
+  const Current current(driver_, context);
+  if (!current || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) || !devices_.insert(device).second) return true;
+  const auto can_reach = [&](int here, int there) {
+    int can = 0;
+    return driver_.cuDeviceCanAccessPeer && is_legal(driver_.cuDeviceCanAccessPeer(&can, here, there)) && can;
+  };
+  for (const int other : devices_) {
+    if (other == device) continue;
+    if (can_reach(device, other)) let_reach(device, other);
+    if (can_reach(other, device)) let_reach(other, device);
+  }
+  return true;
+}
+
+void Memory::let_reach(int here, int there) {
+  if (!peers_[there].insert(here).second) return;
+  for (const auto &[address, mapping] : mappings_)
+    if (!mapping.allocation && mapping.mapped && mapping.physical->device == there) allow(address, mapping.size, there);
 }
 
 void Memory::context_destroyed(Context context) {
@@ -418,9 +437,7 @@ void Memory::peer_enabled(Context peer) {
     if (!current || !is_legal(driver_.cuCtxGetDevice(&there))) return;
   }
   const std::lock_guard lock(mutex_);
-  if (!peers_[there].insert(here).second) return;
-  for (const auto &[address, mapping] : mappings_)
-    if (!mapping.allocation && mapping.physical->device == there) allow(address, mapping.size, there);
+  let_reach(here, there);
 }
 
 bool Memory::is_attached() const {

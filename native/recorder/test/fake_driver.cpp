@@ -218,7 +218,9 @@ Result behave(Tag<tags::library_get_global>, DevicePointer *address, std::size_t
   if (!library || !name || !current) return result::invalid_value;
   if (std::string_view(name) == "nowhere") return result::not_found;
   const auto context = reinterpret_cast<int *>(current) - context_places;
-  return find_variable(address, size, context ? (name + (" " + std::to_string(context))).c_str() : name);
+  std::string own = name;
+  if (context) own.append(" ").append(std::to_string(context));
+  return find_variable(address, size, own.c_str());
 }
 Result behave(Tag<tags::library_unload>, Library library) { return library ? 0 : result::invalid_value; }
 Node *capture(Stream stream, int type) {
@@ -410,6 +412,7 @@ FAKE Result cuCtxGetDevice(Device *device) {
   if (!current) return 201;
   return *device = static_cast<int>(reinterpret_cast<int *>(current) - context_places) % 4, 0;
 }
+FAKE Result cuDeviceCanAccessPeer(int *can, Device device, Device peer) { return *can = device != peer && !getenv("FAKE_NO_PEERS"), 0; }
 FAKE Result cuGetErrorName(Result, const char **name) { return *name = "CUDA_ERROR_FAKE", 0; }
 FAKE Result cuMemAddressReserve(DevicePointer *address, std::size_t size, std::size_t, DevicePointer, unsigned long long) {
   constexpr std::size_t unit = 2 << 20;

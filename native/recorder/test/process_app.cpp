@@ -199,7 +199,28 @@ void forks_while_launching() {
   say_and_wait("done", count);
 }
 
+// Of devices that can reach each other's memory both may, once both have a context: the driver's own memory is copied by any context, too.
+void reach() {
+  begin();
+  DevicePointer small = 0, large = 0, later = 0, other = 0;
+  CHECK(cuMemAlloc_v2(&small, 100) == 0 && cuMemAlloc_v2(&large, granule) == 0);
+  const auto access = [](DevicePointer address) { return gcr_fake_access(address / granule * granule); };
+  CHECK(access(small) == 1 && access(large) == 1);
+  Context first, second;
+  CHECK(cuCtxGetCurrent(&first) == 0 && cuDevicePrimaryCtxRetain(&second, 1) == 0);
+  CHECK(access(small) == 3 && access(large) == 3);
+  CHECK(cuMemAlloc_v2(&later, granule) == 0 && cuCtxSetCurrent(second) == 0 && cuMemAlloc_v2(&other, granule) == 0);
+  const auto check = [&] { CHECK(access(small) == 3 && access(large) == 3 && access(later) == 3 && access(other) == 3); };
+  check();
+  CHECK(cuCtxEnablePeerAccess(first, 0) == 0);
+  step("reached");
+  check();
+  step("done");
+}
+
+// Of those that cannot only what the program says.
 void peers() {
+  setenv("FAKE_NO_PEERS", "1", 1);
   begin();
   DevicePointer small = 0, large = 0, later = 0, other = 0;
   CHECK(cuMemAlloc_v2(&small, 100) == 0 && cuMemAlloc_v2(&large, granule) == 0);
@@ -245,5 +266,6 @@ int main(int, char **arguments) {
   if (what == "calls_from_handler") calls_from_handler();
   if (what == "forks_while_launching") forks_while_launching();
   if (what == "peers") peers();
+  if (what == "reach") reach();
   if (what == "shares") shares();
 }

@@ -209,6 +209,17 @@ void peers_keep_their_access() {
   CHECK(session.ended() == 0 && session.errors().empty());
 }
 
+void devices_reach_each_other() {
+  Session session(application, "reach");
+  session.meet();
+  CHECK(session.said() == "reached");
+  exchange(session);
+  session.go_on();
+  CHECK(session.said() == "done");
+  session.go_on();
+  CHECK(session.ended() == 0 && session.errors().empty());
+}
+
 void sharing_stops_the_recording_of_writes() {
   Session session(application, "shares");
   session.meet();
@@ -319,6 +330,7 @@ int main(int count, char **arguments) {
   TEST(handler_that_calls_is_noticed)
   TEST(forks_leave_the_parent_alone)
   TEST(peers_keep_their_access)
+  TEST(devices_reach_each_other)
   TEST(sharing_stops_the_recording_of_writes)
   TEST(driver_is_closed_and_opened)
   TEST(hostile_supervisor)
