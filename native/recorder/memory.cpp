@@ -386,6 +386,7 @@ bool Memory::context_created(Context context) {
   Device device = 0;
   const Current current(driver_, context);
   if (!current || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) || !devices_.insert(device).second) return true;
+  emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
   const auto can_reach = [&](int here, int there) {
     int can = 0;
     return driver_.cuDeviceCanAccessPeer && is_legal(driver_.cuDeviceCanAccessPeer(&can, here, there)) && can;
@@ -448,6 +449,7 @@ bool Memory::is_attached() const {
 
 void Memory::retell() {
   const std::lock_guard lock(mutex_);
+  for (const int device : devices_) emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
   for (auto &[number, physical] : physicals_) {
     if (!physical->sent) continue;
     if (physical->current) physical->sent = send_handle(*physical);

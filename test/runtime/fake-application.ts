@@ -32,6 +32,9 @@ import { programsOfText, ROOT } from '../sim/helpers.js';
 export type { ContentOf };
 export const APP_KERNELS = join(ROOT, 'fixtures/apps/kernels/apps.ptx');
 
+/** All bytes of the first device's number. */
+const FIRST_UUID = 7;
+
 type Body<N extends RecordedEvent['name']> = Extract<RecordedEvent, { readonly name: N }>['body'];
 
 interface Allocation {
@@ -66,23 +69,26 @@ export class FakeDriver implements DriverControl {
     if (this.at !== from[action]) throw new Error(`${action}: CUDA_ERROR_ILLEGAL_STATE`);
     // Memory that is mapped and was exported.
     if (action === 'checkpoint' && !this.app.detached) throw new Error(`${action}: CUDA_ERROR_NOT_SUPPORTED`);
-    if (action === 'restore' && this.free < this.controlBytes) {
+    if (action === 'restore' && [this.free, ...this.elsewhere.values()].some((free) => free < this.controlBytes)) {
       this.lost = true;
       throw new Error('restore: CUDA_ERROR_OUT_OF_MEMORY');
     }
     if (action === 'restore' && this.lost) throw new Error('restore: CUDA_ERROR_OPERATING_SYSTEM');
     this.at = to[action];
-    if (action === 'checkpoint') this.free += this.controlBytes;
-    if (action === 'restore') this.free -= this.controlBytes;
+    const given = action === 'checkpoint' ? this.controlBytes : action === 'restore' ? -this.controlBytes : 0;
+    this.free += given;
+    for (const [device, free] of this.elsewhere) this.elsewhere.set(device, free + given);
     await this.after(action);
   }
 
   /** Bytes that are free, and that the process's control state takes. */
   free = 2 ** 33;
   controlBytes = 24 << 20;
+  /** The same of devices beside the first. */
+  readonly elsewhere = new Map<number, number>();
 
-  async freeMemory(): Promise<number> {
-    return this.free;
+  async freeMemory(uuid: Uint8Array): Promise<number> {
+    return this.elsewhere.get(uuid[0]! - FIRST_UUID) ?? this.free;
   }
 
   async state(): Promise<DriverState> {
@@ -154,8 +160,6 @@ export class PlainArena implements HostArena {
 }
 
 const MODULE = 1;
-/** All bytes of the first device's number. */
-const FIRST_UUID = 7;
 const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
 
 export class FakeApplication {
@@ -322,7 +326,11 @@ export class FakeApplication {
   }
 
   /** A message of the recorder's. */
-  tell(name: 'image' | 'handle' | 'handle-gone' | 'stopped', body: object, fds: readonly number[] = []): void {
+  tell(
+    name: 'image' | 'handle' | 'in-use' | 'handle-gone' | 'stopped',
+    body: object,
+    fds: readonly number[] = [],
+  ): void {
     const bytes = encodeMessage(name, body as never);
     bytes.writeUInt16LE(fds.length, 6);
     this.#link.message(bytes, fds);

@@ -65,6 +65,26 @@ describe('memory on another device than the first', () => {
   });
 });
 
+describe('a context on a device without memory there', () => {
+  it('is not brought back without room for it on that device', async () => {
+    const app = new FakeApplication({ devices: 2 });
+    const store = await memoryStore();
+    app.driver.elsewhere.set(1, 2 ** 33);
+    app.alloc(SIZE);
+    app.tell('in-use', { device: 1 });
+    const bringBack = () => app.process.operate('resume', context(), (own) => resume(app.process, store, own));
+    await app.process.operate('suspend', context(), (own) =>
+      suspend(app.process, store, { command: ['fake'], target: 'store' }, own),
+    );
+    app.driver.elsewhere.set(1, 1 << 20);
+    await expect(bringBack()).rejects.toThrow(/needs .* MB of fake 1, of which 1.0 MB are free/);
+    expect(app.driver.lost).toBe(false);
+    app.driver.elsewhere.set(1, 2 ** 33);
+    await bringBack();
+    expect(app.process.state).toBe('running');
+  });
+});
+
 describe('memory of another process that a library brought in', () => {
   it('is named, and nothing is stopped for it', async () => {
     const app = new FakeApplication();

@@ -213,6 +213,8 @@ void devices_reach_each_other() {
   Session session(application, "reach");
   session.meet();
   CHECK(session.said() == "reached");
+  session.pump();
+  CHECK(session.in_use == std::set<std::uint32_t>({0, 1}));
   exchange(session);
   session.go_on();
   CHECK(session.said() == "done");
