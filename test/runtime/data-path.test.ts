@@ -144,6 +144,18 @@ describe('more than fits aside', () => {
     }
   });
 
+  it('leaves all staging memory to what comes next', async () => {
+    const { app, data } = started({ staging: 100 * CHUNK_BYTES });
+    const store = await memoryStore();
+    const { manifest } = await save(app, store);
+    for (const step of [1, 2, 3]) {
+      app.launch('init', 64, 256, [data, data.bytes.length / 4, 10 + step]);
+      const counted = countedReads(store);
+      expect(await goBack(app, counted.store, manifest.id)).toMatchObject({ chunks: 64 });
+      expect(counted.chunks).toBe(64);
+    }
+  });
+
   it('is not written when one of its chunks cannot be read, kept or not', async () => {
     for (const systemFree of [2 * (6 * 1024 + 100) * CHUNK_BYTES, 2 * (6 * 1024 + 20) * CHUNK_BYTES, 0]) {
       for (const at of [1, 40, 64]) {
