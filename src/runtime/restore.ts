@@ -10,7 +10,7 @@ import { NAME_BYTES, type Store } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import { MemoryLayout } from './layout.js';
-import { differing, withoutZero } from './names.js';
+import { differing, merged, othersThan, withoutZero } from './names.js';
 import { everyChunk, namesOf } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { findSaved, type Loader, openSaved, type SavedMemory, type SavedPlace } from './saved-memory.js';
@@ -171,12 +171,14 @@ async function unlessZero(
   const all = everyChunk(layout);
   const filled = withoutZero(wanted, all);
   if (filled.length === all.length) return all;
-  const needed = new Uint8Array(layout.chunks);
-  for (let i = 0; i < filled.length; i++) needed[filled[i]!] = 1;
-  const zero = all.filter((chunk) => needed[chunk] === 0);
+  const zero = othersThan(filled, layout.chunks);
   const now = withoutZero(await namesOf(process, layout, zero, context), all.subarray(0, zero.length));
-  for (let i = 0; i < now.length; i++) needed[zero[now[i]!]!] = 1;
-  return all.filter((chunk) => needed[chunk] === 1);
+  return now.length === 0
+    ? filled
+    : merged(
+        filled,
+        now.map((at) => zero[at]!),
+      );
 }
 
 /**

@@ -220,6 +220,26 @@ class StoreLoader implements Loader {
   }
 }
 
+/** Chunks of a list that have a slot, these slots, and the chunks of zeros, which have none. */
+function withSlot(list: Uint32Array, slots: Uint32Array) {
+  // Mostly all have one, and then long lists are not copied.
+  if (!slots.includes(NO_SLOT)) return { filled: list, own: slots, zero: new Uint32Array(0) };
+  const [filled, own, zero] = [list.slice(), slots.slice(), new Uint32Array(list.length)];
+  let count = 0;
+  for (let i = 0; i < list.length; i++) {
+    if (slots[i] === NO_SLOT) zero[i - count] = list[i]!;
+    else {
+      filled[count] = list[i]!;
+      own[count++] = slots[i]!;
+    }
+  }
+  return {
+    filled: filled.subarray(0, count),
+    own: own.subarray(0, count),
+    zero: zero.subarray(0, list.length - count),
+  };
+}
+
 class SavedImage implements SavedMemory {
   readonly target = 'memory';
   readonly #parts: ReadonlyMap<bigint, HostImage['parts'][number]>;
@@ -256,10 +276,7 @@ class SavedImage implements SavedMemory {
     const memory = process.hostImages.memory;
     const load = async (report: OperationContext['report']): Promise<void> => {
       const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
-      // Mostly there are no chunks of zeros, and then no copies of long lists.
-      const allFilled = !slots.includes(NO_SLOT);
-      const filled = allFilled ? list : list.filter((_, i) => slots[i] !== NO_SLOT);
-      const own = allFilled ? slots : slots.filter((slot) => slot !== NO_SLOT);
+      const { filled, own, zero } = withSlot(list, slots);
       await move(
         'load',
         { process, layout, list: filled, memory, slots: own },
@@ -269,8 +286,7 @@ class SavedImage implements SavedMemory {
         told,
         wanted,
       );
-      if (filled.length < list.length) {
-        const zero = list.filter((_, i) => slots[i] === NO_SLOT);
+      if (zero.length > 0) {
         const slot = spare.take(1)!;
         try {
           spare.view(slot[0]!, 1).fill(0);

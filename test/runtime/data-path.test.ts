@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { type BeginOptions, CHUNK_BYTES, type Store } from '../../src/checkpoint/index.js';
 import { dropImage } from '../../src/runtime/host-images.js';
 import { HostMemory, NO_SLOT } from '../../src/runtime/host-memory.js';
-import { runLength } from '../../src/runtime/names.js';
+import { merged, othersThan, runLength } from '../../src/runtime/names.js';
 import { Room } from '../../src/runtime/room.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
@@ -502,6 +502,20 @@ describe('slots of host memory', () => {
         while (expected < limit && list[at + expected] === list[at]! + expected) expected++;
         expect(runLength(list, at, limit)).toBe(expected);
       }
+    }
+  });
+
+  it('are split and put together again', () => {
+    const draw = random(8);
+    for (let round = 0; round < 200; round++) {
+      const share = draw();
+      const end = Math.floor(draw() * 60);
+      const all = Uint32Array.from({ length: end }, (_, i) => i);
+      const some = all.filter(() => draw() < share);
+      const rest = othersThan(some, end);
+      expect(rest).toEqual(all.filter((number) => !some.includes(number)));
+      expect(merged(some, rest)).toEqual(all);
+      expect(merged(rest, some)).toEqual(all);
     }
   });
 
