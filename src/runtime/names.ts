@@ -52,15 +52,6 @@ export function othersThan(list: Uint32Array, end: number): Uint32Array<ArrayBuf
   return others;
 }
 
-/** The numbers of two ascending lists that have none in common, ascending. */
-export function merged(a: Uint32Array, b: Uint32Array): Uint32Array<ArrayBuffer> {
-  const all = new Uint32Array(a.length + b.length);
-  let [i, j] = [0, 0];
-  for (let at = 0; at < all.length; at++)
-    all[at] = j === b.length || (i < a.length && a[i]! < b[j]!) ? a[i++]! : b[j++]!;
-  return all;
-}
-
 /**
  * How many numbers of an ascending list follow each other from position `at` on, at most `limit`. Found by doubling, so that a long run costs next to
  * nothing.
