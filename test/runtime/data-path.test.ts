@@ -79,6 +79,26 @@ describe('where the device computes names', () => {
     expect(app.moved.load).toBe(1);
   });
 
+  it('a resume copies while it looks at what is to be zero, and copies zeros where there are others', async () => {
+    const { app, other } = started({ namesOnDevice: true });
+    app.fill(other, 0, 0, 5 * CHUNK_BYTES);
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    for (const to of ['memory', 'store'] as const) {
+      await app.process.operate('suspend', context(), (own) => suspend(app.process, store, { command: [], to }, own));
+      app.moved.load = 0;
+      let copied = () => {};
+      const copying = new Promise<void>((resolve) => (copied = resolve));
+      app.onWrite = copied;
+      app.onNames = () => copying;
+      await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
+      // New memory has anything in it here.
+      expect(app.moved.load).toBe(81);
+      expectMemory(app, memory);
+      app.onNames = () => {};
+    }
+  });
+
   it('elsewhere only what may have changed is named', async () => {
     const { app, data } = started();
     const store = await memoryStore();

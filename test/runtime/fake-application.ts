@@ -189,7 +189,8 @@ export class FakeApplication {
   /** Called before memory is made. */
   onCreate: (bytes: number) => void = () => {};
   onSave: () => void = () => {};
-  onNames: () => void = () => {};
+  /** What it returns is waited for. */
+  onNames: () => unknown = () => {};
   /** Called before the application reads memory for the supervisor. */
   onRead: () => void = () => {};
   /** Called before host memory is made. */
@@ -310,7 +311,7 @@ export class FakeApplication {
         return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
-        this.onNames();
+        await this.onNames();
         const chunks = chunksOfSpans(spans);
         this.moved.names += chunks.length;
         return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));
