@@ -100,6 +100,8 @@ export interface FakeOptions {
   /** Bytes of host memory for staging, and for images. */
   readonly staging?: number;
   readonly hostMemory?: number;
+  /** Bytes that the system has beside those. */
+  readonly systemFree?: number;
 }
 
 const SLOT = 65_536;
@@ -149,6 +151,30 @@ export class PlainArena implements HostArena {
   }
 }
 
+/** One that its application knows of. */
+class CountedArena extends PlainArena {
+  #bytes = 0;
+
+  constructor(readonly app: FakeApplication) {
+    super();
+  }
+
+  override async grow(bytes: number): Promise<void> {
+    this.app.onArena(bytes);
+    await super.grow(bytes);
+    const { hostBytes } = this.app;
+    this.#bytes += bytes;
+    hostBytes.now += bytes;
+    hostBytes.most = Math.max(hostBytes.most, hostBytes.now);
+  }
+
+  override close(): void {
+    super.close();
+    this.app.hostBytes.now -= this.#bytes;
+    this.#bytes = 0;
+  }
+}
+
 const MODULE = 1;
 const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
 
@@ -163,9 +189,14 @@ export class FakeApplication {
   /** Called before memory is made. */
   onCreate: (bytes: number) => void = () => {};
   onSave: () => void = () => {};
-  onNames: () => void = () => {};
+  /** What it returns is waited for. */
+  onNames: () => unknown = () => {};
   /** Called before the application reads memory for the supervisor. */
   onRead: () => void = () => {};
+  /** Called before host memory is made. */
+  onArena: (bytes: number) => void = () => {};
+  /** Bytes of host memory that were asked for and not given back, now and at most. */
+  readonly hostBytes = { now: 0, most: 0 };
   /** What the device named, copied out and copied in, in chunks. */
   readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
@@ -184,7 +215,14 @@ export class FakeApplication {
   #next = 1;
   #address = 0x7f0000000000n;
 
-  constructor({ file = APP_KERNELS, plant, namesOnDevice = false, staging, hostMemory = 1 << 30 }: FakeOptions = {}) {
+  constructor({
+    file = APP_KERNELS,
+    plant,
+    namesOnDevice = false,
+    staging,
+    hostMemory = 1 << 30,
+    systemFree = 0,
+  }: FakeOptions = {}) {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
     const parts: Parts = {
@@ -198,7 +236,7 @@ export class FakeApplication {
       }),
       openDevice: async () => this.#device(namesOnDevice),
       createArena: async (bytes) => {
-        const arena = new PlainArena();
+        const arena = new CountedArena(this);
         await arena.grow(bytes);
         return arena;
       },
@@ -238,7 +276,7 @@ export class FakeApplication {
       builder,
       command: ['fake'],
       offer: () => ({ close: () => {} }),
-      staging: new StagingPool(parts.createArena, staging),
+      staging: new StagingPool(parts.createArena, staging, () => systemFree),
       images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
       onEnd: () => {},
       kill: () => {
@@ -273,7 +311,7 @@ export class FakeApplication {
         return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
-        this.onNames();
+        await this.onNames();
         const chunks = chunksOfSpans(spans);
         this.moved.names += chunks.length;
         return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));
