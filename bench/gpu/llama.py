@@ -1,6 +1,6 @@
 """A Llama-shaped model with random weights, decoding and training as stock PyTorch does it. 1.1 billion parameters unless --small.
 
-    llama.py [--small] [--seed N] [--sleep S] MODE STEPS [MODE STEPS ...]     runs the steps and prints a digest of everything they left behind
+    llama.py [--small] [--seed N] [--sleep S] MODE STEPS [MODE STEPS ...]     runs the steps and prints, after each MODE's, a digest of everything they left behind
     llama.py [--small] [--seed N] --pace      reads commands from standard input, answers each with a line
 
 Modes: decode (eager), replay (a captured CUDA graph of a decode step), compiled (torch.compile), streams (two streams beside each
@@ -279,10 +279,11 @@ def main():
         print("ready", flush=True)
         for line in sys.stdin:
             print(program.command(line), flush=True)
+        print("digest", program.digest(), flush=True)
     else:
         for kind, count in zip(words[::2], words[1::2]):
             print(program.command(f"{kind} {count}"), file=sys.stderr, flush=True)
-    print("digest", program.digest(), flush=True)
+            print("digest", program.digest(), flush=True)
 
 
 main()

@@ -33,6 +33,7 @@ const SCENARIOS = [
   'tuning',
   'start',
   'durable',
+  'downtime',
 ];
 
 function readArguments() {
@@ -158,6 +159,7 @@ for (const name of options.only) {
   } catch (error) {
     scenario.failed = error.message;
     log(`failed: ${error.stack}`);
+    for (const said of programs.said()) log(said);
   }
   clearTimeout(timer);
   await programs.close();

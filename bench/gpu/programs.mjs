@@ -65,6 +65,12 @@ export class Program {
     return this.child.spawnargs.join(' ');
   }
 
+  /** What it and its supervisor have said on standard error, and how it ended if it has. */
+  get said() {
+    const end = this.#ended === undefined ? '' : `, ended with ${this.#ended}`;
+    return `${this.#name} (process ${this.pid}${end}): ${this.#stderr.trim()}`;
+  }
+
   /** The next line of its output. */
   async line() {
     const end = Date.now() + READY_MS;
@@ -185,6 +191,11 @@ export class Programs {
     const device = this.options.simulated ? ['--device', 'sim'] : [];
     const run = [process.execPath, CLI, 'run', ...device, '--store', store, ...more, '--', ...command];
     return this.#start(run, { ...environment, XDG_RUNTIME_DIR: sockets }, join(sockets, 'gcr-templates'));
+  }
+
+  /** For a failure: what each program has said. */
+  said() {
+    return this.#started.map((program) => program.said);
   }
 
   async close() {

@@ -32,12 +32,11 @@ import {
   removeIfStale,
   removeLeftOvers,
   runtimeFolder,
-  takeoverSocket,
 } from './runtime-folder.js';
 import { startSimulatedDevice } from './simulated-device.js';
 import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
-import { surroundingsOf } from './surroundings.js';
+import { offerPlace, surroundingsOf } from './surroundings.js';
 import { resume, suspend } from './suspend.js';
 import { cacheFolder, TemplateCache } from './template-cache.js';
 import { TextSearch } from './text-search.js';
@@ -151,7 +150,7 @@ export class Supervisor {
         parts: this.parts,
         builder: this.#builder,
         command: options.command,
-        offer: (one) => listen(takeoverSocket(surroundingsOf(one).socket, one), (back) => this.connected(back)),
+        offer: (one) => listen(offerPlace(one, surroundingsOf(one).socket), (back) => this.connected(back)),
         staging: this.#staging,
         images: this.#images,
         ...(options.unknown && { unknown: options.unknown }),
