@@ -183,11 +183,16 @@ void Memory::forget(DevicePointer address) {
   allocations_.erase(found);
 }
 
+Result Memory::forbidden_by_capture() const {
+  // Mapped memory may be made and ended at any time, cuMemAlloc and cuMemFree may not, and they look at captures before anything else.
+  return captures_.load() > 0 && driver_.cuMemFree ? driver_.cuMemFree(0) : result::success;
+}
+
 bool Memory::allocate(DevicePointer *address, std::size_t size) {
   Device device = 0;
   Context context = nullptr;
   if (size == 0 || !emitter_.tells_allocations() || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) ||
-      !is_legal(driver_.cuCtxGetCurrent(&context)))
+      !is_legal(driver_.cuCtxGetCurrent(&context)) || !is_legal(forbidden_by_capture()))
     return false;
   const std::lock_guard lock(mutex_);
   DevicePointer block = 0, place = 0;
@@ -223,9 +228,10 @@ bool Memory::release(DevicePointer address, Result *outcome) {
     if (found == allocations_.end() || !found->second.block) return false;
     context = found->second.context;
   }
+  *outcome = forbidden_by_capture();
+  if (*outcome != result::success) return true;
   // As cuMemFree does: what was submitted before is done before the memory is anybody else's. Without the lock, because it takes long.
   bool idle = false;
-  *outcome = result::success;
   // While a capture is under way waiting is not allowed and would spoil it: the memory is put aside until it can be known to be idle.
   if (captures_.load() == 0) {
     const Current current(driver_, context);
@@ -285,15 +291,26 @@ void Memory::array_destroyed(void *array) {
   arrays_.erase(found);
 }
 
+const std::pair<const DevicePointer, Memory::Allocation> *Memory::ours_at(DevicePointer address) const {
+  auto found = allocations_.upper_bound(address);
+  if (found == allocations_.begin()) return nullptr;
+  --found;
+  return found->second.block && address - found->first < found->second.size ? &*found : nullptr;
+}
+
 bool Memory::range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const {
   const std::lock_guard lock(mutex_);
-  auto found = allocations_.upper_bound(address);
-  if (found == allocations_.begin()) return false;
-  --found;
-  if (!found->second.block || address - found->first >= found->second.size) return false;
+  const auto *found = ours_at(address);
+  if (!found) return false;
   if (base) *base = found->first;
   if (size) *size = found->second.size;
   return true;
+}
+
+Context Memory::owner_of(DevicePointer address) const {
+  const std::lock_guard lock(mutex_);
+  const auto *found = ours_at(address);
+  return found ? found->second.context : nullptr;
 }
 
 bool Memory::is_followed(DevicePointer address) const {

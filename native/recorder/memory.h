@@ -58,6 +58,8 @@ class Memory {
 
   // What cuMemGetAddressRange answers for memory of ours.
   bool range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const;
+  // The context that memory of ours was allocated in, null for any other: to the driver mapped memory belongs to none.
+  Context owner_of(DevicePointer address) const;
   // Whether managed or imported memory may be at this address: a copy to the host may then write what the supervisor follows.
   bool is_followed(DevicePointer address) const;
 
@@ -146,6 +148,9 @@ class Memory {
     Context context;
   };
 
+  const std::pair<const DevicePointer, Allocation> *ours_at(DevicePointer address) const;
+  // Whether captures that are under way forbid this thread to make or end memory: the driver's answer, which breaks them as the driver does.
+  Result forbidden_by_capture() const;
   bool make_block(int device, std::size_t size, DevicePointer *address);
   void end_block(DevicePointer address);
   void end_physical(Physical *physical);

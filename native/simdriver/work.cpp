@@ -122,6 +122,7 @@ KernelWork make_launch(std::shared_ptr<Module> module, Function *function, const
   work.function = function;
   std::copy(grid, grid + 3, work.grid);
   std::copy(block, block + 3, work.block);
+  std::copy(function->cluster, function->cluster + 3, work.cluster);
   work.shared_memory = shared_memory;
   work.parameters.resize(function->parameter_bytes);
   require(!(parameters && extra), invalid_value);

@@ -24,6 +24,7 @@ export const SAMPLES = [
   'training',
   'random',
   'crashes',
+  'features',
 ];
 
 /** Operations and how often each is drawn. */
