@@ -69,6 +69,7 @@ constexpr Result stream_capture_implicit = 906;
 constexpr Result captured_event = 907;
 constexpr Result stream_capture_wrong_thread = 908;
 constexpr Result graph_exec_update_failure = 910;
+constexpr Result invalid_cluster_size = 912;
 constexpr Result unknown = 999;
 }  // namespace result
 

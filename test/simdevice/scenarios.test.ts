@@ -27,6 +27,7 @@ describe('programs run right', () => {
     'streams',
     'events',
     'captured_graphs',
+    'broken_captures',
     'built_graphs',
     'virtual_memory',
     'shared_memory',
@@ -35,6 +36,8 @@ describe('programs run right', () => {
     'trap',
     'unmapped_after_free',
     'without_context',
+    'gone_handles',
+    'simulated_only',
     'checkpoint',
     'lock_timeout',
   ])('%s', async (scenario) => {

@@ -1,14 +1,17 @@
 /**
  * What recording costs: the same work of processes alone and of processes under `run`, in turns, so that what else happens on the machine meets both.
- * Several of each, because how fast a process is depends on where it and its memory came to lie, by more than what is measured here.
+ * Each sample of a recorded process is held against the one of its neighbour that was taken right before or after it. Several pairs of processes, because
+ * how fast a process is depends on where it and its memory came to lie, by more than what is measured here.
  */
 import { app } from '../programs.mjs';
 import { row } from '../rows.mjs';
 import { llama } from '../sizes.mjs';
 
-const PROCESSES = 3;
+const PAIRS = 4;
+/** How long what is left of a start may take: modules are parsed, and templates built, beside the program. */
+const SETTLED_MS = 20_000;
 
-/** Samples of both kinds: in each round every process has its turn. The first round is not counted. */
+/** Samples of both kinds: in each round every pair has its turn. The first round is not counted. */
 async function inTurns(bench, processes, measure) {
   const found = { plain: [], recorded: [] };
   for (let round = -1; round < bench.rounds; round++)
@@ -17,7 +20,7 @@ async function inTurns(bench, processes, measure) {
         ['plain', plain],
         ['recorded', processes.recorded[at]],
       ];
-      for (const [kind, process] of round % 2 ? turn : turn.reverse()) {
+      for (const [kind, process] of (round + at) % 2 ? turn : turn.reverse()) {
         const sample = await measure(process);
         if (round >= 0) found[kind].push(sample);
       }
@@ -26,7 +29,7 @@ async function inTurns(bench, processes, measure) {
 }
 
 async function startBoth({ programs, quick }, command) {
-  const each = (start) => Promise.all(Array.from({ length: quick ? 1 : PROCESSES }, start));
+  const each = (start) => Promise.all(Array.from({ length: quick ? 1 : PAIRS }, start));
   const [plain, recorded] = await Promise.all([
     each(() => programs.plain(command)),
     each(() => programs.recorded(command)),
@@ -34,34 +37,44 @@ async function startBoth({ programs, quick }, command) {
   return { plain, recorded };
 }
 
+/** Until no supervisor has anything left to do of what its program did so far. */
+async function settle({ recorded }) {
+  for (const program of recorded)
+    for (const end = Date.now() + SETTLED_MS; ; ) {
+      const { waiting } = await program.operate('status');
+      if (waiting === 0) break;
+      if (Date.now() > end) throw new Error(`a supervisor has ${waiting} events left`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+}
+
 /** Ends them all, which must have computed the same. */
 async function endBoth({ plain, recorded }) {
-  const digests = new Set();
-  for (const program of [...plain, ...recorded]) digests.add(await program.end());
-  if (digests.size > 1) throw new Error('recorded programs computed something else');
+  const digests = await Promise.all([...plain, ...recorded].map((program) => program.end()));
+  if (new Set(digests).size > 1) throw new Error(`recorded programs computed something else: ${digests.join(', ')}`);
 }
 
 /** The row of samples of times. */
 const overhead = (what, unit, { plain, recorded }, atMost) =>
-  row({ what, unit, ours: recorded, reference: { name: 'alone', samples: plain }, ratio: 'ours/reference', atMost });
+  row({ what, unit, ours: recorded, reference: { name: 'alone', samples: plain }, ratio: 'pairs', atMost });
 
 /** What of a model is measured together: as much as the device holds several times. */
 const WORK = [
   [
     ['decode', 15, 'eager decode'],
-    ['replay', 40, 'graph replay of a decode step'],
+    ['replay', 60, 'graph replay of a decode step'],
   ],
-  [
-    ['train', 4, 'training step, AdamW'],
-    ['last', 8, 'training step, last layer alone'],
-  ],
+  [['train', 5, 'training step, AdamW']],
 ];
 
 async function torch(bench, work) {
   const processes = await startBoth(bench, llama(bench));
+  const all = [...processes.plain, ...processes.recorded];
   for (const [mode, steps, what] of work) {
+    await Promise.all(all.map((program) => program.ask(`prepare ${mode}`)));
+    for (const program of all) await program.ask(`${mode} 2`);
+    await settle(processes);
     bench.log(what);
-    await Promise.all([...processes.plain, ...processes.recorded].map((program) => program.ask(`prepare ${mode}`)));
     const sample = async (program) => (1000 * Number((await program.ask(`${mode} ${steps}`))[3])) / steps;
     bench.add(overhead(`recording: ${what}`, 'ms', await inTurns(bench, processes, sample), 1.01));
   }

@@ -74,6 +74,7 @@ static_assert(gcr::result::not_found == CUDA_ERROR_NOT_FOUND && gcr::result::not
 static_assert(gcr::result::graph_exec_update_failure == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE && gcr::result::device_unavailable == CUDA_ERROR_DEVICE_UNAVAILABLE);
 static_assert(gcr::result::stream_capture_wrong_thread == CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD && gcr::result::launch_timeout == CUDA_ERROR_LAUNCH_TIMEOUT);
 static_assert(gcr::result::cooperative_launch_too_large == CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE && gcr::result::not_permitted == CUDA_ERROR_NOT_PERMITTED);
+static_assert(gcr::result::invalid_cluster_size == CUDA_ERROR_INVALID_CLUSTER_SIZE);
 static_assert(sizeof(gcr::CheckpointLockArguments) == sizeof(CUcheckpointLockArgs));
 static_assert(gcr::attribute_cooperative == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && gcr::attribute_cluster == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
 static_assert(gcr::attribute_updatable_node == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE);
