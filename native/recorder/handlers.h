@@ -2,6 +2,7 @@
 // protocol's: what may write is told before the call, what appears after it and before it returns.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "recorder/contracts.h"
@@ -917,23 +918,67 @@ Result exec_destroy(auto &call, GraphExec exec) {
 
 // ---- tensor maps
 
-inline void tell_map(Recorder &recorder, const TensorMap *map, const void *address) {
-  recorder.emitter.write(TensorMapEvent{reinterpret_cast<Pointer>(address), Bytes(map->bytes)});
+// The program's numbers are read once the driver has taken them, so there are as many as the rank says.
+inline void tell_map(Recorder &recorder, const TensorMap *map, TensorMapEvent event, const void *address, const std::uint64_t *sizes,
+                     const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *steps) {
+  if (event.rank == 0 || event.rank > TensorMapEvent::max_rank || !sizes || !steps || (event.rank > 1 && !strides)) return;
+  event.address = reinterpret_cast<Pointer>(address);
+  std::copy_n(sizes, event.rank, event.sizes);
+  if (event.rank > 1) std::copy_n(strides, event.rank - 1, event.strides);
+  if (box) std::copy_n(box, event.rank, event.box);
+  std::copy_n(steps, event.rank, event.steps);
+  const std::uint8_t none[TensorMapEvent::map_bytes] = {};
+  event.map = Bytes(map->bytes);
+  event.from = Bytes(none);
+  recorder.emitter.write(event);
 }
-Result tensor_map_tiled(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  const Result outcome = call(map, type, rank, address, rest...);
-  if (good(outcome)) tell_map(call.recorder, map, address);
+inline TensorMapEvent map_event(TensorMapKind kind, int type, std::uint32_t rank, int interleave, int swizzle) {
+  TensorMapEvent event;
+  event.kind = kind;
+  event.data_type = static_cast<std::uint32_t>(type);
+  event.rank = rank;
+  event.interleave = static_cast<std::uint32_t>(interleave);
+  event.swizzle = static_cast<std::uint32_t>(swizzle);
+  return event;
+}
+Result tensor_map_tiled(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                        const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *steps, int interleave, int swizzle,
+                        int promotion, int fill) {
+  const Result outcome = call(map, type, rank, address, sizes, strides, box, steps, interleave, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::tiled, type, rank, interleave, swizzle), address, sizes, strides, box, steps);
   return outcome;
 }
-Result tensor_map_im2col(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  return tensor_map_tiled(call, map, type, rank, address, rest...);
+Result tensor_map_im2col(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                         const std::uint64_t *strides, const int *lower, const int *upper, std::uint32_t channels, std::uint32_t pixels,
+                         const std::uint32_t *steps, int interleave, int swizzle, int promotion, int fill) {
+  const Result outcome =
+      call(map, type, rank, address, sizes, strides, lower, upper, channels, pixels, steps, interleave, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::im2col, type, rank, interleave, swizzle), address, sizes, strides, nullptr, steps);
+  return outcome;
 }
-Result tensor_map_im2col_wide(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  return tensor_map_tiled(call, map, type, rank, address, rest...);
+Result tensor_map_im2col_wide(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                              const std::uint64_t *strides, int lower, int upper, std::uint32_t channels, std::uint32_t pixels,
+                              const std::uint32_t *steps, int interleave, int mode, int swizzle, int promotion, int fill) {
+  const Result outcome =
+      call(map, type, rank, address, sizes, strides, lower, upper, channels, pixels, steps, interleave, mode, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::im2col_wide, type, rank, interleave, swizzle), address, sizes, strides, nullptr, steps);
+  return outcome;
 }
 Result tensor_map_replace(auto &call, TensorMap *map, void *address) {
+  TensorMap before{};
+  if (map) before = *map;
   const Result outcome = call(map, address);
-  if (good(outcome)) tell_map(call.recorder, map, address);
+  if (good(outcome)) {
+    TensorMapEvent event;
+    event.kind = TensorMapKind::moved;
+    event.address = reinterpret_cast<Pointer>(address);
+    event.map = Bytes(map->bytes);
+    event.from = Bytes(before.bytes);
+    call.recorder.emitter.write(event);
+  }
   return outcome;
 }
 

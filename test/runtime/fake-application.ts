@@ -27,6 +27,7 @@ import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
 import { StagingPool } from '../../src/runtime/staging.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
+import { PackedTemplates, packTemplates } from '../../src/templates/index.js';
 import { programsOfText, ROOT } from '../sim/helpers.js';
 
 export type { ContentOf };
@@ -250,7 +251,6 @@ export class FakeApplication {
           close: () => this.#descriptors.delete(fd),
         };
       },
-      readImage: (fd) => Buffer.from(this.#descriptors.get(fd)!),
       closeFd: (fd) => this.#descriptors.delete(fd),
     };
     const owner = this;
@@ -258,19 +258,20 @@ export class FakeApplication {
       templatesOf: async () => {
         throw new Error('a process that begins names no images');
       },
-      templates: async (bytes: Buffer) => {
+      templates: async ({ fd }: { readonly fd: number }) => {
+        const bytes = Buffer.from(this.#descriptors.get(fd)!);
         const key = plant ? `${file} ${plant}` : file;
         const image = plant ? Buffer.from(plant(bytes.toString('latin1')), 'latin1') : bytes;
         if (!templates.has(key)) templates.set(key, buildTemplatesFromImage(image, 'image'));
-        return (await templates.get(key)!).product;
+        return new PackedTemplates(packTemplates((await templates.get(key)!).product));
       },
     };
     const connection: Connection = {
       send: (bytes, fds = []) => queueMicrotask(() => this.#answer(decodeMessage(bytes, fds.length), fds)),
       close: () => queueMicrotask(() => this.#link.closed()),
     };
-    const devices = [{ uuid: new Uint8Array(16).fill(7), memory: 1 << 30, name: 'fake' }];
-    const hello = { version: 2, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
+    const devices = [{ uuid: new Uint8Array(16).fill(7), memory: 1 << 30, name: 'fake', architecture: 90 }];
+    const hello = { version: 3, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
       builder,

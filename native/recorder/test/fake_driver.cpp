@@ -361,6 +361,11 @@ Result behave(Tag<tags::tensor_map_tiled>, TensorMap *map, int, std::uint32_t, v
   std::memcpy(map, &address, 8);
   return 0;
 }
+Result behave(Tag<tags::tensor_map_replace>, TensorMap *map, void *address) {
+  if (!map) return result::invalid_value;
+  std::memcpy(map, &address, 8);
+  return 0;
+}
 Result behave(Tag<tags::set_32_async>, DevicePointer, unsigned, std::size_t, Stream stream) {
   capture(stream, node_memset);
   return 0;
@@ -451,6 +456,10 @@ FAKE Result cuDeviceGet(Device *device, int number) { return *device = number, 0
 FAKE Result cuDeviceGetName(char *name, int, Device device) { return std::strcpy(name, device ? "Fake 1" : "Fake 0"), 0; }
 FAKE Result cuDeviceGetUuid_v2(Uuid *uuid, Device device) { return std::memset(uuid, 0x40 + device, 16), 0; }
 FAKE Result cuDeviceTotalMem_v2(std::size_t *size, Device) { return *size = limit, 0; }
+FAKE Result cuDeviceGetAttribute(int *value, int attribute, Device device) {
+  // Compute capability 9.0 and 9.1.
+  return *value = attribute == 75 ? 9 : attribute == 76 ? device : 0, 0;
+}
 FAKE Result cuDevicePrimaryCtxGetState(Device, unsigned *flags, int *active) { return *flags = 0, *active = 1, 0; }
 FAKE Result cuCtxSetCurrent(Context context) { return current = context, 0; }
 FAKE Result cuCtxGetCurrent(Context *context) { return *context = current, 0; }

@@ -23,6 +23,7 @@ type Details = Partial<
     | 'rows'
     | 'masked'
     | 'coordinates'
+    | 'tensorMode'
     | 'values'
     | 'elements'
     | 'atomic'
@@ -390,7 +391,13 @@ class MemoryLowering {
     const vector = operand?.kind === 'address' ? operand.rest[0] : undefined;
     const coordinates =
       vector?.kind === 'vector' ? vector.elements.map((element) => frame.use(view, element, 32, true)) : [];
-    const details: Details = { coordinates, reason: 'GCR4005' };
+    const { modifiers } = view.node.mnemonic;
+    const tensorMode = modifiers.some((name) => name.startsWith('im2col'))
+      ? 'im2col'
+      : modifiers.some((name) => /^tile::./.test(name))
+        ? 'rows'
+        : 'tile';
+    const details: Details = { coordinates, tensorMode, reason: 'GCR4005' };
     if (kind === 'read') this.#read(index, 'tensorLoad', 'global', details);
     else this.#write(index, kind, 'global', details);
   }
