@@ -456,7 +456,9 @@ Result mem_set_access(auto &call, Pointer address, Size size, const AccessDescri
   if (good(outcome)) call.recorder.memory.access_set(address, size, access, count);
   return outcome;
 }
+// What the program made without asking for it is exportable for us alone.
 Result mem_export(auto &call, void *exported, Handle handle, int type, unsigned long long flags) {
+  if (type == handle_file_descriptor && !(call.recorder.memory.handle_types(handle, type) & type)) return result::invalid_value;
   return shares(call, call(exported, call.recorder.memory.actual(handle), type, flags),
                 "memory is shared with another process (cuMemExportToShareableHandle)");
 }
@@ -466,7 +468,9 @@ Result mem_import(auto &call, Handle *handle, void *exported, int type) {
   return outcome;
 }
 Result mem_properties(auto &call, AllocationProperties *properties, Handle handle) {
-  return call(properties, call.recorder.memory.actual(handle));
+  const Result outcome = call(properties, call.recorder.memory.actual(handle));
+  if (good(outcome)) properties->handle_types = call.recorder.memory.handle_types(handle, properties->handle_types);
+  return outcome;
 }
 Result mem_retain(auto &call, Handle *handle, void *address) {
   const Result outcome = call(handle, address);

@@ -2,11 +2,13 @@
 #include "recorder/memory.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "recorder/contracts.h"
+#include "recorder/gate.h"
 
 namespace gcr {
 namespace {
@@ -85,6 +87,20 @@ bool Memory::allow(DevicePointer address, std::size_t size, int device) {
   return is_legal(driver_.cuMemSetAccess(address, size, access.data(), access.size()));
 }
 
+bool Memory::wait_for_supervisor() {
+  constexpr std::int64_t hears_within = 3'000'000'000, acts_within = 500'000'000;
+  if (let_go_ == 0) return false;
+  const std::int64_t now = now_ns();
+  if (heard_ == 0 && emitter_.channel().is_taken()) heard_ = now;
+  if (heard_ != 0 ? now > heard_ + acts_within : now > let_go_ + hears_within) {
+    let_go_ = 0;
+    return false;
+  }
+  constexpr timespec moment{0, 1'000'000};
+  nanosleep(&moment, nullptr);
+  return true;
+}
+
 bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (!driver_.cuMemRelease || !driver_.cuMemUnmap || !driver_.cuMemImportFromShareableHandle) return false;
   AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
@@ -92,7 +108,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
     properties.flags[gpu_direct_flag] = 1;
   Handle handle = 0;
-  if (!is_legal(driver_.cuMemCreate(&handle, size, &properties, 0))) return false;
+  if (!is_legal(with_room([&] { return driver_.cuMemCreate(&handle, size, &properties, 0); }))) return false;
   if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {
     driver_.cuMemRelease(handle);
     return false;
@@ -116,7 +132,10 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
 }
 
 void Memory::end_physical(Physical *physical) {
-  if (physical->sent) emitter_.message(HandleGoneMessage{physical->number});
+  if (physical->sent && emitter_.message(HandleGoneMessage{physical->number})) {
+    let_go_ = now_ns();
+    heard_ = 0;
+  }
   physicals_.erase(physical->number);
 }
 
@@ -324,7 +343,7 @@ Memory::Physical *Memory::physical_of(Handle handle) const {
   return found == handles_.end() ? nullptr : found->second;
 }
 
-void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
+Memory::Physical &Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
   auto physical = std::make_unique<Physical>();
   physical->number = next_handle_++;
   physical->size = size;
@@ -335,7 +354,7 @@ void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable
   static constexpr Handle own_numbers = 0x6763'7200'0000'0000;
   if (handles_.contains(*handle)) *handle = own_numbers + physical->number;
   handles_[*handle] = physical.get();
-  physicals_[physical->number] = std::move(physical);
+  return *(physicals_[physical->number] = std::move(physical));
 }
 
 void Memory::retained(Handle *handle) {
@@ -353,6 +372,12 @@ Handle Memory::actual(Handle handle) const {
   const std::lock_guard lock(mutex_);
   const Physical *physical = physical_of(handle);
   return physical ? physical->current : handle;
+}
+
+int Memory::handle_types(Handle handle, int otherwise) const {
+  const std::lock_guard lock(mutex_);
+  const Physical *physical = physical_of(handle);
+  return physical && physical->handle_types >= 0 ? physical->handle_types : otherwise;
 }
 
 Result Memory::release_handle(Handle handle) {

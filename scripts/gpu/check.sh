@@ -16,7 +16,7 @@
 #
 # What of the simulated device's cases is not here: `gone_handles` and `simulated_only` (a real driver follows handles that are gone, and reads images
 # that are cut short beyond their end), `endless` and `until_gone` (a kernel that never ends is among the failures; a device does not end),
-# `broken_captures` and `checkpoint` recorded (memory that has been shared with a supervisor cannot be taken off by others); the control sockets'
+# `checkpoint` recorded (memory that is shared with a supervisor cannot be taken off the device by others); the control sockets'
 # manners, the fuzzing of protocols and stand-ins for documented libraries (test/runtime), which no driver has a part in; cuBLAS itself is in every
 # PyTorch program. Durable checkpoints: bench/gpu/main.mjs --only durable.
 set -u
@@ -111,6 +111,14 @@ scenario() { # NAME [alone]
   [[ ${2:-} == alone ]] ||
     expect "recorded" timeout -s KILL 30 "$node" "$root/bin/gcr-templates.js" run --store "$own/store" -- "$scenarios" "$1"
 }
+# Every way to the driver's functions leads where it leads alone.
+lookups() {
+  begin lookups
+  "$apps/lookups" >"$own/plain" 2>"$own/plain.err"
+  gcr run --store "$own/store" -- "$apps/lookups" >"$own/recorded" 2>"$own/recorded.err"
+  expect "they are many" test "$(wc -l <"$own/plain")" -gt 100
+  expect "the same answers" same "$own/plain" "$own/recorded"
+}
 # Host code that follows a device pointer.
 host_access() {
   begin scenario-host_access
@@ -196,18 +204,19 @@ for part in "${parts[@]}"; do
       start pytorch expandable train PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
       start pytorch async train PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync
     else echo "no PyTorch with a GPU: its part is left out"; fi ;;
-    samples) for one in streams graphs pools pointers threads variables training leaks holder; do start sample "$one"; done ;;
+    samples) for one in streams graphs pools pointers threads variables devices training leaks holder features; do start sample "$one"; done ;;
     runtime) for one in static shared; do
       if [[ -x $apps/runtime-$one ]]; then start runtime "$one"; else echo "no runtime-$one (fixtures/apps/runtime/build.sh makes it): left out"; fi
     done ;;
-    chains) for one in streams graphs pools variables pointers threads forks leaks training random crashes; do start chain "$one"; done ;;
+    chains) for one in streams graphs pools variables pointers threads forks leaks training random features crashes; do start chain "$one"; done ;;
     takeover)
       for one in graphs variables threads training; do start takeover "$one" suspended; done
       for one in streams pools pointers training; do start takeover "$one" running; done ;;
     scenarios)
       for one in vector_add parameters copies variables modules cooperative streams events captured_graphs built_graphs virtual_memory shared_memory \
         fault trap unmapped_after_free without_context lock_timeout; do start scenario "$one"; done
-      start scenario broken_captures alone
+      start scenario broken_captures
+      start lookups
       start host_access
       start killed ;;
     increments) alone increments ;;

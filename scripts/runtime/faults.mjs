@@ -108,6 +108,13 @@ export function roundOf(seed, criu) {
 
 const after = (milliseconds, value) => new Promise((resolve) => setTimeout(resolve, milliseconds, value));
 
+/** What a promise gives; an error when that takes too long. */
+async function soon(what, promise) {
+  const result = await Promise.race([promise, after(LATE_MS, 'late')]);
+  if (result === 'late') throw new Error(`${what} hangs`);
+  return result;
+}
+
 /** Another supervisor for a program that waits for one. @returns what is wrong, or what was said when the program was ended */
 async function takenOver(program) {
   const pid = String(program.pid);
@@ -120,7 +127,7 @@ async function takenOver(program) {
 
 /** What is wrong with a program whose supervisor was killed. */
 async function withoutSupervisor(program, { operation, step, known, committed }) {
-  await program.exited;
+  await soon('the supervisor', program.exited);
   const finished = program.finish();
   let digest = await Promise.race([finished, after(SOON_MS, 'late')]);
   let said = '';
@@ -201,14 +208,14 @@ export async function playRound(library, place, seed, known) {
     const request = asked.request(ids, criu);
     const answer = ask(request, { onReport: (report) => strikeAt(report.step) }).catch((error) => ({ error }));
     strikeAt('sent');
-    const result = await answer;
+    const result = await soon('the operation', answer);
     const committed = note(result);
     if (!struck && !result.stopped) strike();
     if (victim === 'supervisor') {
       if (!result.stopped) wrong.push(...(await withoutSupervisor(program, { operation, step, known, committed })));
       if (!(await hasEnded(program.pid, LATE_MS))) wrong.push('the program is still there');
     } else {
-      const [code] = await program.exited;
+      const [code] = await soon('the supervisor', program.exited);
       if (code !== 137) wrong.push(`the supervisor ended with ${code}: ${program.messages}`);
     }
     if (asked.criu && committed)

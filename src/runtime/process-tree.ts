@@ -70,7 +70,7 @@ export function stdioOf(pid: number): readonly string[] {
 const isTaken = (number: number): boolean => existsSync(`/proc/${number}`);
 
 /** Whether a process has ended, though its parent may not have taken note of it. */
-function isGone(pid: number): boolean {
+export function isGone(pid: number): boolean {
   try {
     return /^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
   } catch {

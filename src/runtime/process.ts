@@ -19,6 +19,7 @@ import { decodeKept, encodeKept, type Kept } from './kept.js';
 import { GREETINGS, type Greeting, KEEP_SAVED, type MessageBody } from './messages.js';
 import { type ImageTemplates, ModuleImages } from './module-images.js';
 import type { DriverControl, EventRing, Parts } from './parts.js';
+import { isGone } from './process-tree.js';
 import type { LinkListener, RecorderLink } from './recorder-link.js';
 import type { StagingPool } from './staging.js';
 
@@ -32,6 +33,8 @@ const CATCH_UP_MS = 120_000;
 const SETTLE_MS = 30_000;
 /** How long a parked process may take to come back. */
 const UNPARK_MS = 30_000;
+/** Between two looks whether a parked process, which has no connection whose end would tell, is still there. */
+const LOOK_MS = 100;
 /** Names in one message: mangled ones have up to a few hundred bytes. */
 const LOCATED_AT_ONCE = 50;
 
@@ -215,15 +218,33 @@ export class SupervisedProcess implements LinkListener {
   /** What a parked process needs to be able to come back. */
   whenUnparked: () => void = () => {};
 
-  /** Has a parked process connect again. @throws RuntimeError GCR8106 when it does not */
+  /** Has a parked process connect again. @throws RuntimeError GCR8106 when it does not, GCR8107 when it has ended */
   async unpark(): Promise<void> {
     if (!this.isParked) return;
+    const checkThere = () => {
+      if (!isGone(this.pid)) return;
+      this.over();
+      throw new RuntimeError('not-found', 'GCR8107', `process ${this.pid} has ended`);
+    };
+    checkThere();
     const offer = this.#options.offer(this.pid);
+    let looks: NodeJS.Timeout | undefined;
+    const gone = new Promise<never>((_, reject) => {
+      looks = setInterval(() => {
+        try {
+          checkThere();
+        } catch (error) {
+          reject(error);
+        }
+      }, LOOK_MS);
+    });
     try {
       this.whenUnparked();
       const { signal } = new AbortController();
-      await within(this.#back, UNPARK_MS, `process ${this.pid} did not come back`, signal);
+      const back = Promise.race([this.#back, gone]);
+      await within(back, UNPARK_MS, `process ${this.pid} did not come back`, signal);
     } finally {
+      clearInterval(looks);
       this.whenUnparked = () => {};
       offer.close();
     }

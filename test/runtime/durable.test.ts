@@ -375,6 +375,39 @@ describe.skipIf(!isBuilt || !criu)('a durable checkpoint', () => {
     expect(await program.finish()).toBe(digest);
   });
 
+  describe('while CRIU writes it', () => {
+    /** CRIU, and what else happens then. */
+    const during = (what: string): string => {
+      const path = join(bench.folder, 'during');
+      const script = `[ "$1" = dump ] || exec ${criu!.path} "$@"\n${what}`;
+      writeFileSync(path, `#!/bin/sh\n${script}\n`);
+      chmodSync(path, 0o755);
+      return path;
+    };
+    const ask = (program: Application, path: string, ...options: string[]) =>
+      bench.command('checkpoint', '--pid', String(program.pid), '--durable', '--criu', path, ...options);
+    const supervisorGone = async ({ supervisor }: Application) => {
+      for (const end = Date.now() + 10_000; existsSync(`/proc/${supervisor}`) && Date.now() < end; ) await sleep(20);
+      return !existsSync(`/proc/${supervisor}`);
+    };
+
+    for (const stop of [[], ['--stop']])
+      it(`a program that is killed leaves no supervisor waiting ${stop}`, async () => {
+        const program = await application();
+        expect(ask(program, during('kill -9 "$3"; exit 1'), ...stop).status).not.toBe(0);
+        expect(await supervisorGone(program)).toBe(true);
+        expect(readdirSync(join(bench.store, 'images'))).toEqual([]);
+      });
+
+    it('a supervisor that is killed leaves no program stopped', async () => {
+      const program = await application();
+      // What CRIU leaves stopped only the supervisor would let go on.
+      const path = during(`${criu!.path} "$@"; kill -9 $PPID`);
+      expect(ask(program, path, '--stop').status).not.toBe(0);
+      await program.gone();
+    });
+  });
+
   it('is refused where its number is taken, or it needs what is not there', async () => {
     const program = await application();
     const { manifest } = durable(program);

@@ -41,7 +41,9 @@ async function measure(bench, criu, mib) {
         durable: true,
         criu,
       });
-      log(`${gib(mib)}: stopped ${(heldMs / 1000).toFixed(2)} s; ${JSON.stringify({ ...timings, ...host, image: image.bytes })}`);
+      log(
+        `${gib(mib)}: stopped ${(heldMs / 1000).toFixed(2)} s; ${JSON.stringify({ ...timings, ...host, image: image.bytes })}`,
+      );
       if (round < 0) continue;
       const { lock = 0, checkpoint = 0, restore = 0, unlock = 0, copy } = timings;
       found.stop.push(heldMs / 1000);

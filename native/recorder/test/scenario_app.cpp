@@ -147,6 +147,9 @@ void custody() {
   CHECK(cuMemAddressReserve(&mapped, 2 << 20, 0, 0, 0) == 0);
   AccessDescriptor access{{location_device, 0}, access_read_write};
   CHECK(cuMemMap(mapped, 2 << 20, 0, handle, 0) == 0 && cuMemSetAccess(mapped, 2 << 20, &access, 1) == 0);
+  // It was made exportable for the supervisor, not for the program.
+  int exported = -1;
+  CHECK(cuMemExportToShareableHandle(&exported, handle, handle_file_descriptor, 0) == result::invalid_value);
   fill(function, small, 100, 11);
   fill(function, large, 5 << 20, 12);
   fill(function, mapped, 2 << 20, 13);
