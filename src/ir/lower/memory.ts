@@ -5,6 +5,7 @@
  */
 import type { InstructionForm, Operand } from '../../ptx/index.js';
 import type { Access, ElementType, MemorySpace, ReadKind, Transfer, ValueId, WriteKind } from '../program.js';
+import { act } from './actions.js';
 import { MEMORY_FORMS, type MemoryForm } from './effects.js';
 import type { Frame, View } from './frame.js';
 import type { Lowering } from './lower-kernel.js';
@@ -100,7 +101,11 @@ class MemoryLowering {
       case 'cp.reduce.async.bulk.tensor':
         return this.#tensor(0, 'tensorReduction');
       case 'tensormap.replace':
-        if (has.has('shared::cta')) return;
+        // A change of shared memory, which no template counts and no execution follows.
+        if (has.has('shared::cta')) {
+          act(this.frame, this.view, 'unmodelled');
+          return;
+        }
         return this.#write(0, 'tensorMapUpdate', this.#space(), { bytes: TENSOR_MAP_BYTES });
       case 'tensormap.cp_fenceproxy':
         return this.#write(0, 'tensorMapUpdate', 'global', { ...this.#length(2), transfer: this.#source(1) });
