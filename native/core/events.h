@@ -99,6 +99,8 @@ struct VariableEvent {
     f(name);
   }
 };
+// It has another place in every context: which one a launch means is not told.
+constexpr std::uint16_t variable_of_several = 1;
 
 enum class AllocationKind : std::uint32_t {
   device = 0,
@@ -367,6 +369,7 @@ std::optional<Event> decode_event(const EventView &view) {
 // number, name; below 16 sent by the recorder, else by the supervisor
 #define GCR_MESSAGE_TYPES(X)                                                                                              \
   X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(7, vacant) X(8, known_image) X(9, kept)  \
+  X(10, in_use)                                                                                                           \
   X(16, welcome) X(17, hold) X(18, release) X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate)   \
   X(25, guard) X(26, keep) X(27, image_name) X(28, park)
 
@@ -462,6 +465,16 @@ struct VacantMessage {
   void fields(auto &f) {
     f(number);
     f(size);
+    f(device);
+    f.zeros(4);
+  }
+};
+
+// The process has a context on a device, which takes room there even without memory of the program's.
+struct InUseMessage {
+  static constexpr MessageType type = MessageType::in_use;
+  std::uint32_t device = 0;
+  void fields(auto &f) {
     f(device);
     f.zeros(4);
   }

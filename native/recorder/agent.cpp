@@ -176,9 +176,7 @@ bool Agent::answer(Message &message) {
 }
 
 void Agent::locate(const LocateMessage &wanted) {
-  const std::vector<Context> contexts = recorder_.memory.contexts();
-  if (contexts.empty() || recorder_.driver.cuCtxSetCurrent(contexts.front()) != result::success) return;
-  for (std::string_view name : wanted.names) recorder_.modules.locate(wanted.module, std::string(name));
+  recorder_.modules.locate(wanted.module, wanted.names);
 }
 
 std::uint32_t Agent::shut(std::int64_t deadline_ns, std::string &text) {

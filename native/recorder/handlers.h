@@ -44,22 +44,22 @@ inline bool good(Result outcome) { return outcome == result::success; }
 
 Result context_create(auto &call, Context *context, unsigned flags, Device device) {
   const Result outcome = call(context, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_create_v3(auto &call, Context *context, void *affinity, int count, unsigned flags, Device device) {
   const Result outcome = call(context, affinity, count, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_create_v4(auto &call, Context *context, void *parameters, unsigned flags, Device device) {
   const Result outcome = call(context, parameters, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_from_green(auto &call, Context *context, GreenContext green) {
   const Result outcome = call(context, green);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_destroy(auto &call, Context context) {
@@ -69,7 +69,7 @@ Result context_destroy(auto &call, Context context) {
 }
 Result primary_retain(auto &call, Context *context, Device device) {
   const Result outcome = call(context, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 // Releasing the last reference, or resetting, ends the context.

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "recorder/contracts.h"
+#include "recorder/current.h"
 #include "recorder/gate.h"
 
 namespace gcr {
@@ -35,22 +36,6 @@ int largest_kept_descriptor() {
 }
 
 bool is_legal(Result outcome) { return outcome == result::success; }
-
-// Makes a context current for a while on this thread.
-class Current {
- public:
-  Current(const Driver &driver, Context context) : driver_(driver) {
-    driver.cuCtxGetCurrent(&before_);
-    good_ = before_ == context || driver.cuCtxSetCurrent(context) == result::success;
-  }
-  ~Current() { driver_.cuCtxSetCurrent(before_); }
-  explicit operator bool() const { return good_; }
-
- private:
-  const Driver &driver_;
-  Context before_ = nullptr;
-  bool good_ = false;
-};
 
 }  // namespace
 
@@ -437,9 +422,29 @@ void Memory::access_set(DevicePointer address, std::size_t size, const AccessDes
   access_.push_back({address, size, {access, access + count}});
 }
 
-void Memory::context_created(Context context) {
+bool Memory::context_created(Context context) {
   const std::lock_guard lock(mutex_);
-  contexts_.insert(context);
+  if (!contexts_.insert(context).second) return false;
+  Device device = 0;
+  const Current current(driver_, context);
+  if (!current || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) || !devices_.insert(device).second) return true;
+  emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
+  const auto can_reach = [&](int here, int there) {
+    int can = 0;
+    return driver_.cuDeviceCanAccessPeer && is_legal(driver_.cuDeviceCanAccessPeer(&can, here, there)) && can;
+  };
+  for (const int other : devices_) {
+    if (other == device) continue;
+    if (can_reach(device, other)) let_reach(device, other);
+    if (can_reach(other, device)) let_reach(other, device);
+  }
+  return true;
+}
+
+void Memory::let_reach(int here, int there) {
+  if (!peers_[there].insert(here).second) return;
+  for (const auto &[address, mapping] : mappings_)
+    if (!mapping.allocation && mapping.mapped && mapping.physical->device == there) allow(address, mapping.size, there);
 }
 
 void Memory::context_destroyed(Context context) {
@@ -475,9 +480,7 @@ void Memory::peer_enabled(Context peer) {
     if (!current || !is_legal(driver_.cuCtxGetDevice(&there))) return;
   }
   const std::lock_guard lock(mutex_);
-  if (!peers_[there].insert(here).second) return;
-  for (const auto &[address, mapping] : mappings_)
-    if (!mapping.allocation && mapping.physical->device == there) allow(address, mapping.size, there);
+  let_reach(here, there);
 }
 
 bool Memory::is_attached() const {
@@ -488,6 +491,7 @@ bool Memory::is_attached() const {
 
 void Memory::retell() {
   const std::lock_guard lock(mutex_);
+  for (const int device : devices_) emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
   for (auto &[number, physical] : physicals_) {
     if (!physical->sent) continue;
     if (physical->current) physical->sent = send_handle(*physical);

@@ -91,7 +91,9 @@ class Memory {
   Result unmap(DevicePointer address, std::size_t size);
   void access_set(DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count);
 
-  void context_created(Context context);
+  // Whether it was not known. Of devices that both have a context each may use the other's memory, if it can: copies between them and with the host go
+  // by any context then, as they do for memory that the driver allocated itself.
+  bool context_created(Context context);
   // The context's memory has ended with it.
   void context_destroyed(Context context);
   std::vector<Context> contexts() const;
@@ -177,6 +179,8 @@ class Memory {
   std::uint64_t tell(DevicePointer address, std::size_t size, AllocationKind kind, bool saveable, std::uint64_t handle,
                      std::uint64_t offset);
   void forget(DevicePointer address);
+  // `here` may use what is on `there`, now and later.
+  void let_reach(int here, int there);
   Physical &adopt(Handle *handle, std::size_t size, int device, bool exportable);
   Physical *physical_of(Handle handle) const;
   std::size_t granularity(int device);
@@ -197,6 +201,7 @@ class Memory {
   std::vector<Quarantined> quarantine_;
   std::unordered_map<void *, std::uint64_t> arrays_;
   std::set<Context> contexts_;
+  std::set<int> devices_;               // that have a context
   std::map<int, std::set<int>> peers_;  // by device whose memory it is: devices that may reach it
   std::map<int, std::size_t> granularity_;
 };

@@ -24,11 +24,13 @@ import {
   type GraphNode,
   LAUNCH_INCOMPLETE,
   type LaunchEvent,
+  LIBRARY_FAMILIES,
   ORDERED_ONE,
   type Place,
   type RecordedEvent,
   STOPPED_BLIND,
   TENSOR_MAP_KINDS,
+  VARIABLE_OF_SEVERAL,
 } from './events.js';
 import { LaunchStatistics } from './launch-statistics.js';
 import { descriptorsOf, type LibraryCall, LibraryCalls } from './library-calls.js';
@@ -44,7 +46,7 @@ export interface LiveAllocation {
   readonly offset: number;
   readonly kind: (typeof ALLOCATION_KINDS)[number];
   readonly saveable: boolean;
-  /** Names of variables in it. */
+  /** Names of variables in it; of the library that it belongs to. */
   label: string;
 }
 
@@ -214,10 +216,11 @@ export class EventBridge {
         return;
       }
       case 'variable':
-        return this.#variable(event.body);
+        return this.#variable(event);
       case 'alloc': {
         const { allocation: number, kind, saveable, ...body } = event.body;
-        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label: '' };
+        const label = LIBRARY_FAMILIES[event.flags] ?? '';
+        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label };
         // An array has no address that a kernel could write to.
         if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
         this.#allocations.set(number, live);
@@ -290,11 +293,18 @@ export class EventBridge {
     for (const [number, known] of this.#functions) if (known.module === module) this.#functions.delete(number);
   }
 
-  #variable(body: Extract<RecordedEvent, { readonly name: 'variable' }>['body']): void {
+  #variable({ body, flags }: Extract<RecordedEvent, { readonly name: 'variable' }>): void {
     const holder = this.#allocations.get(body.allocation);
     if (holder && holder.label.length < MAX_LABEL) holder.label += `${holder.label === '' ? '' : ', '}${body.name}`;
     const module = this.#module(body.module);
-    if (!module || body.size === 0) return;
+    if (!module) return;
+    if ((flags & VARIABLE_OF_SEVERAL) !== 0) {
+      // Which one a launch means is not told: without a place, whatever depends on it is unknown. Also what graphs were said to write.
+      module.symbols.delete(body.name);
+      for (const graph of this.#graphs.values()) graph.epoch = -1;
+      return;
+    }
+    if (body.size === 0) return;
     this.#enter(module);
     this.executor.memory.select(undefined);
     this.executor.variable(body.name, body.address, body.size);

@@ -155,6 +155,7 @@ export type Place = ContentOf<typeof place>;
 
 export const LAUNCH_INCOMPLETE = 2;
 export const COPY_SCATTERED = 1;
+export const VARIABLE_OF_SEVERAL = 1;
 export const ORDERED_ONE = 1;
 export const STOPPED_BLIND = 1;
 
@@ -162,6 +163,8 @@ export const STOPPED_BLIND = 1;
 export const TENSOR_MAP_KINDS = ['tiled', 'im2col', 'im2col', 'moved'] as const;
 
 /** Kinds of allocations, by number. */
+/** Documented libraries by the number that calls and their own allocations have; 0 is the program. */
+export const LIBRARY_FAMILIES = ['', 'cuBLAS', 'NCCL'] as const;
 export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped', 'array'] as const;
 
 const BY_TYPE = new Map(

@@ -47,6 +47,7 @@ const MESSAGES = {
   vacant: { type: 7, fds: 0, body: struct({ handle: u64, size: u64, device: u32, reserved }) },
   'known-image': { type: 8, fds: 0, body: struct({ module: u64, image: fixedBytes(32) }) },
   kept: { type: 9, fds: 0, body: struct({ text }) },
+  'in-use': { type: 10, fds: 0, body: struct({ device: u32, reserved }) },
   welcome: { type: 16, fds: 0, body: struct({ version: u32, flags: u32 }) },
   hold: { type: 17, fds: 0, body: struct({ deadlineMs: u32 }) },
   release: { type: 18, fds: 0, body: struct({}) },
@@ -103,6 +104,7 @@ const FROM_RECORDER: ReadonlySet<MessageName> = new Set([
   'vacant',
   'known-image',
   'kept',
+  'in-use',
 ]);
 
 const BY_TYPE = new Map(Object.entries(MESSAGES).map(([name, { type }]) => [type as number, name as MessageName]));

@@ -267,6 +267,8 @@ export class SupervisedProcess implements LinkListener {
       case 'known-image':
         this.images.known(message.body.module, Buffer.from(message.body.image).toString('hex'));
         return this.bridge.pump();
+      case 'in-use':
+        return this.custody.inUse(message.body.device);
       case 'vacant':
         return this.custody.vacant(message.body.handle, message.body.size, message.body.device);
       case 'kept':

@@ -141,6 +141,7 @@ describe('a launch inside of a call', () => {
     alloc(3, OWN, 1);
     alloc(4, OWN + 65_536n, 2);
     bridge.pump();
+    expect([1, 3, 4].map((number) => bridge.allocations.get(number)!.label)).toEqual(['', 'cuBLAS', 'NCCL']);
     const mark = bridge.dirty.mark();
     tell('call', call(1, []));
     tell('launch', launch(3, 1));

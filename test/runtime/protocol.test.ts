@@ -45,6 +45,7 @@ const MESSAGES: { readonly [N in MessageName]?: fc.Arbitrary<object> } = {
   vacant: fc.record({ handle: id, size: id, device: u32 }),
   'known-image': fc.record({ module: id, image: bytes(32) }),
   kept: fc.record({ text }),
+  'in-use': fc.record({ device: u32 }),
   keep: fc.record({ flags: u32, text }),
   'image-name': fc.record({ module: id, image: bytes(32) }),
   reply: fc.record({ status: u32, message: text, result: fc.uint8Array({ maxLength: 20 }) }),

@@ -231,8 +231,14 @@ Result find_variable(DevicePointer *address, std::size_t *size, const char *name
 Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t *size, Module module, const char *name) {
   return module ? find_variable(address, size, name) : result::invalid_value;
 }
+// Of a library each context has its own.
 Result behave(Tag<tags::library_get_global>, DevicePointer *address, std::size_t *size, Library library, const char *name) {
-  return library ? find_variable(address, size, name) : result::invalid_value;
+  if (!library || !name || !current) return result::invalid_value;
+  if (std::string_view(name) == "nowhere") return result::not_found;
+  const auto context = reinterpret_cast<int *>(current) - context_places;
+  std::string own = name;
+  if (context) own.append(" ").append(std::to_string(context));
+  return find_variable(address, size, own.c_str());
 }
 Result behave(Tag<tags::library_unload>, Library library) { return library ? 0 : result::invalid_value; }
 Node *capture(Stream stream, int type) {
@@ -467,6 +473,7 @@ FAKE Result cuCtxGetDevice(Device *device) {
   if (!current) return 201;
   return *device = static_cast<int>(reinterpret_cast<int *>(current) - context_places) % 4, 0;
 }
+FAKE Result cuDeviceCanAccessPeer(int *can, Device device, Device peer) { return *can = device != peer && !getenv("FAKE_NO_PEERS"), 0; }
 FAKE Result cuGetErrorName(Result, const char **name) { return *name = "CUDA_ERROR_FAKE", 0; }
 FAKE Result cuMemAddressReserve(DevicePointer *address, std::size_t size, std::size_t, DevicePointer, unsigned long long) {
   constexpr std::size_t unit = 2 << 20;
