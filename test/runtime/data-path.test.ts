@@ -442,6 +442,27 @@ describe('a checkpoint in host memory', () => {
     }
   });
 
+  it('needs more host memory for zeros only, and finds that out before it writes', async () => {
+    const { app, data, other } = started({ namesOnDevice: true });
+    const store = await memoryStore();
+    app.fill(other, 0, 0, 3 * CHUNK_BYTES);
+    const { manifest } = await save(app, store, { to: 'memory' });
+    app.onArena = () => {
+      throw new Error('planted');
+    };
+    const memory = app.snapshot();
+    app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
+    await goBack(app, store, manifest.id);
+    expectMemory(app, memory);
+    app.launch('init', 16, 256, [other, other.bytes.length / 4, 9]);
+    const written = app.snapshot();
+    app.requests.length = 0;
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8115.*planted/);
+    expect(app).toMatchObject({ held: false, killed: false });
+    expect(app.requests).not.toContain('guard');
+    expectMemory(app, written);
+  });
+
   it('that was damaged in host memory is noticed, and the application does not go on with it', async () => {
     const { app, data } = started({ namesOnDevice: true });
     const store = await memoryStore();
