@@ -99,6 +99,27 @@ describe('where the device computes names', () => {
     }
   });
 
+  it('a resume asks the driver for the control state when all memory is there, which it waits for piece by piece', async () => {
+    const { app } = started({ namesOnDevice: true });
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    await app.process.operate('suspend', context(), (own) =>
+      suspend(app.process, store, { command: [], to: 'memory' }, own),
+    );
+    let asked = 0;
+    let made = 0;
+    app.onCreate = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5 * ++asked));
+      made++;
+    };
+    const madeAt: number[] = [];
+    app.driver.before = (action) => action === 'restore' && madeAt.push(made);
+    app.onWrite = () => madeAt.push(made);
+    await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
+    expect(madeAt).toEqual([3, 3]);
+    expectMemory(app, memory);
+  });
+
   it('elsewhere only what may have changed is named', async () => {
     const { app, data } = started();
     const store = await memoryStore();
