@@ -117,25 +117,16 @@ export class Custody {
 
   #memory(allocation: LiveAllocation): Promise<DeviceMemory> {
     const handle = this.#handles.get(allocation.handle);
-    if (handle && allocation.offset + allocation.size <= handle.size) {
-      if (handle.memory) return handle.memory;
-      const { fd, size } = handle;
-      if (fd !== undefined)
-        return this.#takes(
-          handle,
-          this.#device(handle.device).then((device) => device.import(fd, size)),
-        );
+    if (handle?.fd === undefined || allocation.offset + allocation.size > handle.size)
+      throw new RuntimeError('failed', 'GCR8105', `the memory of allocation ${allocation.number} was not handed over`);
+    const { fd, size } = handle;
+    if (!handle.memory) {
+      handle.memory = this.#device(handle.device).then((device) => device.import(fd, size));
+      handle.memory.catch(() => {
+        handle.memory = undefined;
+      });
     }
-    throw new RuntimeError('failed', 'GCR8105', `the memory of allocation ${allocation.number} was not handed over`);
-  }
-
-  /** The memory is the handle's, until it turns out that it cannot be had. */
-  #takes(handle: Handle, memory: Promise<DeviceMemory>): Promise<DeviceMemory> {
-    handle.memory = memory;
-    memory.catch(() => {
-      if (handle.memory === memory) handle.memory = undefined;
-    });
-    return memory;
+    return handle.memory;
   }
 
   /** Opens devices and imports memory, so that an operation need not do it while the application is held. */
@@ -146,11 +137,6 @@ export class Custody {
     for (const number of devices) await this.#device(number);
     // What has gone meanwhile is found out when it is used.
     await Promise.allSettled([...handles.values()].map(async (live) => this.#memory(live)));
-  }
-
-  /** Opens all devices that the application has memory on. */
-  async openDevices(): Promise<void> {
-    await Promise.all(this.deviceNumbers.map((number) => this.#device(number)));
   }
 
   /** Whether all devices that were used so far compute names themselves. */
@@ -257,24 +243,23 @@ export class Custody {
   }
 
   /**
-   * New memory for every handle whose memory was given up. What is filled meanwhile waits for each piece until it is there.
+   * New memory for every handle whose memory was given up.
    *
    * @throws RuntimeError GCR8114; what was made stays, until {@link releaseAll}
    */
   async recreateAll(): Promise<void> {
     const wanted = [...this.#handles.values()].filter(({ fd }) => fd === undefined);
     let made = 0;
-    const make = async (handle: Handle): Promise<DeviceMemory> => {
-      const device = await this.#device(handle.device);
-      const { memory, fd } = await device.create(handle.size);
-      made += handle.size;
-      // Who gave it up meanwhile has closed the memory.
-      if (handle.memory === undefined) this.parts.closeFd(fd);
-      else handle.fd = fd;
-      return memory;
-    };
     try {
-      await allOf(wanted.map((handle) => this.#takes(handle, make(handle))));
+      await allOf(
+        wanted.map(async (handle) => {
+          const device = await this.#device(handle.device);
+          const { memory, fd } = await device.create(handle.size);
+          handle.fd = fd;
+          handle.memory = Promise.resolve(memory);
+          made += handle.size;
+        }),
+      );
     } catch (error) {
       const needed = formatBytes(wanted.reduce((sum, { size }) => sum + size, 0));
       const message = `${needed} of device memory are needed, in ${wanted.length} pieces, and ${formatBytes(made)} could be had: ${(error as Error).message}`;

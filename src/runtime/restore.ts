@@ -161,21 +161,39 @@ function settle(
   for (const { live } of layout.parts) bridge.dirty.addRange('copy', live.address, live.address + BigInt(live.size));
 }
 
-/**
- * Content for memory that is made anew, some of which need not be there yet: everything that a checkpoint has of allocations with a handle. Where the device
- * computes names, zeros that new memory has already are not copied.
- *
- * @returns bytes of these allocations
- */
-export async function fill(process: SupervisedProcess, saved: SavedMemory, context: OperationContext): Promise<number> {
+/** Content for memory that is made anew: everything that a checkpoint has of allocations with a handle. */
+export interface Filling {
+  readonly layout: MemoryLayout;
+  readonly wanted: Uint8Array;
+  /** Ascending numbers of the chunks that have content, and of those that are to be zero. */
+  readonly filled: Uint32Array;
+  readonly zero: Uint32Array;
+}
+
+/** Needs no memory yet, so that it can be found out while that is made. */
+export function planFilling(process: SupervisedProcess, saved: SavedMemory): Filling {
   const { bridge } = process;
   const layout = new MemoryLayout(
     process,
     [...bridge.allocations.values()].filter(({ handle }) => handle !== 0),
   );
   const wanted = wantedNames(layout, saved);
-  const filled = withoutZero(wanted, everyChunk(layout));
-  const zero = othersThan(filled, layout.chunks);
+  const all = everyChunk(layout);
+  const filled = withoutZero(wanted, all);
+  return { layout, wanted, filled, zero: othersThan(filled, all.length) };
+}
+
+/**
+ * Where the device computes names, zeros that new memory has already are not copied.
+ *
+ * @returns bytes of the allocations
+ */
+export async function fill(
+  process: SupervisedProcess,
+  saved: SavedMemory,
+  { layout, wanted, filled, zero }: Filling,
+  context: OperationContext,
+): Promise<number> {
   const report: OperationContext['report'] = (now) => context.report({ ...now, step: 'fill' });
   const load = async (list: Uint32Array) => {
     if (list.length > 0) await saved.loader(layout, list, wanted).load(report);
@@ -195,10 +213,7 @@ async function notZero(
   list: Uint32Array,
   context: OperationContext,
 ): Promise<Uint32Array> {
-  const { custody } = process;
-  if (list.length === 0) return list;
-  await custody.openDevices();
-  if (!custody.namesOnDevice) return list;
+  if (!process.custody.namesOnDevice || list.length === 0) return list;
   const names = await namesOf(process, layout, list, context);
   const positions = Uint32Array.from(list, (_, at) => at);
   return withoutZero(names, positions).map((at) => list[at]!);

@@ -11,7 +11,7 @@ import { type CheckpointOptions, type CheckpointResult, checkpoint, type Timings
 import { type ControlOutcome, type ControlTimings, timed, withControlState, withProblem } from './control-state.js';
 import { RuntimeError } from './errors.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { fill } from './restore.js';
+import { type Filling, fill, planFilling } from './restore.js';
 import { openSaved } from './saved-memory.js';
 
 export interface SuspendOptions extends CheckpointOptions {
@@ -33,7 +33,7 @@ export interface ResumeResult {
   readonly timings: ResumeTimings;
 }
 
-/** `load` goes on beside all others but `attach`. */
+/** `load` goes on beside `restore` and `unlock`. */
 export type ResumeTimings = ControlTimings & { recreate?: number; load?: number };
 
 /** @throws RuntimeError, StoreError; the application then goes on */
@@ -101,18 +101,22 @@ async function bringBack(
   const saved = await openSaved(process, store, place);
   try {
     context.report({ step: 'recreate' });
-    let bytes = 0;
     const recreated = timed(timings, 'recreate', () => custody.recreateAll());
-    const load = async () => {
-      bytes = await fill(process, saved, context);
-    };
-    // A driver that finds no room for the control state cannot be asked again, so memory has to be there before.
-    const [made, unlocked, filled] = await Promise.allSettled([
-      recreated,
-      recreated.then(() => control.unlock(context, timings)),
-      timed(timings, 'load', load),
+    let filling: Filling;
+    try {
+      filling = planFilling(process, saved);
+    } finally {
+      await recreated;
+    }
+    let bytes = 0;
+    const [filled, unlocked] = await Promise.allSettled([
+      timed(timings, 'load', async () => {
+        bytes = await fill(process, saved, filling, context);
+      }),
+      control.unlock(context, timings),
     ]);
-    for (const outcome of [made, unlocked, filled]) if (outcome.status === 'rejected') throw outcome.reason;
+    if (unlocked.status === 'rejected') throw unlocked.reason;
+    if (filled.status === 'rejected') throw filled.reason;
     return bytes;
   } catch (error) {
     custody.releaseAll();

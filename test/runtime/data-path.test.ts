@@ -99,7 +99,7 @@ describe('where the device computes names', () => {
     }
   });
 
-  it('a resume asks the driver for the control state when all memory is there, which it waits for piece by piece', async () => {
+  it('a resume asks the driver for the control state, and copies, when all memory is there', async () => {
     const { app } = started({ namesOnDevice: true });
     const store = await memoryStore();
     const memory = app.snapshot();
