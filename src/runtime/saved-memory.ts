@@ -73,7 +73,7 @@ export async function openSaved(process: SupervisedProcess, store: Store, place:
   if (place.target === 'memory') {
     const image = process.hostImages.get(place.id);
     if (!image) throw new RuntimeError('not-found', 'GCR8109', `checkpoint ${place.id} is not in host memory any more`);
-    return new SavedImage(process, image, await staging.take(1, custody.anyDevice));
+    return new SavedImage(process, image);
   }
   const plan = await store.restorePlan(place.id);
   try {
@@ -244,11 +244,12 @@ class SavedImage implements SavedMemory {
   readonly target = 'memory';
   readonly #parts: ReadonlyMap<bigint, HostImage['parts'][number]>;
 
+  /** For a slot of zeros, once one is needed. */
+  #spare: HostMemory | undefined;
+
   constructor(
     readonly process: SupervisedProcess,
     readonly image: HostImage,
-    /** For a slot of zeros. */
-    readonly spare: HostMemory,
   ) {
     this.#parts = new Map(image.parts.map((part) => [part.allocation.id, part]));
   }
@@ -272,36 +273,46 @@ class SavedImage implements SavedMemory {
       const from = this.#parts.get(stored.id)!.first + chunk - first;
       slots.set(this.image.slots.subarray(from, from + count), at);
     });
-    const { process, spare } = this;
+    const { process } = this;
     const memory = process.hostImages.memory;
+    const check = async () => {
+      if (slots.includes(NO_SLOT)) await this.#spareMemory();
+    };
     const load = async (report: OperationContext['report']): Promise<void> => {
       const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
       const { filled, own, zero } = withSlot(list, slots);
-      await move(
-        'load',
-        { process, layout, list: filled, memory, slots: own },
-        0,
-        filled.length,
-        undefined,
-        told,
-        wanted,
-      );
-      if (zero.length > 0) {
-        const slot = spare.take(1)!;
-        try {
-          spare.view(slot[0]!, 1).fill(0);
-          const slots = new Uint32Array(zero.length).fill(slot[0]!);
-          const transfer = { process, layout, list: zero, memory: spare, slots };
-          await move('load', transfer, 0, zero.length, undefined, told, wanted);
-        } finally {
-          spare.drop(slot);
-        }
-      }
+      const transfer = { process, layout, list: filled, memory, slots: own };
+      await move('load', transfer, 0, filled.length, undefined, told, wanted);
+      if (zero.length > 0) await this.#loadZeros(layout, zero, wanted, told);
     };
-    return { check: async () => {}, load };
+    return { check, load };
+  }
+
+  async #spareMemory(): Promise<HostMemory> {
+    const { staging, custody } = this.process;
+    this.#spare ??= await staging.take(1, custody.anyDevice);
+    return this.#spare;
+  }
+
+  async #loadZeros(
+    layout: MemoryLayout,
+    list: Uint32Array,
+    wanted: Uint8Array,
+    told: (bytes: number) => void,
+  ): Promise<void> {
+    const memory = await this.#spareMemory();
+    const slot = memory.take(1)!;
+    try {
+      memory.view(slot[0]!, 1).fill(0);
+      const slots = new Uint32Array(list.length).fill(slot[0]!);
+      const transfer = { process: this.process, layout, list, memory, slots };
+      await move('load', transfer, 0, list.length, undefined, told, wanted);
+    } finally {
+      memory.drop(slot);
+    }
   }
 
   close(): void {
-    this.process.staging.back(this.spare);
+    if (this.#spare) this.process.staging.back(this.#spare);
   }
 }

@@ -99,6 +99,27 @@ describe('where the device computes names', () => {
     }
   });
 
+  it('a resume asks the driver for the control state, and copies, when all memory is there', async () => {
+    const { app } = started({ namesOnDevice: true });
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    await app.process.operate('suspend', context(), (own) =>
+      suspend(app.process, store, { command: [], to: 'memory' }, own),
+    );
+    let asked = 0;
+    let made = 0;
+    app.onCreate = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5 * ++asked));
+      made++;
+    };
+    const madeAt: number[] = [];
+    app.driver.before = (action) => action === 'restore' && madeAt.push(made);
+    app.onWrite = () => madeAt.push(made);
+    await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
+    expect(madeAt).toEqual([3, 3]);
+    expectMemory(app, memory);
+  });
+
   it('elsewhere only what may have changed is named', async () => {
     const { app, data } = started();
     const store = await memoryStore();
@@ -440,6 +461,27 @@ describe('a checkpoint in host memory', () => {
       const onDisk = await save(app, store);
       await expectSaved(app, store, onDisk.manifest.id, app.snapshot());
     }
+  });
+
+  it('needs more host memory for zeros only, and finds that out before it writes', async () => {
+    const { app, data, other } = started({ namesOnDevice: true });
+    const store = await memoryStore();
+    app.fill(other, 0, 0, 3 * CHUNK_BYTES);
+    const { manifest } = await save(app, store, { to: 'memory' });
+    app.onArena = () => {
+      throw new Error('planted');
+    };
+    const memory = app.snapshot();
+    app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
+    await goBack(app, store, manifest.id);
+    expectMemory(app, memory);
+    app.launch('init', 16, 256, [other, other.bytes.length / 4, 9]);
+    const written = app.snapshot();
+    app.requests.length = 0;
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8115.*planted/);
+    expect(app).toMatchObject({ held: false, killed: false });
+    expect(app.requests).not.toContain('guard');
+    expectMemory(app, written);
   });
 
   it('that was damaged in host memory is noticed, and the application does not go on with it', async () => {

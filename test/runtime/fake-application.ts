@@ -197,8 +197,8 @@ export class FakeApplication {
   killed = false;
   /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
-  /** Called before memory is made. */
-  onCreate: (bytes: number) => void = () => {};
+  /** Called before memory is made; what it returns is waited for. */
+  onCreate: (bytes: number) => unknown = () => {};
   onSave: () => void = () => {};
   /** What it returns is waited for. */
   onNames: () => unknown = () => {};
@@ -321,7 +321,7 @@ export class FakeApplication {
         return new PhysicalMemory(memory, this.#deviceOf.get(memory)!);
       },
       create: async (bytes) => {
-        this.onCreate(bytes);
+        await this.onCreate(bytes);
         const memory = new Uint8Array(bytes).fill(0xaa);
         this.#deviceOf.set(memory, device);
         this.driver.free -= bytes;
