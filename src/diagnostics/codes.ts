@@ -120,7 +120,7 @@ export const CODES = {
   GCR8113: 'driver could not checkpoint or restore the process',
   GCR8114: 'device memory could not be had',
   GCR8115: 'no room in host memory',
-  GCR8116: 'checkpoint in host memory cannot be dropped',
+  GCR8116: 'checkpoint in host memory is needed',
   GCR8117: 'process cannot be saved or brought back as a whole',
   GCR8118: 'CRIU failed',
 
