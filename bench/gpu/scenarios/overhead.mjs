@@ -10,7 +10,7 @@ import { app } from '../programs.mjs';
 import { row } from '../rows.mjs';
 import { llama } from '../sizes.mjs';
 
-const LAUNCHING_PAIRS = 4;
+const PAIRS = 4;
 /** Processors on which the programs work, on a machine that has enough of them. */
 const PROCESSORS = '2-5';
 const ENOUGH_PROCESSORS = 12;
@@ -34,8 +34,8 @@ async function inTurns(turns, processes, measure) {
   return found;
 }
 
-async function startBoth({ programs, quick }, command, pairs) {
-  const each = (start) => Promise.all(Array.from({ length: quick ? 1 : pairs }, start));
+async function startBoth({ programs, quick }, command) {
+  const each = (start) => Promise.all(Array.from({ length: quick ? 1 : PAIRS }, start));
   const [plain, recorded] = await Promise.all([
     each(() => programs.plain(command)),
     each(() => programs.recorded(command)),
@@ -69,27 +69,25 @@ async function endBoth({ plain, recorded }) {
 const overhead = (what, unit, { plain, recorded }, atMost) =>
   row({ what, unit, ours: recorded, reference: { name: 'alone', samples: plain }, ratio: 'pairs', atMost });
 
-/** What of a model is measured together, in as many pairs of processes as the device holds: mode, steps of a sample, turns in a round, and a name. */
+/** What of a model is measured together, as much as the device holds several times: mode, steps of a sample, turns in a round, and a name. */
 const WORK = [
-  {
-    pairs: 5,
-    modes: [
-      ['decode', 4, 4, 'eager decode'],
-      ['replay', 40, 1, 'graph replay of a decode step'],
-    ],
-  },
-  { pairs: 4, modes: [['train', 2, 3, 'training step, AdamW']] },
+  [
+    ['decode', 5, 3, 'eager decode'],
+    ['replay', 40, 1, 'graph replay of a decode step'],
+  ],
+  [['train', 3, 2, 'training step, AdamW']],
 ];
 
-async function torch(bench, { pairs, modes }) {
-  const processes = await startBoth(bench, llama(bench), pairs);
+async function torch(bench, modes) {
+  const processes = await startBoth(bench, llama(bench));
   const all = [...processes.plain, ...processes.recorded];
   for (const [mode, steps, turns, what] of modes) {
     await Promise.all(all.map((program) => program.ask(`prepare ${mode}`)));
     for (const program of all) await program.ask(`${mode} 2`);
     await settle(processes);
     bench.log(what);
-    const sample = async (program) => (1000 * Number((await program.ask(`${mode} ${steps}`))[3])) / steps;
+    // The median of its steps.
+    const sample = async (program) => Number((await program.ask(`${mode} ${steps}`))[5]);
     bench.add(overhead(`recording: ${what}`, 'ms', await inTurns(turns * bench.rounds, processes, sample), 1.01));
   }
   await endBoth(processes);
@@ -98,7 +96,7 @@ async function torch(bench, { pairs, modes }) {
 export async function run(bench) {
   bench.log('launches alone');
   const command = [app('launches'), '--pace', '--steps', '1000', '--count', bench.quick ? '200' : '10000'];
-  const processes = await startBoth(bench, command, LAUNCHING_PAIRS);
+  const processes = await startBoth(bench, command);
   await settle(processes);
   const launches = await inTurns(3 * bench.rounds, processes, async (program) => {
     program.write('');
