@@ -2,7 +2,8 @@
  * What recording costs: the same work of processes alone and of processes under `run`, in turns, so that what else happens on the machine meets both.
  * Each sample of a recorded process is held against the one of its neighbour that was taken right before or after it. Samples are short and many, because
  * a program that is bound by its processor is half as fast again from one moment to the next; pairs of processes are several, because how fast a process
- * is depends on where its memory came to lie, too; and all of them work on the same few processors, one at a time, supervisors anywhere.
+ * is depends on where its memory came to lie, too; and all of them work on the same two processors, one at a time. Supervisors keep to others: two
+ * processors of a virtual machine may be one core, which its scheduler cannot know.
  */
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
@@ -11,9 +12,10 @@ import { row } from '../rows.mjs';
 import { llama } from '../sizes.mjs';
 
 const PAIRS = 4;
-/** Processors on which the programs work, on a machine that has enough of them. */
-const PROCESSORS = '2-5';
-const ENOUGH_PROCESSORS = 12;
+/** Processors on which programs and supervisors work, on a machine that has enough of them. */
+const PROGRAMS = '2,4';
+const SUPERVISORS = '8-15';
+const ENOUGH_PROCESSORS = 16;
 /** How long what is left of a start may take: modules are parsed, and templates built, beside the program. */
 const SETTLED_MS = 20_000;
 
@@ -43,7 +45,7 @@ async function startBoth({ programs, quick }, command) {
   return { plain, recorded };
 }
 
-/** Until no supervisor has anything left to do of what its program did so far; then the programs' threads keep to their processors. */
+/** Until no supervisor has anything left to do of what its program did so far; then programs and supervisors keep to their processors. */
 async function settle({ plain, recorded }) {
   for (const program of recorded)
     for (const end = Date.now() + SETTLED_MS; ; ) {
@@ -53,10 +55,14 @@ async function settle({ plain, recorded }) {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   if (cpus().length < ENOUGH_PROCESSORS) return;
-  for (const { pid } of [...plain, ...recorded]) {
-    const { status, stderr } = spawnSync('taskset', ['-acp', PROCESSORS, String(pid)], { encoding: 'utf8' });
-    if (status !== 0) throw new Error(`taskset: ${stderr}`);
-  }
+  for (const program of [...plain, ...recorded]) keepTo(PROGRAMS, program.pid);
+  for (const program of recorded) keepTo(SUPERVISORS, program.child.pid);
+}
+
+/** All threads of a process. */
+function keepTo(processors, pid) {
+  const { status, stderr } = spawnSync('taskset', ['-acp', processors, String(pid)], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`taskset: ${stderr}`);
 }
 
 /** Ends them all, which must have computed the same. */
