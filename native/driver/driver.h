@@ -25,6 +25,7 @@ struct DriverError : std::runtime_error {
   may(cuDeviceGetUuid, _v2, (Uuid *, Device))                                                                              \
   may(cuDeviceTotalMem, _v2, (std::size_t *, Device))                                                                      \
   may(cuDeviceGetAttribute, , (int *, int, Device))                                                                        \
+  may(cuDeviceCanAccessPeer, , (int *, Device, Device))                                                                    \
   need(cuDevicePrimaryCtxRetain, , (Context *, Device))                                                                    \
   may(cuDevicePrimaryCtxRelease, _v2, (Device))                                                                            \
   may(cuDevicePrimaryCtxGetState, , (Device, unsigned *, int *))                                                           \

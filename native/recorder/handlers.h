@@ -2,6 +2,7 @@
 // protocol's: what may write is told before the call, what appears after it and before it returns.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "recorder/contracts.h"
@@ -43,22 +44,22 @@ inline bool good(Result outcome) { return outcome == result::success; }
 
 Result context_create(auto &call, Context *context, unsigned flags, Device device) {
   const Result outcome = call(context, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_create_v3(auto &call, Context *context, void *affinity, int count, unsigned flags, Device device) {
   const Result outcome = call(context, affinity, count, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_create_v4(auto &call, Context *context, void *parameters, unsigned flags, Device device) {
   const Result outcome = call(context, parameters, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_from_green(auto &call, Context *context, GreenContext green) {
   const Result outcome = call(context, green);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_destroy(auto &call, Context context) {
@@ -68,7 +69,7 @@ Result context_destroy(auto &call, Context context) {
 }
 Result primary_retain(auto &call, Context *context, Device device) {
   const Result outcome = call(context, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 // Releasing the last reference, or resetting, ends the context.
@@ -455,7 +456,9 @@ Result mem_set_access(auto &call, Pointer address, Size size, const AccessDescri
   if (good(outcome)) call.recorder.memory.access_set(address, size, access, count);
   return outcome;
 }
+// What the program made without asking for it is exportable for us alone.
 Result mem_export(auto &call, void *exported, Handle handle, int type, unsigned long long flags) {
+  if (type == handle_file_descriptor && !(call.recorder.memory.handle_types(handle, type) & type)) return result::invalid_value;
   return shares(call, call(exported, call.recorder.memory.actual(handle), type, flags),
                 "memory is shared with another process (cuMemExportToShareableHandle)");
 }
@@ -465,7 +468,9 @@ Result mem_import(auto &call, Handle *handle, void *exported, int type) {
   return outcome;
 }
 Result mem_properties(auto &call, AllocationProperties *properties, Handle handle) {
-  return call(properties, call.recorder.memory.actual(handle));
+  const Result outcome = call(properties, call.recorder.memory.actual(handle));
+  if (good(outcome)) properties->handle_types = call.recorder.memory.handle_types(handle, properties->handle_types);
+  return outcome;
 }
 Result mem_retain(auto &call, Handle *handle, void *address) {
   const Result outcome = call(handle, address);
@@ -917,23 +922,67 @@ Result exec_destroy(auto &call, GraphExec exec) {
 
 // ---- tensor maps
 
-inline void tell_map(Recorder &recorder, const TensorMap *map, const void *address) {
-  recorder.emitter.write(TensorMapEvent{reinterpret_cast<Pointer>(address), Bytes(map->bytes)});
+// The program's numbers are read once the driver has taken them, so there are as many as the rank says.
+inline void tell_map(Recorder &recorder, const TensorMap *map, TensorMapEvent event, const void *address, const std::uint64_t *sizes,
+                     const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *steps) {
+  if (event.rank == 0 || event.rank > TensorMapEvent::max_rank || !sizes || !steps || (event.rank > 1 && !strides)) return;
+  event.address = reinterpret_cast<Pointer>(address);
+  std::copy_n(sizes, event.rank, event.sizes);
+  if (event.rank > 1) std::copy_n(strides, event.rank - 1, event.strides);
+  if (box) std::copy_n(box, event.rank, event.box);
+  std::copy_n(steps, event.rank, event.steps);
+  const std::uint8_t none[TensorMapEvent::map_bytes] = {};
+  event.map = Bytes(map->bytes);
+  event.from = Bytes(none);
+  recorder.emitter.write(event);
 }
-Result tensor_map_tiled(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  const Result outcome = call(map, type, rank, address, rest...);
-  if (good(outcome)) tell_map(call.recorder, map, address);
+inline TensorMapEvent map_event(TensorMapKind kind, int type, std::uint32_t rank, int interleave, int swizzle) {
+  TensorMapEvent event;
+  event.kind = kind;
+  event.data_type = static_cast<std::uint32_t>(type);
+  event.rank = rank;
+  event.interleave = static_cast<std::uint32_t>(interleave);
+  event.swizzle = static_cast<std::uint32_t>(swizzle);
+  return event;
+}
+Result tensor_map_tiled(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                        const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *steps, int interleave, int swizzle,
+                        int promotion, int fill) {
+  const Result outcome = call(map, type, rank, address, sizes, strides, box, steps, interleave, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::tiled, type, rank, interleave, swizzle), address, sizes, strides, box, steps);
   return outcome;
 }
-Result tensor_map_im2col(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  return tensor_map_tiled(call, map, type, rank, address, rest...);
+Result tensor_map_im2col(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                         const std::uint64_t *strides, const int *lower, const int *upper, std::uint32_t channels, std::uint32_t pixels,
+                         const std::uint32_t *steps, int interleave, int swizzle, int promotion, int fill) {
+  const Result outcome =
+      call(map, type, rank, address, sizes, strides, lower, upper, channels, pixels, steps, interleave, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::im2col, type, rank, interleave, swizzle), address, sizes, strides, nullptr, steps);
+  return outcome;
 }
-Result tensor_map_im2col_wide(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  return tensor_map_tiled(call, map, type, rank, address, rest...);
+Result tensor_map_im2col_wide(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                              const std::uint64_t *strides, int lower, int upper, std::uint32_t channels, std::uint32_t pixels,
+                              const std::uint32_t *steps, int interleave, int mode, int swizzle, int promotion, int fill) {
+  const Result outcome =
+      call(map, type, rank, address, sizes, strides, lower, upper, channels, pixels, steps, interleave, mode, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::im2col_wide, type, rank, interleave, swizzle), address, sizes, strides, nullptr, steps);
+  return outcome;
 }
 Result tensor_map_replace(auto &call, TensorMap *map, void *address) {
+  TensorMap before{};
+  if (map) before = *map;
   const Result outcome = call(map, address);
-  if (good(outcome)) tell_map(call.recorder, map, address);
+  if (good(outcome)) {
+    TensorMapEvent event;
+    event.kind = TensorMapKind::moved;
+    event.address = reinterpret_cast<Pointer>(address);
+    event.map = Bytes(map->bytes);
+    event.from = Bytes(before.bytes);
+    call.recorder.emitter.write(event);
+  }
   return outcome;
 }
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "recorder/contracts.h"
+#include "recorder/current.h"
 #include "recorder/gate.h"
 
 namespace gcr {
@@ -35,22 +36,6 @@ int largest_kept_descriptor() {
 }
 
 bool is_legal(Result outcome) { return outcome == result::success; }
-
-// Makes a context current for a while on this thread.
-class Current {
- public:
-  Current(const Driver &driver, Context context) : driver_(driver) {
-    driver.cuCtxGetCurrent(&before_);
-    good_ = before_ == context || driver.cuCtxSetCurrent(context) == result::success;
-  }
-  ~Current() { driver_.cuCtxSetCurrent(before_); }
-  explicit operator bool() const { return good_; }
-
- private:
-  const Driver &driver_;
-  Context before_ = nullptr;
-  bool good_ = false;
-};
 
 }  // namespace
 
@@ -343,7 +328,7 @@ Memory::Physical *Memory::physical_of(Handle handle) const {
   return found == handles_.end() ? nullptr : found->second;
 }
 
-void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
+Memory::Physical &Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
   auto physical = std::make_unique<Physical>();
   physical->number = next_handle_++;
   physical->size = size;
@@ -354,7 +339,7 @@ void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable
   static constexpr Handle own_numbers = 0x6763'7200'0000'0000;
   if (handles_.contains(*handle)) *handle = own_numbers + physical->number;
   handles_[*handle] = physical.get();
-  physicals_[physical->number] = std::move(physical);
+  return *(physicals_[physical->number] = std::move(physical));
 }
 
 void Memory::retained(Handle *handle) {
@@ -372,6 +357,12 @@ Handle Memory::actual(Handle handle) const {
   const std::lock_guard lock(mutex_);
   const Physical *physical = physical_of(handle);
   return physical ? physical->current : handle;
+}
+
+int Memory::handle_types(Handle handle, int otherwise) const {
+  const std::lock_guard lock(mutex_);
+  const Physical *physical = physical_of(handle);
+  return physical && physical->handle_types >= 0 ? physical->handle_types : otherwise;
 }
 
 Result Memory::release_handle(Handle handle) {
@@ -431,9 +422,29 @@ void Memory::access_set(DevicePointer address, std::size_t size, const AccessDes
   access_.push_back({address, size, {access, access + count}});
 }
 
-void Memory::context_created(Context context) {
+bool Memory::context_created(Context context) {
   const std::lock_guard lock(mutex_);
-  contexts_.insert(context);
+  if (!contexts_.insert(context).second) return false;
+  Device device = 0;
+  const Current current(driver_, context);
+  if (!current || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) || !devices_.insert(device).second) return true;
+  emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
+  const auto can_reach = [&](int here, int there) {
+    int can = 0;
+    return driver_.cuDeviceCanAccessPeer && is_legal(driver_.cuDeviceCanAccessPeer(&can, here, there)) && can;
+  };
+  for (const int other : devices_) {
+    if (other == device) continue;
+    if (can_reach(device, other)) let_reach(device, other);
+    if (can_reach(other, device)) let_reach(other, device);
+  }
+  return true;
+}
+
+void Memory::let_reach(int here, int there) {
+  if (!peers_[there].insert(here).second) return;
+  for (const auto &[address, mapping] : mappings_)
+    if (!mapping.allocation && mapping.mapped && mapping.physical->device == there) allow(address, mapping.size, there);
 }
 
 void Memory::context_destroyed(Context context) {
@@ -469,9 +480,7 @@ void Memory::peer_enabled(Context peer) {
     if (!current || !is_legal(driver_.cuCtxGetDevice(&there))) return;
   }
   const std::lock_guard lock(mutex_);
-  if (!peers_[there].insert(here).second) return;
-  for (const auto &[address, mapping] : mappings_)
-    if (!mapping.allocation && mapping.physical->device == there) allow(address, mapping.size, there);
+  let_reach(here, there);
 }
 
 bool Memory::is_attached() const {
@@ -482,6 +491,7 @@ bool Memory::is_attached() const {
 
 void Memory::retell() {
   const std::lock_guard lock(mutex_);
+  for (const int device : devices_) emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
   for (auto &[number, physical] : physicals_) {
     if (!physical->sent) continue;
     if (physical->current) physical->sent = send_handle(*physical);

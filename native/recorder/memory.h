@@ -72,7 +72,10 @@ class Memory {
     if (ours) wanted.handle_types |= handle_file_descriptor;
     Result outcome = with_room([&] { return call(handle, &wanted); });
     if (outcome != result::success && ours) outcome = call(handle, properties);
-    if (outcome == result::success) adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
+    if (outcome == result::success) {
+      Physical &physical = adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
+      physical.handle_types = properties->handle_types;
+    }
     return outcome;
   }
   void imported(Handle *handle) {
@@ -81,12 +84,16 @@ class Memory {
   }
   void retained(Handle *handle);
   Handle actual(Handle handle) const;
+  // What the program had asked for when it made the memory: how it may be exported. `otherwise` when it did not make it.
+  int handle_types(Handle handle, int otherwise) const;
   Result release_handle(Handle handle);
   Result map(DevicePointer address, std::size_t size, std::size_t offset, Handle handle, unsigned long long flags);
   Result unmap(DevicePointer address, std::size_t size);
   void access_set(DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count);
 
-  void context_created(Context context);
+  // Whether it was not known. Of devices that both have a context each may use the other's memory, if it can: copies between them and with the host go
+  // by any context then, as they do for memory that the driver allocated itself.
+  bool context_created(Context context);
   // The context's memory has ended with it.
   void context_destroyed(Context context);
   std::vector<Context> contexts() const;
@@ -110,6 +117,7 @@ class Memory {
     Handle current = 0;      // 0: detached
     Descriptor exported;     // of memory that came with `attach`: the driver does not export it a second time
     bool sent = false;       // the supervisor has a descriptor of it
+    int handle_types = -1;   // as the program asked for; -1: it did not make it
     unsigned references = 1; // the program's, or ours
     unsigned held = 1;       // how many of them the driver knows: after an exchange one at most
     unsigned mappings = 0;
@@ -171,7 +179,9 @@ class Memory {
   std::uint64_t tell(DevicePointer address, std::size_t size, AllocationKind kind, bool saveable, std::uint64_t handle,
                      std::uint64_t offset);
   void forget(DevicePointer address);
-  void adopt(Handle *handle, std::size_t size, int device, bool exportable);
+  // `here` may use what is on `there`, now and later.
+  void let_reach(int here, int there);
+  Physical &adopt(Handle *handle, std::size_t size, int device, bool exportable);
   Physical *physical_of(Handle handle) const;
   std::size_t granularity(int device);
 
@@ -191,6 +201,7 @@ class Memory {
   std::vector<Quarantined> quarantine_;
   std::unordered_map<void *, std::uint64_t> arrays_;
   std::set<Context> contexts_;
+  std::set<int> devices_;               // that have a context
   std::map<int, std::set<int>> peers_;  // by device whose memory it is: devices that may reach it
   std::map<int, std::size_t> granularity_;
 };

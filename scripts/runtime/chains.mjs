@@ -21,6 +21,7 @@ export const SAMPLES = [
   'threads',
   'forks',
   'leaks',
+  'devices',
   'training',
   'random',
   'crashes',

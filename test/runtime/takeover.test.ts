@@ -112,6 +112,29 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
       expect(await program.finish()).toBe(digest);
     });
 
+  it('that left it suspended is resumed by another one', async () => {
+    const digest = await undisturbed('training');
+    const program = await bench.start('training', ARGS).ready();
+    const pid = String(program.pid);
+    await program.step(2);
+    const refused = bench.command('suspend', '--pid', pid, '--leave', '--to', 'memory');
+    expect({ status: refused.status, stderr: refused.stderr }).toEqual({
+      status: 69,
+      stderr: expect.stringMatching(/GCR8116.*cannot be left/),
+    });
+    const { manifest } = bench.json('suspend', '--pid', pid, '--leave') as Saved;
+    expect(await program.exit()).toEqual({ code: 75, signal: null });
+    expect(program.stderr).toContain(`process ${pid} was left suspended`);
+    expect(bench.json('ps')).toEqual({ processes: [] });
+    // It waits for as long as it takes.
+    process.kill(program.pid, 0);
+    expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
+    supervisorOf(program);
+    await program.step();
+    expect(checkpoint(program, '--verify').manifest).toMatchObject({ kind: 'increment', parent: manifest.id });
+    expect(await program.finish()).toBe(digest);
+  });
+
   it('finds a third one, and is suspended and resumed by it', async () => {
     const digest = await undisturbed('training');
     const program = await bench.start('training', ARGS).ready();

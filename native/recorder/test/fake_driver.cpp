@@ -231,8 +231,14 @@ Result find_variable(DevicePointer *address, std::size_t *size, const char *name
 Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t *size, Module module, const char *name) {
   return module ? find_variable(address, size, name) : result::invalid_value;
 }
+// Of a library each context has its own.
 Result behave(Tag<tags::library_get_global>, DevicePointer *address, std::size_t *size, Library library, const char *name) {
-  return library ? find_variable(address, size, name) : result::invalid_value;
+  if (!library || !name || !current) return result::invalid_value;
+  if (std::string_view(name) == "nowhere") return result::not_found;
+  const auto context = reinterpret_cast<int *>(current) - context_places;
+  std::string own = name;
+  if (context) own.append(" ").append(std::to_string(context));
+  return find_variable(address, size, own.c_str());
 }
 Result behave(Tag<tags::library_unload>, Library library) { return library ? 0 : result::invalid_value; }
 Node *capture(Stream stream, int type) {
@@ -361,6 +367,11 @@ Result behave(Tag<tags::tensor_map_tiled>, TensorMap *map, int, std::uint32_t, v
   std::memcpy(map, &address, 8);
   return 0;
 }
+Result behave(Tag<tags::tensor_map_replace>, TensorMap *map, void *address) {
+  if (!map) return result::invalid_value;
+  std::memcpy(map, &address, 8);
+  return 0;
+}
 Result behave(Tag<tags::set_32_async>, DevicePointer, unsigned, std::size_t, Stream stream) {
   capture(stream, node_memset);
   return 0;
@@ -451,6 +462,10 @@ FAKE Result cuDeviceGet(Device *device, int number) { return *device = number, 0
 FAKE Result cuDeviceGetName(char *name, int, Device device) { return std::strcpy(name, device ? "Fake 1" : "Fake 0"), 0; }
 FAKE Result cuDeviceGetUuid_v2(Uuid *uuid, Device device) { return std::memset(uuid, 0x40 + device, 16), 0; }
 FAKE Result cuDeviceTotalMem_v2(std::size_t *size, Device) { return *size = limit, 0; }
+FAKE Result cuDeviceGetAttribute(int *value, int attribute, Device device) {
+  // Compute capability 9.0 and 9.1.
+  return *value = attribute == 75 ? 9 : attribute == 76 ? device : 0, 0;
+}
 FAKE Result cuDevicePrimaryCtxGetState(Device, unsigned *flags, int *active) { return *flags = 0, *active = 1, 0; }
 FAKE Result cuCtxSetCurrent(Context context) { return current = context, 0; }
 FAKE Result cuCtxGetCurrent(Context *context) { return *context = current, 0; }
@@ -458,6 +473,7 @@ FAKE Result cuCtxGetDevice(Device *device) {
   if (!current) return 201;
   return *device = static_cast<int>(reinterpret_cast<int *>(current) - context_places) % 4, 0;
 }
+FAKE Result cuDeviceCanAccessPeer(int *can, Device device, Device peer) { return *can = device != peer && !getenv("FAKE_NO_PEERS"), 0; }
 FAKE Result cuGetErrorName(Result, const char **name) { return *name = "CUDA_ERROR_FAKE", 0; }
 FAKE Result cuMemAddressReserve(DevicePointer *address, std::size_t size, std::size_t, DevicePointer, unsigned long long) {
   constexpr std::size_t unit = 2 << 20;

@@ -29,7 +29,7 @@ void every_row_is_reached() {
 void events_are_told() {
   Session session(scenario, "events");
   session.meet();
-  CHECK(session.hello().devices.size() == 2 && session.hello().devices[1].name == "Fake 1" && session.hello().driver_version == 13000);
+  CHECK(session.hello().devices.size() == 2 && session.hello().devices[1].name == "Fake 1" && session.hello().devices[1].architecture == 91 && session.hello().driver_version == 13000);
   CHECK(session.said() == "done");
   const auto allocs = session.of(EventType::alloc);
   // Two in one slab, one of its own, a pool's, a managed one, a variable, an array, and one in the freed one's place.
@@ -77,7 +77,13 @@ void events_are_told() {
   const auto variable = session.of(EventType::variable);
   CHECK(variable.size() == 1 && variable[0].as<VariableEvent>().name == "table" && variable[0].as<VariableEvent>().allocation == alloc(5).number);
   const auto maps = session.of(EventType::tensor_map);
-  CHECK(maps.size() == 1 && maps[0].as<TensorMapEvent>().address == alloc(2).address && maps[0].as<TensorMapEvent>().map.size() == 128);
+  CHECK(maps.size() == 2);
+  const TensorMapEvent tiled = maps[0].as<TensorMapEvent>(), moved = maps[1].as<TensorMapEvent>();
+  CHECK(tiled.kind == TensorMapKind::tiled && tiled.address == alloc(2).address && tiled.data_type == 7 && tiled.rank == 2 && tiled.swizzle == 3);
+  CHECK(tiled.sizes[1] == 18 && tiled.sizes[2] == 0 && tiled.strides[0] == 160 && tiled.box[0] == 16 && tiled.box[1] == 8 && tiled.steps[1] == 2);
+  CHECK(moved.kind == TensorMapKind::moved && moved.address == alloc(2).address + 256);
+  CHECK(tiled.map.size() == 128 && moved.from.size() == 128 && std::equal(tiled.map.begin(), tiled.map.end(), moved.from.begin()));
+  CHECK(!std::equal(moved.map.begin(), moved.map.end(), moved.from.begin()));
   std::vector<std::uint64_t> freed;
   for (const Told &one : session.of(EventType::free)) freed.push_back(one.as<FreeEvent>().number);
   CHECK(freed == std::vector<std::uint64_t>({alloc(5).number, alloc(6).number, alloc(1).number, alloc(2).number, alloc(3).number, alloc(4).number}));

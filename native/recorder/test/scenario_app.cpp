@@ -88,7 +88,10 @@ void events() {
   Array array;
   CHECK(cuArrayCreate_v2(&array, words) == 0 && cuArrayDestroy(array) == 0);
   TensorMap map;
-  CHECK(cuTensorMapEncodeTiled(&map, 0, 1, reinterpret_cast<void *>(large), nullptr, nullptr, nullptr, nullptr, 0, 0, 0, 0) == 0);
+  const std::uint64_t sizes[] = {37, 18}, strides[] = {160};
+  const std::uint32_t box[] = {16, 8}, steps[] = {1, 2};
+  CHECK(cuTensorMapEncodeTiled(&map, 7, 2, reinterpret_cast<void *>(large), sizes, strides, box, steps, 0, 3, 0, 0) == 0);
+  CHECK(cuTensorMapReplaceAddress(&map, reinterpret_cast<void *>(large + 256)) == 0);
   CHECK(cuMemFree_v2(other) == 0 && cuMemFree_v2(large) == 0 && cuMemFreeAsync(pool, nullptr) == 0 && cuMemFree_v2(managed) == 0);
   // The place of the freed one is given out again.
   DevicePointer again = 0;
@@ -144,6 +147,9 @@ void custody() {
   CHECK(cuMemAddressReserve(&mapped, 2 << 20, 0, 0, 0) == 0);
   AccessDescriptor access{{location_device, 0}, access_read_write};
   CHECK(cuMemMap(mapped, 2 << 20, 0, handle, 0) == 0 && cuMemSetAccess(mapped, 2 << 20, &access, 1) == 0);
+  // It was made exportable for the supervisor, not for the program.
+  int exported = -1;
+  CHECK(cuMemExportToShareableHandle(&exported, handle, handle_file_descriptor, 0) == result::invalid_value);
   fill(function, small, 100, 11);
   fill(function, large, 5 << 20, 12);
   fill(function, mapped, 2 << 20, 13);

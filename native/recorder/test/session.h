@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <memory>
 #include <optional>
 #include <string>
@@ -205,6 +206,7 @@ class Session {
   std::map<std::uint64_t, std::string> images;
   std::map<std::uint64_t, std::uint64_t> vacant;  // sizes
   std::map<std::uint64_t, ImageName> known;
+  std::set<std::uint32_t> in_use;  // devices
   std::string kept;
   std::uint64_t position = 0;
   long seen = 0;
@@ -245,6 +247,9 @@ class Session {
         known[image->module] = image->name;
         break;
       }
+      case MessageType::in_use:
+        in_use.insert(decode_message<InUseMessage>(message.body)->device);
+        break;
       case MessageType::kept:
         kept = decode_message<KeptMessage>(message.body)->text;
         break;
