@@ -165,7 +165,7 @@ for (const name of options.only) {
   results.scenarios.push({ ...scenario, seconds: Number(seconds(begin)) });
   // After each, so that a run that is cut off leaves what it has.
   writeFileSync(join(output, 'results.json'), `${JSON.stringify(results, undefined, 1)}\n`);
-  writeFileSync(join(output, 'table.md'), table(results));
+  writeFileSync(join(output, 'table.md'), table([results]));
   log(`done, ${seconds(begin)} s`);
 }
 process.stdout.write(readFileSync(join(output, 'table.md'), 'utf8'));

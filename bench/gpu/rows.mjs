@@ -59,16 +59,37 @@ export function row({ what, unit, ours, reference, ratio, note, ...target }) {
 
 const REACHED = { true: 'yes', false: 'no', undefined: '' };
 
-/** The whole as text: what was measured on, and the table. */
-export function table({ machine, command, scenarios }) {
+const machineText = ({ machine, command }) =>
+  `${machine.device}, driver ${machine.driver}, ${machine.date}, ${machine.processors}; \`${command}\`.`;
+
+/** Scenarios of all runs, each with its run; of one that was run again the last time counts. */
+function latest(runs) {
+  const found = new Map();
+  for (const run of runs) for (const scenario of run.scenarios) found.set(scenario.name, { ...scenario, run });
+  return [...found.values()];
+}
+
+/**
+ * The whole as text: what was measured on, and the table. Of several runs, each row says of which it is; what stands beside ours in a row is always of
+ * the same run.
+ */
+export function table(runs) {
+  const scenarios = latest(runs);
+  const used = runs.filter((run) => scenarios.some((scenario) => scenario.run === run));
+  const several = used.length > 1;
+  const line = (cells, run) => `| ${[...cells, ...(several ? [run] : [])].join(' | ')} |`;
+  const columns = ['what', 'ours', 'beside', 'ratio', 'target', 'reached'];
   const lines = [
-    `${machine.device}, driver ${machine.driver}, ${machine.date}, ${machine.processors}; \`${command}\`.`,
+    ...used.map((run, at) => `${several ? `${at + 1}. ` : ''}${machineText(run)}`),
     '',
-    '| what | ours | beside | ratio | target | reached |',
-    '| --- | --- | --- | --- | --- | --- |',
+    line(columns, 'run'),
+    line(
+      columns.map(() => '---'),
+      '---',
+    ),
   ];
   const notes = [];
-  for (const { name, rows, failed, skipped } of scenarios) {
+  for (const { name, rows, failed, skipped, run } of scenarios) {
     for (const { what, unit, ours, reference, ratio, target, reached, note } of rows) {
       const beside = reference ? `${reference.name}: ${number(reference.median)} ${unit}` : '';
       const cells = [
@@ -79,7 +100,7 @@ export function table({ machine, command, scenarios }) {
         target ?? '',
         REACHED[reached],
       ];
-      lines.push(`| ${cells.join(' | ')} |`);
+      lines.push(line(cells, used.indexOf(run) + 1));
       if (note) notes.push(`- ${what}: ${note}`);
     }
     if (skipped) notes.push(`- ${name}: left out, ${skipped}`);

@@ -1,7 +1,7 @@
 /**
  * The table of a run as text: `node bench/gpu/table.mjs results.json [docs/benchmarks.md]`. With a document it goes there, between the lines
- * `<!-- bench/gpu -->` and `<!-- end -->`, in place of what was there. Of several results (separated by commas) the scenarios are taken together,
- * those of one run each.
+ * `<!-- bench/gpu -->` and `<!-- end -->`, in place of what was there. Of several results (separated by commas) the scenarios are taken together;
+ * of one that is in several of them the last counts.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { table } from './rows.mjs';
@@ -11,10 +11,7 @@ if (files === undefined || more.length > 0) {
   process.stderr.write('usage: node bench/gpu/table.mjs results.json[,…] [document.md]\n');
   process.exit(64);
 }
-const text = files
-  .split(',')
-  .map((file) => table(JSON.parse(readFileSync(file, 'utf8'))))
-  .join('\n');
+const text = table(files.split(',').map((file) => JSON.parse(readFileSync(file, 'utf8'))));
 if (document === undefined) process.stdout.write(text);
 else {
   const [begin, end] = ['<!-- bench/gpu -->\n', '<!-- end -->'];

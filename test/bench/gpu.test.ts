@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { row } from '../../bench/gpu/rows.mjs';
+import { row, table } from '../../bench/gpu/rows.mjs';
 import { isBuilt } from '../runtime/supervised.js';
 import { ROOT } from '../sim/helpers.js';
 
@@ -102,6 +102,18 @@ describe.skipIf(!isBuilt)('bench/gpu', () => {
       reached: true,
     });
     expect(row({ what: 'x', unit: '%', ours: [5, 7, 8], within: [4, 6] })).toMatchObject({ reached: false });
+  });
+
+  it('takes scenarios of several runs together, the last time of each', () => {
+    const run = (command: string, ...scenarios: [string, number][]) => ({
+      machine: { device: 'device', driver: '1', date: 'today', processors: 'two' },
+      command,
+      scenarios: scenarios.map(([name, value]) => ({ name, rows: [row({ what: name, unit: 's', ours: [value] })] })),
+    });
+    const text = table([run('first', ['a', 1], ['b', 2]), run('old', ['c', 3]), run('last', ['c', 4], ['b', 5])]);
+    expect(text).toContain('1. device, driver 1, today, two; `first`.\n2. device, driver 1, today, two; `last`.\n');
+    expect(text).toContain('| a | 1 s |  |  |  |  | 1 |\n| b | 5 s |  |  |  |  | 2 |\n| c | 4 s |  |  |  |  | 2 |\n');
+    expect(table([run('only', ['a', 1])])).toContain('today, two; `only`.\n\n| what | ours |');
   });
 
   it('tells what of its arguments cannot be', () => {

@@ -2,7 +2,8 @@
  * What recording costs: the same work of processes alone and of processes under `run`, in turns, so that what else happens on the machine meets both.
  * Each sample of a recorded process is held against the one of its neighbour that was taken right before or after it. Samples are short and many, because
  * a program that is bound by its processor is half as fast again from one moment to the next; pairs of processes are several, because how fast a process
- * is depends on where its memory came to lie, too; and all of them work on the same few processors, one at a time, supervisors anywhere.
+ * is depends on where its memory came to lie, too; and all of them work on the same two processors, one at a time. Supervisors keep to others: two
+ * processors of a virtual machine may be one core, which its scheduler cannot know.
  */
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
@@ -10,10 +11,11 @@ import { app } from '../programs.mjs';
 import { row } from '../rows.mjs';
 import { llama } from '../sizes.mjs';
 
-const LAUNCHING_PAIRS = 4;
-/** Processors on which the programs work, on a machine that has enough of them. */
-const PROCESSORS = '2-5';
-const ENOUGH_PROCESSORS = 12;
+const PAIRS = 4;
+/** Processors on which programs and supervisors work, on a machine that has enough of them. */
+const PROGRAMS = '2,4';
+const SUPERVISORS = '8-15';
+const ENOUGH_PROCESSORS = 16;
 /** How long what is left of a start may take: modules are parsed, and templates built, beside the program. */
 const SETTLED_MS = 20_000;
 
@@ -34,8 +36,8 @@ async function inTurns(turns, processes, measure) {
   return found;
 }
 
-async function startBoth({ programs, quick }, command, pairs) {
-  const each = (start) => Promise.all(Array.from({ length: quick ? 1 : pairs }, start));
+async function startBoth({ programs, quick }, command) {
+  const each = (start) => Promise.all(Array.from({ length: quick ? 1 : PAIRS }, start));
   const [plain, recorded] = await Promise.all([
     each(() => programs.plain(command)),
     each(() => programs.recorded(command)),
@@ -43,7 +45,7 @@ async function startBoth({ programs, quick }, command, pairs) {
   return { plain, recorded };
 }
 
-/** Until no supervisor has anything left to do of what its program did so far; then the programs' threads keep to their processors. */
+/** Until no supervisor has anything left to do of what its program did so far; then programs and supervisors keep to their processors. */
 async function settle({ plain, recorded }) {
   for (const program of recorded)
     for (const end = Date.now() + SETTLED_MS; ; ) {
@@ -53,10 +55,14 @@ async function settle({ plain, recorded }) {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   if (cpus().length < ENOUGH_PROCESSORS) return;
-  for (const { pid } of [...plain, ...recorded]) {
-    const { status, stderr } = spawnSync('taskset', ['-acp', PROCESSORS, String(pid)], { encoding: 'utf8' });
-    if (status !== 0) throw new Error(`taskset: ${stderr}`);
-  }
+  for (const program of [...plain, ...recorded]) keepTo(PROGRAMS, program.pid);
+  for (const program of recorded) keepTo(SUPERVISORS, program.child.pid);
+}
+
+/** All threads of a process. */
+function keepTo(processors, pid) {
+  const { status, stderr } = spawnSync('taskset', ['-acp', processors, String(pid)], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`taskset: ${stderr}`);
 }
 
 /** Ends them all, which must have computed the same. */
@@ -69,27 +75,25 @@ async function endBoth({ plain, recorded }) {
 const overhead = (what, unit, { plain, recorded }, atMost) =>
   row({ what, unit, ours: recorded, reference: { name: 'alone', samples: plain }, ratio: 'pairs', atMost });
 
-/** What of a model is measured together, in as many pairs of processes as the device holds: mode, steps of a sample, turns in a round, and a name. */
+/** What of a model is measured together, as much as the device holds several times: mode, steps of a sample, turns in a round, and a name. */
 const WORK = [
-  {
-    pairs: 5,
-    modes: [
-      ['decode', 4, 4, 'eager decode'],
-      ['replay', 40, 1, 'graph replay of a decode step'],
-    ],
-  },
-  { pairs: 4, modes: [['train', 2, 3, 'training step, AdamW']] },
+  [
+    ['decode', 5, 3, 'eager decode'],
+    ['replay', 40, 1, 'graph replay of a decode step'],
+  ],
+  [['train', 3, 2, 'training step, AdamW']],
 ];
 
-async function torch(bench, { pairs, modes }) {
-  const processes = await startBoth(bench, llama(bench), pairs);
+async function torch(bench, modes) {
+  const processes = await startBoth(bench, llama(bench));
   const all = [...processes.plain, ...processes.recorded];
   for (const [mode, steps, turns, what] of modes) {
     await Promise.all(all.map((program) => program.ask(`prepare ${mode}`)));
     for (const program of all) await program.ask(`${mode} 2`);
     await settle(processes);
     bench.log(what);
-    const sample = async (program) => (1000 * Number((await program.ask(`${mode} ${steps}`))[3])) / steps;
+    // The median of its steps.
+    const sample = async (program) => Number((await program.ask(`${mode} ${steps}`))[5]);
     bench.add(overhead(`recording: ${what}`, 'ms', await inTurns(turns * bench.rounds, processes, sample), 1.01));
   }
   await endBoth(processes);
@@ -98,7 +102,7 @@ async function torch(bench, { pairs, modes }) {
 export async function run(bench) {
   bench.log('launches alone');
   const command = [app('launches'), '--pace', '--steps', '1000', '--count', bench.quick ? '200' : '10000'];
-  const processes = await startBoth(bench, command, LAUNCHING_PAIRS);
+  const processes = await startBoth(bench, command);
   await settle(processes);
   const launches = await inTurns(3 * bench.rounds, processes, async (program) => {
     program.write('');
