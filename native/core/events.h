@@ -17,7 +17,7 @@
 
 namespace gcr {
 
-constexpr std::uint32_t protocol_version = 2;
+constexpr std::uint32_t protocol_version = 3;
 
 // number, name
 #define GCR_EVENT_TYPES(X)                                                                                                    \
@@ -270,14 +270,36 @@ struct WaitEvent {
   void fields(auto &f) { f(other); }
 };
 
+enum class TensorMapKind : std::uint32_t { tiled = 0, im2col = 1, im2col_wide = 2, moved = 3 };
+
+// A tensor map as it was encoded, with what it was encoded from. One that was `moved` is another (`from`) with a new address, and says nothing else.
 struct TensorMapEvent {
   static constexpr EventType type = EventType::tensor_map;
+  static constexpr std::size_t map_bytes = 128, max_rank = 5;
   std::uint64_t address = 0;
-  Bytes map;  // 128 bytes
+  TensorMapKind kind = TensorMapKind::tiled;
+  std::uint32_t data_type = 0, rank = 0, interleave = 0, swizzle = 0;
+  std::uint64_t sizes[max_rank] = {}, strides[max_rank - 1] = {};
+  std::uint32_t box[max_rank] = {}, steps[max_rank] = {};
+  Bytes map, from;  // of 128 bytes each
   void fields(auto &f) {
     f(address);
-    if constexpr (requires { f.take_view(0); }) map = f.take_view(128);
-    else f.bytes(map);
+    auto number = static_cast<std::uint32_t>(kind);
+    f(number);
+    kind = static_cast<TensorMapKind>(number);
+    f(data_type);
+    f(rank);
+    f(interleave);
+    f(swizzle);
+    f.zeros(4);
+    for (std::uint64_t &size : sizes) f(size);
+    for (std::uint64_t &stride : strides) f(stride);
+    for (std::uint32_t &length : box) f(length);
+    for (std::uint32_t &step : steps) f(step);
+    for (Bytes *content : {&map, &from}) {
+      if constexpr (requires { f.take_view(0); }) *content = f.take_view(map_bytes);
+      else f.bytes(*content);
+    }
   }
 };
 
@@ -361,6 +383,7 @@ struct DeviceDescription {
   std::uint8_t uuid[16] = {};
   std::uint64_t memory_bytes = 0;
   std::string name;
+  std::uint32_t architecture = 0;  // compute capability, 90 for 9.0; 0 not known
 };
 
 // What a process is to the supervisor that it says hello to.
@@ -388,7 +411,7 @@ struct HelloMessage {
     greeting = static_cast<Greeting>(state);
     auto count = static_cast<std::uint32_t>(devices.size());
     f(count);
-    if constexpr (requires { f.left(); }) devices.resize(count <= f.left() / 28 ? count : (f.take_view(SIZE_MAX), 0));
+    if constexpr (requires { f.left(); }) devices.resize(count <= f.left() / 32 ? count : (f.take_view(SIZE_MAX), 0));
     for (DeviceDescription &device : devices) {
       if constexpr (requires { f.left(); }) {
         if (const Bytes uuid = f.take_view(16); uuid.size() == 16) std::memcpy(device.uuid, uuid.data(), 16);
@@ -399,6 +422,7 @@ struct HelloMessage {
       std::string_view name = device.name;
       f(name);
       if constexpr (requires { f.left(); }) device.name = name;
+      f(device.architecture);
     }
   }
 };

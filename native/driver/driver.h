@@ -79,6 +79,8 @@ struct DriverError : std::runtime_error {
   may(cuFuncGetModule, , (Module *, Function))                                                                             \
   may(cuFuncGetName, , (const char **, Function))                                                                          \
   may(cuFuncGetParamInfo, , (Function, std::size_t, std::size_t *, std::size_t *))                                         \
+  may(cuFuncGetAttribute, , (int *, int, Function))                                                                        \
+  may(cuKernelGetAttribute, , (int *, int, Kernel, Device))                                                                \
   may(cuKernelGetParamInfo, , (Kernel, std::size_t, std::size_t *, std::size_t *))                                         \
   may(cuKernelGetFunction, , (Function *, Kernel))                                                                         \
   may(cuKernelGetName, , (const char **, Kernel))                                                                          \

@@ -313,6 +313,19 @@ const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
   return record;
 }
 
+void Modules::changed(Function handle) {
+  const std::lock_guard lock(mutex_);
+  const auto changed = known_.find(handle);
+  for (auto at = functions_.begin(); at != functions_.end();) {
+    const auto found = known_.find(at->first);
+    const bool same = at->first == handle || (changed != known_.end() && found != known_.end() &&
+                                              found->second.module == changed->second.module && found->second.name == changed->second.name);
+    if (same) gone_.push_back(std::move(at->second));
+    at = same ? functions_.erase(at) : std::next(at);
+  }
+  epoch_.fetch_add(1);
+}
+
 const FunctionRecord &Modules::make_function(Function handle) {
   auto &place = functions_[handle];
   if (place) return *place;
@@ -344,6 +357,16 @@ const FunctionRecord &Modules::make_function(Function handle) {
       record.parameters.push_back({static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(size)});
       end = std::max(end, offset + size);
     }
+  }
+  Device device = 0;
+  if (driver_.cuCtxGetDevice) driver_.cuCtxGetDevice(&device);
+  for (int attribute = required_cluster_width; attribute <= required_cluster_depth; ++attribute) {
+    int size = 0;
+    Result outcome = result::not_supported;
+    if (known.is_kernel && driver_.cuKernelGetAttribute)
+      outcome = driver_.cuKernelGetAttribute(&size, attribute, reinterpret_cast<Kernel>(handle), device);
+    else if (!known.is_kernel && driver_.cuFuncGetAttribute) outcome = driver_.cuFuncGetAttribute(&size, attribute, handle);
+    if (outcome == result::success && size > 0) record.cluster[attribute - required_cluster_width] = static_cast<unsigned>(size);
   }
   emitter_.allocation(FunctionEvent{record.number, known.module, record.parameter_bytes, record.parameters, known.name});
   return record;

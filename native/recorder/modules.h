@@ -22,6 +22,7 @@ struct FunctionRecord {
   std::uint64_t number = 0;
   std::uint32_t parameter_bytes = unknown_parameter_bytes;
   std::vector<ParameterPlace> parameters;
+  unsigned cluster[3] = {};  // of launches that name none; zeros: none
 };
 
 class Modules {
@@ -57,6 +58,8 @@ class Modules {
   void link_ended(LinkState state);
 
   const FunctionRecord &function(ThreadState &thread, Function handle);
+  // What the driver said of a function, or of a kernel and its functions, holds no more.
+  void changed(Function handle);
 
  private:
   struct Known {

@@ -74,7 +74,7 @@ const MAX_MISSED = 20;
 const AHEAD_BYTES = 256 << 20;
 
 /** Why a checkpoint has to be a full one; undefined when it need not. */
-async function whyFull(
+export async function whyFull(
   process: SupervisedProcess,
   store: Store,
   { full, to = 'store' }: CheckpointOptions,

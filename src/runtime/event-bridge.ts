@@ -13,7 +13,6 @@ import {
   type LoadedModule,
   rangeDescriptor,
   ShadowExecutor,
-  templateOf,
   type UnknownPolicy,
 } from '../shadow/index.js';
 import { type KernelTemplate, TEMPLATE_FORMAT, TEMPLATE_VERSION } from '../templates/index.js';
@@ -30,6 +29,7 @@ import {
   type Place,
   type RecordedEvent,
   STOPPED_BLIND,
+  TENSOR_MAP_KINDS,
   VARIABLE_OF_SEVERAL,
 } from './events.js';
 import { LaunchStatistics } from './launch-statistics.js';
@@ -60,6 +60,8 @@ export type RecordingState =
 
 /** What the driver itself writes. */
 type DriverWrite = Exclude<GraphNode, LaunchEvent | CallEvent>;
+
+type Extent = Pick<KernelTemplate['parameters'][number], 'offset' | 'size'>;
 
 interface KnownFunction {
   readonly module: number;
@@ -263,8 +265,26 @@ export class EventBridge {
         return memory.order((event.flags & ORDERED_ONE) !== 0 ? event.stream : undefined);
       case 'wait':
         return memory.wait(event.stream, event.body.stream);
+      case 'tensor-map':
+        return this.#tensorMap(event.body);
       default:
     }
+  }
+
+  #tensorMap(body: Extract<RecordedEvent, { readonly name: 'tensor-map' }>['body']): void {
+    const { maps } = this.executor;
+    const kind = TENSOR_MAP_KINDS[body.kind];
+    if (kind === 'moved') return maps.move(body.from, body.map, body.address);
+    const rank = Math.min(body.rank, body.sizes.length);
+    if (kind === undefined || rank < 1) return;
+    const { address, dataType, interleave } = body;
+    maps.tell(body.map, {
+      ...{ kind, address, dataType, interleave },
+      sizes: body.sizes.slice(0, rank),
+      strides: body.strides.slice(0, rank - 1),
+      box: kind === 'tiled' ? body.box.slice(0, rank) : [],
+      elementStrides: body.steps.slice(0, rank),
+    });
   }
 
   #moduleGone(module: number): void {
@@ -338,14 +358,14 @@ export class EventBridge {
   ): { readonly launch: LaunchRecord; readonly set: DirtySet; readonly contract?: string } {
     const { function: number, grid, block, sharedMemory, parameters } = event.body;
     // A launch without clusters has none to tell.
-    const cluster = event.body.cluster.every((size) => size === 0) ? ([1, 1, 1] as const) : event.body.cluster;
+    const named = event.body.cluster.some((size) => size !== 0);
     const known = this.#functions.get(number);
     const module = known && this.#module(known.module);
     const launch: LaunchRecord = {
       kernel: known?.name ?? `function ${number}`,
       grid,
       block,
-      cluster,
+      ...(named && { cluster: event.body.cluster }),
       sharedMemory,
       parameters,
     };
@@ -364,10 +384,10 @@ export class EventBridge {
     if ((event.flags & LAUNCH_INCOMPLETE) !== 0) return unknown('the launch’s parameters are not known');
     this.#enter(module);
     try {
-      const template = templateOf(module, known.name);
+      const templates = module.kernels(known.name);
       // Asking without a template would forget what is known of memory.
-      if (call && !template) return documented(call);
-      const placed = template ? placeParameters(template, known, parameters) : parameters;
+      if (call && templates.length === 0) return documented(call);
+      const placed = templates.length > 0 ? placeParameters(templates, known, parameters) : parameters;
       if (!placed) return unknown('the launch’s parameters do not fit the kernel’s template');
       const set = ask({ ...launch, parameters: placed });
       return set.verdict === 'unknown' && call ? documented(call) : { launch, set };
@@ -473,13 +493,20 @@ export class EventBridge {
 
 const isOneRow = ({ height, depth }: Place): boolean => height === 1 && depth === 1;
 
-/** The parameter block as the template has it, from the driver's layout; undefined when the two do not fit. */
+const isSamePlace = (a: Extent, b: Extent): boolean => a.offset === b.offset && a.size === b.size;
+
+/** The parameter block as the templates have it, from the driver's layout; undefined when they do not fit. */
 function placeParameters(
-  template: KernelTemplate,
+  [template, ...others]: readonly KernelTemplate[],
   { layout, parameterBytes }: KnownFunction,
   parameters: Uint8Array,
 ): Uint8Array | undefined {
+  if (!template) return undefined;
   const own = template.parameters;
+  for (const { parameters: theirs, parameterBytes: bytes } of others) {
+    if (bytes !== template.parameterBytes || theirs.length !== own.length) return undefined;
+    if (!theirs.every((parameter, index) => isSamePlace(parameter, own[index]!))) return undefined;
+  }
   if (layout.length === 0) {
     const fits = parameterBytes === template.parameterBytes || parameterBytes === 0xffffffff;
     return fits && parameters.length >= template.parameterBytes && own.length <= 1 ? parameters : undefined;

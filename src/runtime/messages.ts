@@ -19,7 +19,7 @@ import {
   WireWriter,
 } from './codec.js';
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const MAX_MESSAGE = 65_536;
 export const MAX_DESCRIPTORS = 64;
 const HEAD_BYTES = 16;
@@ -36,7 +36,7 @@ const MESSAGES = {
       ringBytes: u64,
       driver: u32,
       greeting: u32,
-      devices: list(struct({ uuid: fixedBytes(16), memory: u64, name: text }), 28),
+      devices: list(struct({ uuid: fixedBytes(16), memory: u64, name: text, architecture: u32 }), 32),
     }),
   },
   image: { type: 2, fds: 1, body: struct({ module: u64, size: u64, kind: u32, reserved }) },

@@ -27,6 +27,7 @@ import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
 import { StagingPool } from '../../src/runtime/staging.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
+import { PackedTemplates, packTemplates } from '../../src/templates/index.js';
 import { programsOfText, ROOT } from '../sim/helpers.js';
 
 export type { ContentOf };
@@ -108,6 +109,8 @@ export interface FakeOptions {
   /** Bytes of host memory for staging, and for images. */
   readonly staging?: number;
   readonly hostMemory?: number;
+  /** Bytes that the system has beside those. */
+  readonly systemFree?: number;
 }
 
 const SLOT = 65_536;
@@ -159,6 +162,30 @@ export class PlainArena implements HostArena {
   }
 }
 
+/** One that its application knows of. */
+class CountedArena extends PlainArena {
+  #bytes = 0;
+
+  constructor(readonly app: FakeApplication) {
+    super();
+  }
+
+  override async grow(bytes: number): Promise<void> {
+    this.app.onArena(bytes);
+    await super.grow(bytes);
+    const { hostBytes } = this.app;
+    this.#bytes += bytes;
+    hostBytes.now += bytes;
+    hostBytes.most = Math.max(hostBytes.most, hostBytes.now);
+  }
+
+  override close(): void {
+    super.close();
+    this.app.hostBytes.now -= this.#bytes;
+    this.#bytes = 0;
+  }
+}
+
 const MODULE = 1;
 const templates = new Map<string, ReturnType<typeof buildTemplatesFromImage>>();
 
@@ -170,12 +197,17 @@ export class FakeApplication {
   killed = false;
   /** Errors of the device: called before each of its operations. */
   onWrite: () => void = () => {};
-  /** Called before memory is made. */
-  onCreate: (bytes: number) => void = () => {};
+  /** Called before memory is made; what it returns is waited for. */
+  onCreate: (bytes: number) => unknown = () => {};
   onSave: () => void = () => {};
-  onNames: () => void = () => {};
+  /** What it returns is waited for. */
+  onNames: () => unknown = () => {};
   /** Called before the application reads memory for the supervisor. */
   onRead: () => void = () => {};
+  /** Called before host memory is made. */
+  onArena: (bytes: number) => void = () => {};
+  /** Bytes of host memory that were asked for and not given back, now and at most. */
+  readonly hostBytes = { now: 0, most: 0 };
   /** What the device named, copied out and copied in, in chunks. */
   readonly moved = { names: 0, save: 0, load: 0 };
   readonly faults = new Map<string, Fault>();
@@ -202,6 +234,7 @@ export class FakeApplication {
     devices: count = 1,
     staging,
     hostMemory = 1 << 30,
+    systemFree = 0,
   }: FakeOptions = {}) {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
@@ -216,7 +249,7 @@ export class FakeApplication {
       }),
       openDevice: async (uuid) => this.#device(uuid[0]! - FIRST_UUID, namesOnDevice),
       createArena: async (bytes) => {
-        const arena = new PlainArena();
+        const arena = new CountedArena(this);
         await arena.grow(bytes);
         return arena;
       },
@@ -230,7 +263,6 @@ export class FakeApplication {
           close: () => this.#descriptors.delete(fd),
         };
       },
-      readImage: (fd) => Buffer.from(this.#descriptors.get(fd)!),
       closeFd: (fd) => this.#descriptors.delete(fd),
     };
     const owner = this;
@@ -238,11 +270,12 @@ export class FakeApplication {
       templatesOf: async () => {
         throw new Error('a process that begins names no images');
       },
-      templates: async (bytes: Buffer) => {
+      templates: async ({ fd }: { readonly fd: number }) => {
+        const bytes = Buffer.from(this.#descriptors.get(fd)!);
         const key = plant ? `${file} ${plant}` : file;
         const image = plant ? Buffer.from(plant(bytes.toString('latin1')), 'latin1') : bytes;
         if (!templates.has(key)) templates.set(key, buildTemplatesFromImage(image, 'image'));
-        return (await templates.get(key)!).product;
+        return new PackedTemplates(packTemplates((await templates.get(key)!).product));
       },
     };
     const connection: Connection = {
@@ -251,15 +284,15 @@ export class FakeApplication {
     };
     const devices = Array.from({ length: count }, (_, device) => {
       const name = device === 0 ? 'fake' : `fake ${device}`;
-      return { uuid: new Uint8Array(16).fill(FIRST_UUID + device), memory: 1 << 30, name };
+      return { uuid: new Uint8Array(16).fill(FIRST_UUID + device), memory: 1 << 30, name, architecture: 90 };
     });
-    const hello = { version: 2, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
+    const hello = { version: 3, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
       builder,
       command: ['fake'],
       offer: () => ({ close: () => {} }),
-      staging: new StagingPool(parts.createArena, staging),
+      staging: new StagingPool(parts.createArena, staging, () => systemFree),
       images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
       onEnd: () => {},
       kill: () => {
@@ -288,7 +321,7 @@ export class FakeApplication {
         return new PhysicalMemory(memory, this.#deviceOf.get(memory)!);
       },
       create: async (bytes) => {
-        this.onCreate(bytes);
+        await this.onCreate(bytes);
         const memory = new Uint8Array(bytes).fill(0xaa);
         this.#deviceOf.set(memory, device);
         this.driver.free -= bytes;
@@ -298,7 +331,7 @@ export class FakeApplication {
         return { memory: new PhysicalMemory(memory, device, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
-        this.onNames();
+        await this.onNames();
         const chunks = chunksOfSpans(spans, device);
         this.moved.names += chunks.length;
         return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));

@@ -107,10 +107,11 @@ class Session {
     CHECK(channel_.send(static_cast<std::uint16_t>(MessageType::welcome), 0, encode_message(WelcomeMessage{})));
   }
 
-  // Takes what is there; messages that are no replies are kept.
+  // Takes what is there; messages that are no replies are kept. An application that writes faster than we read would keep us here, and fill our memory.
   void pump() {
-    std::vector<std::uint8_t> buffer(1 << 20);
-    while (const std::size_t size = reader_->drain(buffer)) {
+    const std::uint64_t end = reader_->position() + ring_default_bytes;
+    while (const std::size_t size = reader_->position() < end ? reader_->drain(buffer_) : 0) {
+      const auto &buffer = buffer_;
       for (std::size_t at = 0; at < size;) {
         const auto view = event_at(Bytes(buffer).subspan(at, size - at));
         CHECK(view);
@@ -152,6 +153,7 @@ class Session {
     CHECK(channel_.send(static_cast<std::uint16_t>(type), ++request_, body, descriptors));
     replied_.reset();
     while (!replied_) pump();
+    pump();  // what was written before the answer
     reply_ = std::move(*replied_);
     Reader reader(reply_);
     ReplyMessage reply;
@@ -211,6 +213,7 @@ class Session {
   bool keep = true;
 
  private:
+  std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(1 << 20);
   void take(Message &message) {
     switch (static_cast<MessageType>(message.type)) {
       case MessageType::reply:
