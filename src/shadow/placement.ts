@@ -266,7 +266,8 @@ class Placement {
         const pointed = this.environment.allocations.pointedTo(this.#parameters);
         for (const { from } of pointed) this.#allocation(site, from);
         if (pointed.length === 0) return unclear('no pointer of the parameters is in a known allocation');
-      } else if (!('window' in base)) return unclear('what the address is derived from is not known');
+      } else if (!('window' in base) || (base.window === 'runtime' && !this.environment.provenance))
+        return unclear('what the address is derived from is not known');
     }
   }
 }

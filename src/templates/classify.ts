@@ -7,7 +7,14 @@
  * claimed only for a form in which exactly that pointer has coefficient one: differences of pointers cancel, so a
  * compiler's `p + (q - p)` is seen as `q`. The transfer function is monotone and unknown operations map to the top.
  */
-import { COMPARISON_OPERATIONS, type KernelProgram, ORDER_OPERATIONS, type Value, type ValueId } from '../ir/form.js';
+import {
+  COMPARISON_OPERATIONS,
+  isIntegerOperation,
+  type KernelProgram,
+  ORDER_OPERATIONS,
+  type Value,
+  type ValueId,
+} from '../ir/form.js';
 import type { ControlDependence } from './control.js';
 import { SharedMemory } from './shared-memory.js';
 
@@ -41,6 +48,8 @@ const MASK = (1n << 64n) - 1n;
 export const ROOT_MEMORY = 'memory';
 export const ROOT_OTHER = 'other';
 export const ROOT_PARAMETERS = 'parameters';
+/** The driver's own memory, of which environment registers tell. */
+const ROOT_RUNTIME = 'w:runtime';
 
 const EXACT: Knowledge = { forms: [{ roots: NO_ROOTS, rest: 0 }], precision: 0, cause: -1 };
 
@@ -173,6 +182,8 @@ export class Classification {
   /** Worst precision of the conditions that decide whether a block runs, and their cause. */
   readonly #control: { precision: Precision; cause: ValueId }[];
   readonly #blockOf: Int32Array;
+  /** Values made of environment registers (`%envreg`) and constants alone. */
+  readonly #isEnvironment: Uint8Array;
   /** What loads from shared memory may give; undefined for one that may give anything. */
   readonly #sources = new Map<ValueId, readonly ValueId[] | undefined>();
   #shared: SharedMemory | undefined;
@@ -186,6 +197,7 @@ export class Classification {
     this.#blockOf = new Int32Array(program.values.length);
     for (const [index, block] of program.blocks.entries())
       this.#blockOf.fill(index, block.first, block.first + block.count);
+    this.#isEnvironment = environmentOf(program);
     this.#solve();
     // A value that only comes from itself was never put there.
     const empty = [...this.#sources.keys()].filter((id) => this.#knowledge[id]!.forms.length === 0);
@@ -250,6 +262,7 @@ export class Classification {
   }
 
   #transfer(id: ValueId, value: Value): Knowledge {
+    if (this.#isEnvironment[id] && value.width === 64) return rooted(ROOT_RUNTIME, 1, id);
     const args = value.args.map((arg) => this.#knowledge[arg]!);
     const unreached = args.find((arg) => arg.forms.length === 0);
     if (unreached && value.op !== 'phi') return unreached;
@@ -483,6 +496,24 @@ export class Classification {
         return value.width <= BOUNDED_BITS;
     }
   }
+}
+
+/**
+ * Values that follow from environment registers and constants. The driver tells a kernel in these registers where its own memory is
+ * (cooperative groups find the barrier of the grid there); nothing that a program allocated goes into them.
+ */
+function environmentOf({ values }: KernelProgram): Uint8Array {
+  const found = new Uint8Array(values.length);
+  for (const [id, value] of values.entries()) {
+    if (value.op === 'result') {
+      const register = values[value.args[0]!]?.action;
+      if (register?.kind === 'machineRegister' && register.mode?.startsWith('envreg')) found[id] = 1;
+    } else if (isIntegerOperation(value.op)) {
+      const isMade = value.args.every((arg) => found[arg] === 1 || values[arg]!.op === 'constant');
+      if (isMade && value.args.some((arg) => found[arg] === 1)) found[id] = 1;
+    }
+  }
+  return found;
 }
 
 /** Whether a form is exactly one root, once. */

@@ -105,7 +105,7 @@ class Derivation {
     return {
       kind,
       space: access.space,
-      ...(access.space === 'generic' && window && { window }),
+      ...(window && (access.space === 'generic' || window === 'runtime') && { window }),
       instruction: origin.instruction,
       line: this.context.line(origin.offset),
       ...(origin.inlined.length > 0 && { inlined: origin.inlined }),
@@ -276,6 +276,10 @@ function basesOf(knowledge: Knowledge): Base[] {
 }
 
 /** The memory that all forms of a generic address point into, when that is not global memory. */
+const WINDOWS = ['shared', 'local', 'constant', 'parameter', 'runtime'] as const satisfies readonly Site['window'][];
+const isWindow = (space: string | undefined): space is (typeof WINDOWS)[number] =>
+  WINDOWS.some((window) => window === space);
+
 function windowOf(knowledge: Knowledge, program: KernelProgram): Site['window'] {
   let window: Site['window'];
   for (const form of knowledge.forms) {
@@ -284,7 +288,7 @@ function windowOf(knowledge: Knowledge, program: KernelProgram): Site['window'] 
     let space: string | undefined;
     if (root.startsWith('w:')) space = root.slice(2);
     else if (/^o\d/.test(root)) space = program.objects[Number(root.slice(1))]!.space;
-    if (space !== 'shared' && space !== 'local' && space !== 'constant' && space !== 'parameter') return undefined;
+    if (!isWindow(space)) return undefined;
     window = space;
   }
   return window;

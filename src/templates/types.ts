@@ -40,7 +40,7 @@ export interface Reason {
 /**
  * What an address is derived from. `parameter`: the 64-bit parameter at that byte offset; `parameters`: some pointer in the
  * parameter block (dynamic index); `object`: a variable, by index into {@link KernelTemplate.objects}; `memory`: a
- * pointer read from memory; `window`: a generic address into shared, local, constant or parameter memory;
+ * pointer read from memory; `window`: a generic address into shared, local, constant or parameter memory, or one in the driver's own;
  * `other`: a value that is not modelled.
  */
 export type Base =
@@ -59,7 +59,7 @@ export interface Site {
    * All its bases lie in this memory, which is not global: the site counts for nothing as long as pointers stay in the
    * object they were derived from. Its verdict says how much of the address is known, should that not be relied on.
    */
-  readonly window?: 'shared' | 'local' | 'constant' | 'parameter';
+  readonly window?: 'shared' | 'local' | 'constant' | 'parameter' | 'runtime';
   readonly instruction: string;
   /** Line of the source text, one-based. */
   readonly line: number;

@@ -67,6 +67,24 @@ async function judge(body: string, cases: readonly Case[]): Promise<string[]> {
   return verdicts;
 }
 
+describe('quotients and remainders', () => {
+  it('of sums with gaps, by divisors that their steps come back to', async () => {
+    const verdicts: string[] = [];
+    for (const step of [64, 96, 128]) {
+      for (const divisor of [12, 20, 24, 36, 40, 48, 72, 96]) {
+        for (const first of [0, 3, 32]) {
+          // Four threads' worth of every block's step, as vector stores leave it.
+          const body = `mad.lo.s32 %r3, %r2, ${step}, ${first}; mad.lo.s32 %r3, %r1, 4, %r3; setp.ge.s32 %p1, %r3, %r50;
+            @%p1 ret; div.s32 %r4, %r3, ${divisor}; rem.s32 %r5, %r3, ${divisor}; mad.lo.s32 %r9, %r5, 97, %r4; ${STORE} ret;`;
+          const all = { numbers: [1 << 20], threads: 8, blocks: 13 };
+          verdicts.push(...(await judge(body, [all, { ...all, numbers: [500] }])));
+        }
+      }
+    }
+    expect(verdicts.filter((verdict) => verdict === 'exact').length / verdicts.length).toBeGreaterThan(0.7);
+  });
+});
+
 describe('loops', () => {
   it('follow a table whose entries differ by thread', async () => {
     const chain = `add.s32 %r9, %r1, %r50; L: ${STORE} mul.wide.s32 %rd3, %r9, 4; add.s64 %rd4, %rd2, %rd3;

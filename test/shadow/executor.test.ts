@@ -81,6 +81,31 @@ describe('a launch', () => {
     expect(() => shadow.launch(odd)).toThrow('clusters of 2, 1, 1 do not divide a grid of 3, 1, 1');
   });
 
+  it('leaves out the driver’s own memory, of which environment registers tell, and nothing else', async () => {
+    // The barrier of the grid, as cooperative groups have it.
+    const text = (address: string) => `.visible .entry sync(.param .u64 out) { ${REGISTERS} .reg .b64 %e<4>;
+      ld.param.u64 %rd1, [out]; mov.u32 %r2, %envreg2; mov.u32 %r3, %envreg1; mov.u32 %r1, %tid.x;
+      cvt.u64.u32 %rd5, %r2; cvt.u64.u32 %rd6, %r3; bfi.b64 %rd7, %rd6, %rd5, 32, 32;
+      setp.ne.s64 %p1, %rd7, 0; @%p1 bra $L; trap; $L: ${address} bar.sync 0;
+      atom.add.release.gpu.u32 %r4, [%rd8], 1;
+      $M: ld.acquire.gpu.u32 %r5, [%rd8]; xor.b32 %r6, %r5, %r4; setp.gt.s32 %p2, %r6, -1; @%p2 bra $M;
+      bar.sync 0; setp.ne.s64 %p1, %rd7, 0; @%p1 bra $N; trap;
+      $N: mul.wide.u32 %rd2, %r1, 4; add.s64 %rd3, %rd1, %rd2; st.global.u32 [%rd3], %r1; ret; }\n`;
+    const synchronized = await executor({ 'a.ptx': text('add.s64 %rd8, %rd7, 4;') });
+    expect(list(synchronized.launch(launch('sync', 0x1010n)))).toEqual(['bounded', [[0x1010n, 32]]]);
+    const strict = await executor({ 'a.ptx': text('add.s64 %rd8, %rd7, 4;') }, { provenance: false });
+    expect(strict.launch(launch('sync', 0x1010n)).verdict).toBe('unknown');
+    for (const other of [
+      'add.s64 %rd8, %rd7, %rd1;',
+      'mov.u64 %rd8, %clock64;',
+      'ld.global.u64 %rd8, [%rd1];',
+      'setp.eq.u32 %p3, %r1, 0; selp.u64 %rd8, %rd7, %rd1, %p3;',
+    ]) {
+      const counted = await executor({ 'a.ptx': text(other) });
+      expect(list(counted.launch(launch('sync', 0x1010n))), other).not.toEqual(['bounded', [[0x1010n, 32]]]);
+    }
+  });
+
   it('counts the whole allocation when only the pointer is known', async () => {
     const shadow = await executor({ 'a.ptx': SCATTER });
     const set = shadow.launch(launch('scatter', 0x1010n, 0x2000n));

@@ -239,8 +239,12 @@ export abstract class Conditions extends Evaluator {
         if (op === 'equal' || op === 'notEqual')
           return this.assume(args[1]!, (this.truth(left) === 1) === (want === (op === 'equal')));
       } else if (op === 'equal' || op === 'notEqual') {
+        for (const arg of args) this.evaluate(arg);
+        const atoms = domain.lo.length;
         const difference = this.#difference(args);
-        if (difference) return this.#assumeZero(difference, want === (op === 'equal'));
+        // A number made for this question alone: whatever were assumed of it would be forgotten, and asked for again.
+        const isRemembered = difference?.atoms.every((atom) => atom < atoms);
+        if (difference && isRemembered) return this.#assumeZero(difference, want === (op === 'equal'));
       }
     }
     // Nothing to narrow by: both ways are possible for all.

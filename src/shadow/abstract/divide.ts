@@ -26,6 +26,11 @@ export interface Division {
   readonly remainder: Form;
 }
 
+/** Steps after which remainders repeat, for an atom to be split by them. */
+const MAX_PERIOD = 64;
+/** Multiples of the divisor that a sum is cut at where nothing else tells its quotient. */
+const MAX_CUTS = 6;
+
 function floorDivide(a: number, b: number): number {
   return Math.floor(a / b);
 }
@@ -164,7 +169,20 @@ function step(state: State, form: Form, divisor: number): Division | 'again' | u
       () => state.domain.assumeNonNegative(addNumber(rest, -bound)!),
     );
   }
-  return composite(state, rest, divisor, finish);
+  const dense = composite(state, rest, divisor, finish);
+  if (dense) return dense;
+  // Steps that come back to the same remainder after a few: `384·b + t` by 256 is `3·b₁ + (384·b₀ + t) / 256` with `b = 2·b₁ + b₀`.
+  const period = divisor / greatestCommonDivisor(divisor, c);
+  if (period <= MAX_PERIOD && !domain.isRelated[atom] && domain.hi[atom]! - domain.lo[atom]! >= period) {
+    splitAtom(state, atom, period, 0);
+    return 'again';
+  }
+  if (last - first > MAX_CUTS || domain.isDataForm(rest)) return undefined;
+  const middle = (first + Math.ceil((last - first) / 2)) * divisor;
+  state.fork(
+    () => state.domain.assumeNonNegative(negated(addNumber(rest, 1 - middle)!)),
+    () => state.domain.assumeNonNegative(addNumber(rest, -middle)!),
+  );
 }
 
 function negated(form: Form): Form {
