@@ -30,7 +30,6 @@ const SCENARIOS = [
   'disk',
   'switch',
   'training',
-  'tuning',
   'start',
   'durable',
   'downtime',

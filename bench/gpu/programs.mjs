@@ -14,6 +14,8 @@ export const ROOT = join(import.meta.dirname, '../..');
 export const CLI = join(ROOT, 'bin/gcr-templates.js');
 export const SIM_DRIVER = join(ROOT, 'build/native/simdriver');
 const READY_MS = 120_000;
+/** How long a program may take to end once it has said all; its supervisor with it. */
+const END_MS = 20_000;
 
 /** Starts a simulated device. */
 export async function startSimulated() {
@@ -143,7 +145,11 @@ export class Program {
   async end() {
     this.child.stdin.end();
     const lines = await this.until('digest');
-    await this.exit;
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`${this.#name} does not end: ${this.#stderr.trim()}`)), END_MS);
+    });
+    await Promise.race([this.exit, late]).finally(() => clearTimeout(timer));
     return lines.at(-1).split(' ')[1];
   }
 }

@@ -75,6 +75,7 @@ export const CODES = {
   GCR5016: 'pointer is in no known allocation',
   GCR5017: 'shadow execution had to widen',
   GCR5018: 'launch counts with what a library documents',
+  GCR5019: 'which of several texts runs is not known',
 
   // --- 6xxx: execution of whole kernels (src/sim) ---
   GCR6001: 'access outside mapped memory',

@@ -169,6 +169,8 @@ export async function checkpoint(
   await whyFull(process, store, options);
   report({ step: 'catch-up' });
   await process.catchUp(signal);
+  // Memory that was told meanwhile may be of a kind that cannot be saved: better known before anything stops.
+  process.checkSaveable();
   await process.custody.prepare(process.bridge.allocations.values());
   // Recording may have stopped since.
   const fullBecause = await whyFull(process, store, options);

@@ -28,10 +28,10 @@ export class HostMemory {
   /** From here on all are free. */
   #end = 0;
 
-  /** @param limitBytes it never has more */
+  /** @param limitBytes it does not grow beyond this; may be changed */
   constructor(
     create: Parts['createArena'],
-    readonly limitBytes: number,
+    public limitBytes: number,
   ) {
     this.#create = create;
   }
@@ -52,6 +52,11 @@ export class HostMemory {
 
   get freeSlots(): number {
     return this.#free;
+  }
+
+  /** Slots that are free, or would be if it grew as far as it may. */
+  get possibleSlots(): number {
+    return this.#free + Math.max(0, Math.floor((this.limitBytes - this.reservedBytes) / CHUNK_BYTES));
   }
 
   /**
@@ -140,6 +145,12 @@ export class HostMemory {
   /** One user less of each of these. */
   drop(slots: Uint32Array): void {
     for (let i = 0; i < slots.length; i++) if (slots[i] !== NO_SLOT && --this.#users[slots[i]!]! === 0) this.#free++;
+  }
+
+  /** Nobody uses any slot any more. */
+  dropAll(): void {
+    this.#users.fill(0);
+    this.#free = this.#users.length;
   }
 
   /** How many of these slots have no other user, and how many have. */

@@ -38,6 +38,20 @@ export function withoutZero(names: Uint8Array, list: Uint32Array): Uint32Array<A
   return kept.subarray(0, count);
 }
 
+/** The numbers below `end` that an ascending list does not have. */
+export function othersThan(list: Uint32Array, end: number): Uint32Array<ArrayBuffer> {
+  const others = new Uint32Array(end - list.length);
+  let count = 0;
+  let next = 0;
+  for (let i = 0; i < list.length; i++) {
+    const number = list[i]!;
+    while (next < number) others[count++] = next++;
+    next++;
+  }
+  while (next < end) others[count++] = next++;
+  return others;
+}
+
 /**
  * How many numbers of an ascending list follow each other from position `at` on, at most `limit`. Found by doubling, so that a long run costs next to
  * nothing.

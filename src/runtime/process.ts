@@ -117,11 +117,19 @@ export class SupervisedProcess implements LinkListener {
     this.hello = hello;
     this.pid = hello.pid;
     this.#options = options;
-    this.images = new ModuleImages(builder, hello.pid, (module, variables) => {
-      for (let at = 0; at < variables.length; at += LOCATED_AT_ONCE)
-        this.link.send('locate', { module, names: variables.slice(at, at + LOCATED_AT_ONCE) });
-      this.bridge.pump();
-    });
+    const architectures = hello.devices.map(({ architecture }) => architecture).filter((number) => number !== 0);
+    // One device that is not known may be any.
+    const devices = architectures.length === hello.devices.length ? architectures : [];
+    this.images = new ModuleImages(
+      builder,
+      { pid: hello.pid, devices },
+      (module, variables) => {
+        for (let at = 0; at < variables.length; at += LOCATED_AT_ONCE)
+          this.link.send('locate', { module, names: variables.slice(at, at + LOCATED_AT_ONCE) });
+        this.bridge.pump();
+      },
+      (module, image) => this.link.send('image-name', { module, image: Buffer.from(image, 'hex') }),
+    );
     this.bridge = new EventBridge(this.images, unknown === undefined ? {} : { unknown });
     this.custody = new Custody(
       parts,
@@ -252,13 +260,15 @@ export class SupervisedProcess implements LinkListener {
     switch (message.name) {
       case 'image': {
         const { module, size } = message.body;
-        const name = this.images.image(module, this.#readImage(fds[0]!, size));
-        this.link.send('image-name', { module, image: Buffer.from(name, 'hex') });
+        const fd = fds[0]!;
+        this.images.image(module, { fd, bytes: size }, () => this.#options.parts.closeFd(fd));
         return this.bridge.pump();
       }
       case 'known-image':
         this.images.known(message.body.module, Buffer.from(message.body.image).toString('hex'));
         return this.bridge.pump();
+      case 'in-use':
+        return this.custody.inUse(message.body.device);
       case 'vacant':
         return this.custody.vacant(message.body.handle, message.body.size, message.body.device);
       case 'kept':
@@ -277,18 +287,6 @@ export class SupervisedProcess implements LinkListener {
       default:
         for (const fd of fds) this.#options.parts.closeFd(fd);
         this.link.close(`${message.name} is not allowed now`);
-    }
-  }
-
-  #readImage(fd: number, bytes: number): Buffer {
-    const { parts } = this.#options;
-    try {
-      return parts.readImage(fd, bytes);
-    } catch {
-      // An image that cannot be read has no templates; its launches are unknown.
-      return Buffer.alloc(0);
-    } finally {
-      parts.closeFd(fd);
     }
   }
 

@@ -10,7 +10,7 @@ import { NAME_BYTES, type Store } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import { MemoryLayout } from './layout.js';
-import { differing, withoutZero } from './names.js';
+import { differing, othersThan, withoutZero } from './names.js';
 import { everyChunk, namesOf } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
 import { findSaved, type Loader, openSaved, type SavedMemory, type SavedPlace } from './saved-memory.js';
@@ -91,6 +91,7 @@ export async function restore(
   const place = await findSaved(process, store, name);
   process.checkSaveable();
   await process.catchUp(signal);
+  process.checkSaveable();
   await process.custody.prepare(process.bridge.allocations.values());
   const saved = await openSaved(process, store, place);
   try {
@@ -161,43 +162,60 @@ function settle(
   for (const { live } of layout.parts) bridge.dirty.addRange('copy', live.address, live.address + BigInt(live.size));
 }
 
-/** All chunks but those that are to be zero, and are already. */
-async function unlessZero(
-  process: SupervisedProcess,
-  layout: MemoryLayout,
-  wanted: Uint8Array,
-  context: OperationContext,
-): Promise<Uint32Array> {
-  const all = everyChunk(layout);
-  const filled = withoutZero(wanted, all);
-  if (filled.length === all.length) return all;
-  const needed = new Uint8Array(layout.chunks);
-  for (let i = 0; i < filled.length; i++) needed[filled[i]!] = 1;
-  const zero = all.filter((chunk) => needed[chunk] === 0);
-  const now = withoutZero(await namesOf(process, layout, zero, context), all.subarray(0, zero.length));
-  for (let i = 0; i < now.length; i++) needed[zero[now[i]!]!] = 1;
-  return all.filter((chunk) => needed[chunk] === 1);
+/** Content for memory that is made anew: everything that a checkpoint has of allocations with a handle. */
+export interface Filling {
+  readonly layout: MemoryLayout;
+  readonly wanted: Uint8Array;
+  /** Ascending numbers of the chunks that have content, and of those that are to be zero. */
+  readonly filled: Uint32Array;
+  readonly zero: Uint32Array;
 }
 
-/**
- * Content for memory that was made anew: everything that a checkpoint has of allocations with a handle. Where the device computes names, zeros that new memory
- * has already are not copied.
- *
- * @returns bytes of these allocations
- */
-export async function fillAll(
-  process: SupervisedProcess,
-  saved: SavedMemory,
-  context: OperationContext,
-): Promise<number> {
-  const { bridge, custody } = process;
+/** Needs no memory yet, so that it can be found out while that is made. */
+export function planFilling(process: SupervisedProcess, saved: SavedMemory): Filling {
+  const { bridge } = process;
   const layout = new MemoryLayout(
     process,
     [...bridge.allocations.values()].filter(({ handle }) => handle !== 0),
   );
   const wanted = wantedNames(layout, saved);
-  const list = custody.namesOnDevice ? await unlessZero(process, layout, wanted, context) : everyChunk(layout);
+  const all = everyChunk(layout);
+  const filled = withoutZero(wanted, all);
+  return { layout, wanted, filled, zero: othersThan(filled, all.length) };
+}
+
+/**
+ * Where the device computes names, zeros that new memory has already are not copied.
+ *
+ * @returns bytes of the allocations
+ */
+export async function fill(
+  process: SupervisedProcess,
+  saved: SavedMemory,
+  { layout, wanted, filled, zero }: Filling,
+  context: OperationContext,
+): Promise<number> {
   const report: OperationContext['report'] = (now) => context.report({ ...now, step: 'fill' });
-  await saved.loader(layout, list, wanted).load(report);
+  const load = async (list: Uint32Array) => {
+    if (list.length > 0) await saved.loader(layout, list, wanted).load(report);
+  };
+  // Nothing may be under way any more when this ends, and named is more quickly than copied.
+  const [loaded, rest] = await Promise.allSettled([load(filled), notZero(process, layout, zero, context)]);
+  if (loaded.status === 'rejected') throw loaded.reason;
+  if (rest.status === 'rejected') throw rest.reason;
+  await load(rest.value);
   return layout.bytes;
+}
+
+/** Of ascending numbers of chunks, those that may have other content than zeros. */
+async function notZero(
+  process: SupervisedProcess,
+  layout: MemoryLayout,
+  list: Uint32Array,
+  context: OperationContext,
+): Promise<Uint32Array> {
+  if (!process.custody.namesOnDevice || list.length === 0) return list;
+  const names = await namesOf(process, layout, list, context);
+  const positions = Uint32Array.from(list, (_, at) => at);
+  return withoutZero(names, positions).map((at) => list[at]!);
 }

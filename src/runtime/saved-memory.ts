@@ -17,6 +17,7 @@ import { type HostMemory, NO_SLOT } from './host-memory.js';
 import type { MemoryLayout } from './layout.js';
 import { gathered } from './names.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
+import { Room } from './room.js';
 import { move, progressOf } from './transfer.js';
 
 /** Where a checkpoint is. */
@@ -72,7 +73,7 @@ export async function openSaved(process: SupervisedProcess, store: Store, place:
   if (place.target === 'memory') {
     const image = process.hostImages.get(place.id);
     if (!image) throw new RuntimeError('not-found', 'GCR8109', `checkpoint ${place.id} is not in host memory any more`);
-    return new SavedImage(process, image, await staging.take(1, custody.anyDevice));
+    return new SavedImage(process, image);
   }
   const plan = await store.restorePlan(place.id);
   try {
@@ -111,6 +112,7 @@ class SavedInStore implements SavedMemory {
 
   close(): void {
     this.plan.close();
+    this.memory.dropAll();
     this.process.staging.back(this.memory);
   }
 }
@@ -120,10 +122,12 @@ const BLOCK = 1024;
 const LEAST_BLOCKS = 4;
 /** Blocks that are read at once. */
 const WINDOW = 6;
+/** Chunks for which room is made at once: enough for many threads to touch. A multiple of a block's. */
+const PORTION = 16 * BLOCK;
 
 class StoreLoader implements Loader {
-  /** What is in host memory already: everything, or nothing. */
-  #ready: Uint32Array | undefined;
+  /** Slots of the first chunks of the list, which are in host memory already. */
+  #kept = new Uint32Array(0);
 
   constructor(
     readonly process: SupervisedProcess,
@@ -134,57 +138,61 @@ class StoreLoader implements Loader {
     readonly wanted: Uint8Array,
   ) {}
 
+  /** Reads everything, and keeps as much of it as there is room for; the rest is read twice, this time to check it. */
   async check({ report, signal }: OperationContext): Promise<void> {
-    const slots = this.memory.take(this.list.length);
-    const told = progressOf(report, 'read', this.list.length * CHUNK_BYTES);
-    if (!slots) {
-      // More than fits: it is read twice, this time to check it.
-      await this.#eachBlock(async (list, own) => {
-        checkCancelled(signal);
-        await this.#read(list, own);
-        told(list.length * CHUNK_BYTES);
-      });
-      return;
-    }
+    const { list, memory, process } = this;
+    const told = progressOf(report, 'read', list.length * CHUNK_BYTES);
+    const fits = list.length <= memory.freeSlots;
+    if (!fits) process.staging.widen(memory);
+    const spare = fits ? 0 : WINDOW * BLOCK;
+    const wanted = Math.min(list.length, memory.possibleSlots - spare);
+    const room = new Room(memory, { wanted, spare, portion: PORTION, device: process.custody.anyDevice });
     try {
       const blocks: number[] = [];
-      for (let at = 0; at < slots.length; at += BLOCK) blocks.push(at);
+      for (let at = 0; at < room.slots.length; at += BLOCK) blocks.push(at);
       const read = async (at: number) => {
         checkCancelled(signal);
-        await this.#read(this.list.subarray(at, at + BLOCK), slots.subarray(at, at + BLOCK));
-        told(Math.min(BLOCK, slots.length - at) * CHUNK_BYTES);
+        if (!(await room.has(at))) return;
+        const slots = room.slots.subarray(at, at + BLOCK);
+        await this.#read(list.subarray(at, at + slots.length), slots);
+        told(slots.length * CHUNK_BYTES);
       };
       for await (const _ of mapAhead(blocks, WINDOW, read));
-      this.#ready = slots;
     } finally {
-      // Nobody else has this memory, so what was read stays where it is.
-      this.memory.drop(slots);
+      this.#kept = await room.end();
     }
+    await this.#eachBlock(list.subarray(this.#kept.length), async (own, slots) => {
+      checkCancelled(signal);
+      await this.#read(own, slots);
+      told(own.length * CHUNK_BYTES);
+    });
   }
 
   async load(report: OperationContext['report']): Promise<void> {
     const { process, layout, list, memory } = this;
     const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
-    if (this.#ready)
-      return move('load', { process, layout, list, memory, slots: this.#ready }, 0, list.length, undefined, told);
-    await this.#eachBlock(async (own, slots) => {
+    const write = (own: Uint32Array, slots: Uint32Array) =>
+      move('load', { process, layout, list: own, memory, slots }, 0, own.length, undefined, told);
+    await write(list.subarray(0, this.#kept.length), this.#kept);
+    await this.#eachBlock(list.subarray(this.#kept.length), async (own, slots) => {
       await this.#read(own, slots);
-      await move('load', { process, layout, list: own, memory, slots }, 0, own.length, undefined, told);
+      await write(own, slots);
     });
   }
 
-  /** Runs for each block of the list with slots for it, as many at once as there are slots. */
-  async #eachBlock(run: (list: Uint32Array, slots: Uint32Array) => Promise<void>): Promise<void> {
-    const slots = this.memory.take(Math.min(this.list.length, this.memory.freeSlots))!;
+  /** Runs for each block of a list with slots for it, as many at once as there are slots. */
+  async #eachBlock(all: Uint32Array, run: (list: Uint32Array, slots: Uint32Array) => Promise<void>): Promise<void> {
+    if (all.length === 0) return;
+    const slots = this.memory.take(Math.min(all.length, this.memory.freeSlots))!;
     try {
       const size = Math.max(1, Math.min(BLOCK, Math.floor(slots.length / LEAST_BLOCKS)));
       const free: number[] = [];
       for (let at = 0; at + size <= slots.length; at += size) free.push(at);
       const blocks: number[] = [];
-      for (let at = 0; at < this.list.length; at += size) blocks.push(at);
+      for (let at = 0; at < all.length; at += size) blocks.push(at);
       const block = async (from: number) => {
         const place = free.pop()!;
-        const list = this.list.subarray(from, from + size);
+        const list = all.subarray(from, from + size);
         await run(list, slots.subarray(place, place + list.length));
         free.push(place);
       };
@@ -212,15 +220,36 @@ class StoreLoader implements Loader {
   }
 }
 
+/** Chunks of a list that have a slot, these slots, and the chunks of zeros, which have none. */
+function withSlot(list: Uint32Array, slots: Uint32Array) {
+  // Mostly all have one, and then long lists are not copied.
+  if (!slots.includes(NO_SLOT)) return { filled: list, own: slots, zero: new Uint32Array(0) };
+  const [filled, own, zero] = [list.slice(), slots.slice(), new Uint32Array(list.length)];
+  let count = 0;
+  for (let i = 0; i < list.length; i++) {
+    if (slots[i] === NO_SLOT) zero[i - count] = list[i]!;
+    else {
+      filled[count] = list[i]!;
+      own[count++] = slots[i]!;
+    }
+  }
+  return {
+    filled: filled.subarray(0, count),
+    own: own.subarray(0, count),
+    zero: zero.subarray(0, list.length - count),
+  };
+}
+
 class SavedImage implements SavedMemory {
   readonly target = 'memory';
   readonly #parts: ReadonlyMap<bigint, HostImage['parts'][number]>;
 
+  /** For a slot of zeros, once one is needed. */
+  #spare: HostMemory | undefined;
+
   constructor(
     readonly process: SupervisedProcess,
     readonly image: HostImage,
-    /** For a slot of zeros. */
-    readonly spare: HostMemory,
   ) {
     this.#parts = new Map(image.parts.map((part) => [part.allocation.id, part]));
   }
@@ -244,40 +273,46 @@ class SavedImage implements SavedMemory {
       const from = this.#parts.get(stored.id)!.first + chunk - first;
       slots.set(this.image.slots.subarray(from, from + count), at);
     });
-    const { process, spare } = this;
+    const { process } = this;
     const memory = process.hostImages.memory;
+    const check = async () => {
+      if (slots.includes(NO_SLOT)) await this.#spareMemory();
+    };
     const load = async (report: OperationContext['report']): Promise<void> => {
       const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
-      // Mostly there are no chunks of zeros, and then no copies of long lists.
-      const allFilled = !slots.includes(NO_SLOT);
-      const filled = allFilled ? list : list.filter((_, i) => slots[i] !== NO_SLOT);
-      const own = allFilled ? slots : slots.filter((slot) => slot !== NO_SLOT);
-      await move(
-        'load',
-        { process, layout, list: filled, memory, slots: own },
-        0,
-        filled.length,
-        undefined,
-        told,
-        wanted,
-      );
-      if (filled.length < list.length) {
-        const zero = list.filter((_, i) => slots[i] === NO_SLOT);
-        const slot = spare.take(1)!;
-        try {
-          spare.view(slot[0]!, 1).fill(0);
-          const slots = new Uint32Array(zero.length).fill(slot[0]!);
-          const transfer = { process, layout, list: zero, memory: spare, slots };
-          await move('load', transfer, 0, zero.length, undefined, told, wanted);
-        } finally {
-          spare.drop(slot);
-        }
-      }
+      const { filled, own, zero } = withSlot(list, slots);
+      const transfer = { process, layout, list: filled, memory, slots: own };
+      await move('load', transfer, 0, filled.length, undefined, told, wanted);
+      if (zero.length > 0) await this.#loadZeros(layout, zero, wanted, told);
     };
-    return { check: async () => {}, load };
+    return { check, load };
+  }
+
+  async #spareMemory(): Promise<HostMemory> {
+    const { staging, custody } = this.process;
+    this.#spare ??= await staging.take(1, custody.anyDevice);
+    return this.#spare;
+  }
+
+  async #loadZeros(
+    layout: MemoryLayout,
+    list: Uint32Array,
+    wanted: Uint8Array,
+    told: (bytes: number) => void,
+  ): Promise<void> {
+    const memory = await this.#spareMemory();
+    const slot = memory.take(1)!;
+    try {
+      memory.view(slot[0]!, 1).fill(0);
+      const slots = new Uint32Array(list.length).fill(slot[0]!);
+      const transfer = { process: this.process, layout, list, memory, slots };
+      await move('load', transfer, 0, list.length, undefined, told, wanted);
+    } finally {
+      memory.drop(slot);
+    }
   }
 
   close(): void {
-    this.process.staging.back(this.spare);
+    if (this.#spare) this.process.staging.back(this.#spare);
   }
 }

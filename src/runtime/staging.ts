@@ -1,7 +1,9 @@
 /**
  * Pinned memory on the way between device and store. Each operation has some of its own while it lasts, so that operations of several processes never wait
- * for each other's; what was made is kept, because pinning takes longer than most operations.
+ * for each other's; what was made is kept, because pinning takes longer than most operations. So much is never exceeded unless an operation asks for more and
+ * the system has plenty; that goes with the operation.
  */
+import { freemem } from 'node:os';
 import { CHUNK_BYTES } from '../checkpoint/index.js';
 import { HostMemory } from './host-memory.js';
 import type { Device, Parts } from './parts.js';
@@ -9,14 +11,23 @@ import type { Device, Parts } from './parts.js';
 /** What is copied aside at most so that an application goes on before it is written. */
 export const STAGING_BYTES = 1 << 30;
 const LEAST_BYTES = 16 << 20;
+/** Of what the system has free, what an operation may have beyond that. */
+const FREE_SHARE = 0.5;
+
+/** Bytes that this process may still take: the least of what the system has and, in a container, of what that may have. */
+const freeBytes = (): number => Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY);
 
 export class StagingPool {
   readonly #idle: HostMemory[] = [];
 
-  /** @param limitBytes for each operation */
+  /**
+   * @param limitBytes for each operation
+   * @param free bytes that the system has
+   */
   constructor(
     readonly create: Parts['createArena'],
     readonly limitBytes = STAGING_BYTES,
+    readonly free = freeBytes,
   ) {}
 
   /**
@@ -42,9 +53,16 @@ export class StagingPool {
     }
   }
 
+  /** Lets memory of an operation's grow further, to half of what the system has free now, until it is given back. */
+  widen(memory: HostMemory): void {
+    memory.limitBytes = Math.max(this.limitBytes, memory.reservedBytes + FREE_SHARE * this.free());
+  }
+
   /** @param memory with no slot in use */
   back(memory: HostMemory): void {
-    this.#idle.push(memory);
+    memory.limitBytes = this.limitBytes;
+    if (memory.reservedBytes > this.limitBytes) memory.close();
+    else this.#idle.push(memory);
   }
 
   close(): void {

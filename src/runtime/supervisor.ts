@@ -39,7 +39,7 @@ import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
 import { offerPlace, surroundingsOf } from './surroundings.js';
 import { resume, suspend } from './suspend.js';
-import { cacheFolder, TemplateCache } from './template-cache.js';
+import { cacheFolder } from './template-cache.js';
 import { TextSearch } from './text-search.js';
 
 export interface RunOptions {
@@ -97,7 +97,7 @@ export class Supervisor {
     readonly store: Store,
     readonly parts: Parts,
   ) {
-    this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), new TextSearch(), options.onNote);
+    this.#builder = new TemplateBuilder(cacheFolder(), new TextSearch(), options.onNote);
     this.#staging = new StagingPool(parts.createArena);
     const limit = options.hostMemory ?? Math.floor(totalmem() * HOST_MEMORY_SHARE);
     this.#images = new HostImages(new HostMemory(parts.createArena, limit));

@@ -11,7 +11,7 @@ import { type CheckpointOptions, type CheckpointResult, checkpoint, type Timings
 import { type ControlOutcome, type ControlTimings, timed, withControlState, withProblem } from './control-state.js';
 import { RuntimeError } from './errors.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { fillAll } from './restore.js';
+import { type Filling, fill, planFilling } from './restore.js';
 import { openSaved } from './saved-memory.js';
 
 export interface SuspendOptions extends CheckpointOptions {
@@ -101,11 +101,17 @@ async function bringBack(
   const saved = await openSaved(process, store, place);
   try {
     context.report({ step: 'recreate' });
-    await timed(timings, 'recreate', () => custody.recreateAll());
+    const recreated = timed(timings, 'recreate', () => custody.recreateAll());
+    let filling: Filling;
+    try {
+      filling = planFilling(process, saved);
+    } finally {
+      await recreated;
+    }
     let bytes = 0;
     const [filled, unlocked] = await Promise.allSettled([
       timed(timings, 'load', async () => {
-        bytes = await fillAll(process, saved, context);
+        bytes = await fill(process, saved, filling, context);
       }),
       control.unlock(context, timings),
     ]);

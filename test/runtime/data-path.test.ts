@@ -1,9 +1,10 @@
 /** How memory is named and moved: verification by default, more than fits aside, failures of the device, and checkpoints in host memory. */
 import { describe, expect, it } from 'vitest';
-import { type BeginOptions, CHUNK_BYTES } from '../../src/checkpoint/index.js';
+import { type BeginOptions, CHUNK_BYTES, type Store } from '../../src/checkpoint/index.js';
 import { dropImage } from '../../src/runtime/host-images.js';
 import { HostMemory, NO_SLOT } from '../../src/runtime/host-memory.js';
-import { runLength } from '../../src/runtime/names.js';
+import { othersThan, runLength } from '../../src/runtime/names.js';
+import { Room } from '../../src/runtime/room.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
 import { FakeApplication, PlainArena } from './fake-application.js';
@@ -17,6 +18,33 @@ const plainArena = async (bytes: number) => {
 
 function expectMemory(app: FakeApplication, memory: ReadonlyMap<number, Uint8Array>) {
   for (const [own, bytes] of memory) expect(Buffer.compare(app.memory(own), bytes), `allocation ${own}`).toBe(0);
+}
+
+/** A store that counts the chunks that are read from it, and fails when it comes to the one of that number. */
+function countedReads(store: Store, failsAt = Number.POSITIVE_INFINITY) {
+  const bound = <T extends object>(target: T, own: Partial<T>): T =>
+    new Proxy(target, {
+      get: (_, name) => {
+        const value = Reflect.get(name in own ? own : target, name);
+        return typeof value === 'function' && !(name in own) ? value.bind(target) : value;
+      },
+    });
+  const counted = {
+    chunks: 0,
+    store: bound(store, {
+      restorePlan: async (id) => {
+        const plan = await store.restorePlan(id);
+        return bound(plan, {
+          readChunks: async (names, target) => {
+            counted.chunks += names.length / 16;
+            if (counted.chunks >= failsAt) throw new Error('planted');
+            await plan.readChunks(names, target);
+          },
+        });
+      },
+    }),
+  };
+  return counted;
 }
 
 describe('where the device computes names', () => {
@@ -51,6 +79,47 @@ describe('where the device computes names', () => {
     expect(app.moved.load).toBe(1);
   });
 
+  it('a resume copies while it looks at what is to be zero, and copies zeros where there are others', async () => {
+    const { app, other } = started({ namesOnDevice: true });
+    app.fill(other, 0, 0, 5 * CHUNK_BYTES);
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    for (const to of ['memory', 'store'] as const) {
+      await app.process.operate('suspend', context(), (own) => suspend(app.process, store, { command: [], to }, own));
+      app.moved.load = 0;
+      let copied = () => {};
+      const copying = new Promise<void>((resolve) => (copied = resolve));
+      app.onWrite = copied;
+      app.onNames = () => copying;
+      await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
+      // New memory has anything in it here.
+      expect(app.moved.load).toBe(81);
+      expectMemory(app, memory);
+      app.onNames = () => {};
+    }
+  });
+
+  it('a resume asks the driver for the control state, and copies, when all memory is there', async () => {
+    const { app } = started({ namesOnDevice: true });
+    const store = await memoryStore();
+    const memory = app.snapshot();
+    await app.process.operate('suspend', context(), (own) =>
+      suspend(app.process, store, { command: [], to: 'memory' }, own),
+    );
+    let asked = 0;
+    let made = 0;
+    app.onCreate = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5 * ++asked));
+      made++;
+    };
+    const madeAt: number[] = [];
+    app.driver.before = (action) => action === 'restore' && madeAt.push(made);
+    app.onWrite = () => madeAt.push(made);
+    await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
+    expect(madeAt).toEqual([3, 3]);
+    expectMemory(app, memory);
+  });
+
   it('elsewhere only what may have changed is named', async () => {
     const { app, data } = started();
     const store = await memoryStore();
@@ -66,7 +135,7 @@ describe('more than fits aside', () => {
   /** Seven slots: blocks of one chunk. */
   const staging = 7 * CHUNK_BYTES;
 
-  it('is written while the rest is copied, and read twice', async () => {
+  it('is written while the rest is copied, read twice, and takes no more host memory than it may', async () => {
     const { app, data } = started({ staging });
     const short = app.alloc(100_000);
     app.launch('init', 4, 64, [short, 25_000, 4]);
@@ -82,6 +151,68 @@ describe('more than fits aside', () => {
     await app.process.operate('suspend', context(), (own) => suspend(app.process, store, { command: [] }, own));
     await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
     expectMemory(app, memory);
+    expect(app.hostBytes.most).toBe(staging);
+  });
+
+  it('is read once as far as the system has room for it, which gets that back', async () => {
+    // Beside what is kept there is always room for six blocks of 1,024 chunks on their way.
+    const room = (chunks: number) => 2 * (6 * 1024 + chunks) * CHUNK_BYTES;
+    for (const { systemFree, fails, reads } of [
+      { systemFree: room(64), fails: false, reads: 64 },
+      { systemFree: room(40), fails: false, reads: 64 + (64 - 47) },
+      { systemFree: room(64), fails: true, reads: 2 * 64 },
+      { systemFree: 0, fails: false, reads: 2 * 64 },
+    ]) {
+      const { app, data } = started({ staging, systemFree });
+      const store = await memoryStore();
+      const { manifest } = await save(app, store);
+      const memory = app.snapshot();
+      app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
+      const counted = countedReads(store);
+      if (fails)
+        app.onArena = () => {
+          throw new Error('planted');
+        };
+      expect(await goBack(app, counted.store, manifest.id)).toMatchObject({ chunks: 64 });
+      expect(counted.chunks).toBe(reads);
+      expectMemory(app, memory);
+      expect(app.hostBytes.most > staging, `${systemFree} bytes free`).toBe(systemFree > 0 && !fails);
+      expect(app.hostBytes.now).toBeLessThanOrEqual(staging);
+      app.onArena = () => {};
+      // What comes next has what it may have again.
+      app.launch('init', 64, 256, [data, data.bytes.length / 4, 10]);
+      await expectSaved(app, store, (await save(app, store)).manifest.id, app.snapshot());
+    }
+  });
+
+  it('leaves all staging memory to what comes next', async () => {
+    const { app, data } = started({ staging: 100 * CHUNK_BYTES });
+    const store = await memoryStore();
+    const { manifest } = await save(app, store);
+    for (const step of [1, 2, 3]) {
+      app.launch('init', 64, 256, [data, data.bytes.length / 4, 10 + step]);
+      const counted = countedReads(store);
+      expect(await goBack(app, counted.store, manifest.id)).toMatchObject({ chunks: 64 });
+      expect(counted.chunks).toBe(64);
+    }
+  });
+
+  it('is not written when one of its chunks cannot be read, kept or not', async () => {
+    for (const systemFree of [2 * (6 * 1024 + 100) * CHUNK_BYTES, 2 * (6 * 1024 + 20) * CHUNK_BYTES, 0]) {
+      for (const at of [1, 40, 64]) {
+        const { app, data } = started({ staging, systemFree });
+        const store = await memoryStore();
+        const { manifest } = await save(app, store);
+        app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
+        const memory = app.snapshot();
+        const counted = countedReads(store, at);
+        await expect(goBack(app, counted.store, manifest.id)).rejects.toThrow('planted');
+        expect(app).toMatchObject({ held: false, killed: false });
+        expect(app.requests).not.toContain('guard');
+        expectMemory(app, memory);
+        expect(app.hostBytes.now).toBeLessThanOrEqual(staging);
+      }
+    }
   });
 
   it('uses no slot again before it is written, however long that takes', async () => {
@@ -332,6 +463,27 @@ describe('a checkpoint in host memory', () => {
     }
   });
 
+  it('needs more host memory for zeros only, and finds that out before it writes', async () => {
+    const { app, data, other } = started({ namesOnDevice: true });
+    const store = await memoryStore();
+    app.fill(other, 0, 0, 3 * CHUNK_BYTES);
+    const { manifest } = await save(app, store, { to: 'memory' });
+    app.onArena = () => {
+      throw new Error('planted');
+    };
+    const memory = app.snapshot();
+    app.launch('init', 64, 256, [data, data.bytes.length / 4, 9]);
+    await goBack(app, store, manifest.id);
+    expectMemory(app, memory);
+    app.launch('init', 16, 256, [other, other.bytes.length / 4, 9]);
+    const written = app.snapshot();
+    app.requests.length = 0;
+    await expect(goBack(app, store, manifest.id)).rejects.toThrow(/GCR8115.*planted/);
+    expect(app).toMatchObject({ held: false, killed: false });
+    expect(app.requests).not.toContain('guard');
+    expectMemory(app, written);
+  });
+
   it('that was damaged in host memory is noticed, and the application does not go on with it', async () => {
     const { app, data } = started({ namesOnDevice: true });
     const store = await memoryStore();
@@ -347,6 +499,59 @@ describe('a checkpoint in host memory', () => {
   });
 });
 
+describe('room for many chunks', () => {
+  const portion = 1000;
+
+  it('is there portion by portion, in order, and stays free beside', async () => {
+    const memory = new HostMemory(plainArena, 8 * 1024 * CHUNK_BYTES);
+    await memory.ensureFree(10);
+    const room = new Room(memory, { wanted: 3500, spare: 300, portion, device: undefined });
+    expect(await room.has(0)).toBe(true);
+    const first = room.slots.slice(0, portion);
+    expect(await Promise.all([999, 1000, 3499].map((at) => room.has(at)))).toEqual([true, true, true]);
+    expect(memory.freeSlots).toBeGreaterThanOrEqual(300);
+    const all = await room.end();
+    expect(new Set(all).size).toBe(3500);
+    expect(all.slice(0, portion)).toEqual(first);
+    memory.dropAll();
+    expect(memory.freeSlots * CHUNK_BYTES).toBe(memory.reservedBytes);
+    expect(memory.take(memory.freeSlots)).toBeDefined();
+    memory.close();
+  });
+
+  it('is what the system has when it has less than it said', async () => {
+    let left = 2;
+    const memory = new HostMemory(
+      async (bytes) => {
+        const arena = await plainArena(bytes);
+        const grow = arena.grow.bind(arena);
+        arena.grow = async (more) => {
+          if (left-- === 0) throw new Error('planted');
+          await grow(more);
+        };
+        return arena;
+      },
+      64 * 1024 * CHUNK_BYTES,
+    );
+    const room = new Room(memory, { wanted: 6000, spare: 0, portion: 1024, device: undefined });
+    expect(await Promise.all([0, 2047, 3072, 5999].map((at) => room.has(at)))).toEqual([true, true, false, false]);
+    expect((await room.end()).length).toBe(3 * 1024);
+    expect(memory.freeSlots * CHUNK_BYTES).toBe(memory.reservedBytes - 3 * 1024 * CHUNK_BYTES);
+    memory.close();
+  });
+
+  it('takes nothing any more when it has ended', async () => {
+    const memory = new HostMemory(plainArena, 64 * 1024 * CHUNK_BYTES);
+    const room = new Room(memory, { wanted: 6000, spare: 0, portion, device: undefined });
+    const had = (await room.end()).length;
+    expect(had).toBeLessThanOrEqual(portion);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(memory.freeSlots * CHUNK_BYTES).toBe(memory.reservedBytes - had * CHUNK_BYTES);
+    expect(new Room(memory, { wanted: -5, spare: 0, portion, device: undefined }).slots.length).toBe(0);
+    memory.close();
+  });
+});
+
 describe('slots of host memory', () => {
   it('are told in runs', () => {
     const draw = random(7);
@@ -359,6 +564,17 @@ describe('slots of host memory', () => {
         while (expected < limit && list[at + expected] === list[at]! + expected) expected++;
         expect(runLength(list, at, limit)).toBe(expected);
       }
+    }
+  });
+
+  it('are the others', () => {
+    const draw = random(8);
+    for (let round = 0; round < 200; round++) {
+      const share = draw();
+      const end = Math.floor(draw() * 60);
+      const all = Uint32Array.from({ length: end }, (_, i) => i);
+      const some = all.filter(() => draw() < share);
+      expect(othersThan(some, end)).toEqual(all.filter((number) => !some.includes(number)));
     }
   });
 
