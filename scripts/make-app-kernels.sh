@@ -11,6 +11,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../fixtures/apps/kernels"
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 for source in *.cu; do
   # Clusters came with compute capability 9.0.
-  arch=$([[ $source == cluster.cu ]] && echo compute_90 || echo compute_80)
+  arch=$([[ $source == cluster.cu || $source == features.cu ]] && echo compute_90 || echo compute_80)
   "$nvcc" --ptx -O2 -arch="$arch" -o "${source%.cu}.ptx" "$source"
 done

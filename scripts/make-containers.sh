@@ -34,6 +34,23 @@ done
 # Machine code only, and text only.
 compile -gencode arch=compute_90,code=sm_90 -fatbin kernels.cu -o bin/no-ptx.fatbin
 compile -gencode arch=compute_90,code=compute_90 -fatbin kernels.cu -o bin/ptx-only.fatbin
+# Texts and machine code for several targets, of a kernel that writes elsewhere on each.
+targets() { # name, pairs of virtual and real architectures
+  local name=$1 pair
+  shift
+  local options=()
+  for pair in "$@"; do options+=(-gencode "arch=${pair%%:*},code=${pair#*:}"); done
+  compile "${options[@]}" -fatbin targets.cu -o "bin/targets.$name.fatbin"
+}
+targets texts compute_80:compute_80 compute_90:compute_90
+targets both 'compute_80:[sm_80,compute_80]' 'compute_90:[sm_90,compute_90]'
+targets cross compute_80:sm_90 compute_90:compute_90
+targets cross-known 'compute_80:[sm_90,compute_80]'
+targets accelerated compute_90a:sm_90a compute_90:compute_90
+targets accelerated-known 'compute_90a:[sm_90a,compute_90a]' compute_90:compute_90
+targets older compute_80:sm_80 'compute_86:[sm_86,compute_86]'
+targets family compute_100f:sm_103f
+compile -arch=sm_90a -cubin targets.cu -o bin/targets.sm_90a.cubin
 # A bare cubin.
 compile -arch=sm_90 -cubin kernels.cu -o bin/kernels.sm_90.cubin
 # Host files. `default` is zstd, `speed` LZ4.

@@ -18,6 +18,7 @@ import { encodeMessage } from '../dist/runtime/messages.js';
 import { SupervisedProcess } from '../dist/runtime/process.js';
 import { RecorderLink } from '../dist/runtime/recorder-link.js';
 import { StagingPool } from '../dist/runtime/staging.js';
+import { PackedTemplates, packTemplates } from '../dist/templates/index.js';
 import { playClients, playRecorder } from './runtime/protocol-fuzz.mjs';
 
 const { values } = parseArgs({ options: { sessions: { type: 'string' }, first: { type: 'string' } } });
@@ -27,6 +28,8 @@ const library = {
   Store,
   InputError,
   buildTemplatesFromImage,
+  PackedTemplates,
+  packTemplates,
   checkpoint,
   ControlServer,
   encodeEvent,

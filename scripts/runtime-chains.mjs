@@ -1,5 +1,5 @@
-// Long chains of checkpoints of every sample program on the simulated device, against what memory was (scripts/runtime/chains.mjs).
-//   node scripts/runtime-chains.mjs [--samples a,b] [--seeds N] [--first SEED] [--increments N]
+// Long chains of checkpoints of every sample program on the simulated device or a real one, against what memory was (scripts/runtime/chains.mjs).
+//   node scripts/runtime-chains.mjs [--samples a,b] [--seeds N] [--first SEED] [--increments N] [--device sim|auto]
 // Default: every sample, 3 seeds from 1, 55 increments each, and back to every checkpoint at the end. Prints each finding with the sample and seed that
 // repeat it; ends with 1 when there was one.
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -11,7 +11,9 @@ import { call, callAll } from '../dist/runtime/index.js';
 import { playChain, SAMPLES } from './runtime/chains.mjs';
 
 const text = { type: 'string' };
-const { values } = parseArgs({ options: { samples: text, seeds: text, first: text, increments: text } });
+const { values } = parseArgs({
+  options: { samples: text, seeds: text, first: text, increments: text, device: text },
+});
 const samples = values.samples?.split(',') ?? SAMPLES;
 const first = Number(values.first ?? 1);
 const seeds = Number(values.seeds ?? 3);
@@ -19,7 +21,7 @@ const increments = Number(values.increments ?? 55);
 const unknown = samples.filter((name) => !SAMPLES.includes(name));
 if (unknown.length > 0 || ![first, seeds, increments].every((number) => Number.isSafeInteger(number) && number > 0)) {
   console.error(
-    `usage: runtime-chains.mjs [--samples a,b] [--seeds N] [--first SEED] [--increments N]; samples: ${SAMPLES.join(' ')}`,
+    `usage: runtime-chains.mjs [--samples a,b] [--seeds N] [--first SEED] [--increments N] [--device sim|auto]; samples: ${SAMPLES.join(' ')}`,
   );
   process.exit(64);
 }
@@ -29,7 +31,7 @@ for (const app of samples)
   for (let seed = first; seed < first + seeds; seed++) {
     const folder = mkdtempSync(join(tmpdir(), 'gcr-chains-'));
     try {
-      const place = { folder, store: join(folder, 'store') };
+      const place = { folder, store: join(folder, 'store'), device: values.device };
       const { wrong, counts } = await playChain({ Store, call, callAll }, place, { app, seed, increments });
       for (const message of wrong) console.log(message);
       findings += wrong.length;

@@ -1,14 +1,16 @@
 """A Llama-shaped model with random weights, decoding and training as stock PyTorch does it. 1.1 billion parameters unless --small.
 
-    llama.py [--small] [--seed N] [--sleep S] MODE STEPS [MODE STEPS ...]     runs the steps and prints a digest of everything they left behind
+    llama.py [--small] [--seed N] [--sleep S] MODE STEPS [MODE STEPS ...]     runs the steps and prints, after each MODE's, a digest of everything they left behind
     llama.py [--small] [--seed N] --pace      reads commands from standard input, answers each with a line
 
 Modes: decode (eager), replay (a captured CUDA graph of a decode step), compiled (torch.compile), streams (two streams beside each
-other), train (AdamW, all parameters), last (AdamW, last layer alone). Commands: `MODE STEPS`; `prepare MODE`; `snapshot` (keeps a
-copy of all device memory); `changed` (compares with it, in chunks of 64 KiB); `dump FILE` (writes all device memory). The end of input
-prints the digest. Everything is deterministic, so two runs of the same commands print the same digest.
+other), triton (kernels of our own, see triton_kernels.py), train (AdamW, all parameters), last (AdamW, last layer alone). Commands:
+`MODE STEPS`; `stamped MODE STEPS` (a time stamp behind every module: see Stamps); `prepare MODE`; `snapshot` (keeps a copy of all device
+memory); `changed` (compares with it, in chunks of 64 KiB); `dump FILE` (writes all device memory). The end of input prints the digest.
+Everything is deterministic, so two runs of the same commands print the same digest.
 """
 import ctypes
+import gc
 import hashlib
 import json
 import os
@@ -20,9 +22,11 @@ import torch
 import torch.nn.functional as F
 
 CHUNK = 65536
+# Sequences that are decoded at once: a step then changes between 4 and 6 % of all memory.
+DECODED = 12
 FULL = {"vocabulary": 32000, "hidden": 2048, "layers": 22, "inner": 5632, "heads": 32, "key_heads": 4, "window": 2048}
 SMALL = {"vocabulary": 1000, "hidden": 256, "layers": 2, "inner": 512, "heads": 4, "key_heads": 2, "window": 256}
-BATCH = 8
+TRAINED = 8
 
 
 def rotated(x, cosine, sine):
@@ -81,8 +85,8 @@ class Decode:
     def __init__(self, c, kind):
         self.model = Llama(c).requires_grad_(False)
         self.position = torch.zeros(1, dtype=torch.long)
-        self.tokens = torch.randint(c["vocabulary"], (BATCH, 1))
-        shape = (BATCH, c["key_heads"], c["window"], c["hidden"] // c["heads"])
+        self.tokens = torch.randint(c["vocabulary"], (DECODED, 1))
+        shape = (DECODED, c["key_heads"], c["window"], c["hidden"] // c["heads"])
         self.caches = [tuple(torch.randn(shape) for _ in range(2)) for _ in self.model.layers]
         self.run = self.plain
         if kind == "replay":
@@ -122,7 +126,7 @@ class Train:
         self.positions = torch.arange(256)
 
     def run(self):
-        tokens = torch.randint(self.c["vocabulary"], (BATCH, 257), device="cuda")
+        tokens = torch.randint(self.c["vocabulary"], (TRAINED, 257), device="cuda")
         self.optimizer.zero_grad(set_to_none=True)
         logits = self.model(tokens[:, :-1], self.positions)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
@@ -154,7 +158,44 @@ class Streams:
         return [self.a, self.b]
 
 
-KINDS = {"decode": Decode, "replay": Decode, "compiled": Decode, "train": Train, "last": Train, "streams": Streams}
+def triton_kernels(c, kind):
+    # Not at the top: not every PyTorch has a Triton.
+    from triton_kernels import Kernels
+
+    return Kernels(c["hidden"])
+
+
+KINDS = {
+    "decode": Decode,
+    "replay": Decode,
+    "compiled": Decode,
+    "train": Train,
+    "last": Train,
+    "streams": Streams,
+    "triton": triton_kernels,
+}
+
+
+class Stamps:
+    """Time stamps of the device's own clock, one behind the kernels of every module that has no modules in it (projections, norms: 201 a
+    decoding step). Between two of them a kernel ends and the next one starts, so the longest time between two neighbours is no shorter than
+    the longest time for which the device stands still."""
+
+    def __init__(self, model):
+        self.events = []
+        self.hooks = [m.register_forward_hook(self.stamp) for m in model.modules() if not list(m.children())]
+
+    def stamp(self, *_):
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self.events.append(event)
+
+    def close(self):
+        """Milliseconds between neighbours, sorted."""
+        for hook in self.hooks:
+            hook.remove()
+        torch.cuda.synchronize()
+        return sorted(a.elapsed_time(b) for a, b in zip(self.events, self.events[1:]))
 
 
 class Memory:
@@ -212,6 +253,9 @@ class Program:
         if kind not in self.parts:
             with torch.device("cuda"):
                 self.parts[kind] = KINDS[kind](self.sizes, kind)
+            # As programs that serve do it: what was made at the start is not looked at in the middle of a step.
+            gc.collect()
+            gc.freeze()
         return self.parts[kind]
 
     def steps(self, kind, count):
@@ -231,6 +275,16 @@ class Program:
         each = sorted(a.elapsed_time(b) for a, b in zip(ends, ends[1:]))
         return f"did {kind} {count} {seconds:.6f} {each[-1]:.3f} {each[count // 2]:.3f}"
 
+    def stamped(self, kind, count):
+        """The longest time between two stamps of some steps, and the median of all, in milliseconds."""
+        part = self.part(kind)
+        stamps = Stamps(part.model)
+        start = time.perf_counter()
+        for _ in range(count):
+            part.run()
+        times = stamps.close()
+        return f"stamped {kind} {count} {time.perf_counter() - start:.6f} {times[-1]:.3f} {times[len(times) // 2]:.3f}"
+
     def command(self, line):
         word, *rest = line.split()
         if word == "snapshot":
@@ -239,6 +293,8 @@ class Program:
             return self.memory.changed()
         if word == "dump":
             return self.memory.dump(rest[0])
+        if word == "stamped":
+            return self.stamped(rest[0], int(rest[1]))
         if word == "prepare":
             self.part(rest[0])
             torch.cuda.synchronize()
@@ -270,7 +326,9 @@ def main():
             sys.exit(__doc__)
     torch.manual_seed(seed)
     torch.set_default_dtype(torch.bfloat16)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True)
+    # That would fill whatever is allocated, which no program does that is not looked into.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     # Its gradients differ from run to run.
     torch.backends.cuda.enable_cudnn_sdp(False)
     program = Program(sizes, sleep)
@@ -279,10 +337,11 @@ def main():
         print("ready", flush=True)
         for line in sys.stdin:
             print(program.command(line), flush=True)
+        print("digest", program.digest(), flush=True)
     else:
         for kind, count in zip(words[::2], words[1::2]):
             print(program.command(f"{kind} {count}"), file=sys.stderr, flush=True)
-    print("digest", program.digest(), flush=True)
+            print("digest", program.digest(), flush=True)
 
 
 main()

@@ -30,9 +30,9 @@ const SCENARIOS = [
   'disk',
   'switch',
   'training',
-  'tuning',
   'start',
   'durable',
+  'downtime',
 ];
 
 function readArguments() {
@@ -158,6 +158,7 @@ for (const name of options.only) {
   } catch (error) {
     scenario.failed = error.message;
     log(`failed: ${error.stack}`);
+    for (const said of programs.said()) log(said);
   }
   clearTimeout(timer);
   await programs.close();

@@ -14,6 +14,8 @@ export const ROOT = join(import.meta.dirname, '../..');
 export const CLI = join(ROOT, 'bin/gcr-templates.js');
 export const SIM_DRIVER = join(ROOT, 'build/native/simdriver');
 const READY_MS = 120_000;
+/** How long a program may take to end once it has said all; its supervisor with it. */
+const END_MS = 20_000;
 
 /** Starts a simulated device. */
 export async function startSimulated() {
@@ -63,6 +65,12 @@ export class Program {
 
   get #name() {
     return this.child.spawnargs.join(' ');
+  }
+
+  /** What it and its supervisor have said on standard error, and how it ended if it has. */
+  get said() {
+    const end = this.#ended === undefined ? '' : `, ended with ${this.#ended}`;
+    return `${this.#name} (process ${this.pid}${end}): ${this.#stderr.trim()}`;
   }
 
   /** The next line of its output. */
@@ -137,7 +145,11 @@ export class Program {
   async end() {
     this.child.stdin.end();
     const lines = await this.until('digest');
-    await this.exit;
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`${this.#name} does not end: ${this.#stderr.trim()}`)), END_MS);
+    });
+    await Promise.race([this.exit, late]).finally(() => clearTimeout(timer));
     return lines.at(-1).split(' ')[1];
   }
 }
@@ -185,6 +197,11 @@ export class Programs {
     const device = this.options.simulated ? ['--device', 'sim'] : [];
     const run = [process.execPath, CLI, 'run', ...device, '--store', store, ...more, '--', ...command];
     return this.#start(run, { ...environment, XDG_RUNTIME_DIR: sockets }, join(sockets, 'gcr-templates'));
+  }
+
+  /** For a failure: what each program has said. */
+  said() {
+    return this.#started.map((program) => program.said);
   }
 
   async close() {

@@ -15,22 +15,32 @@ const number = (value) => {
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 };
 
-const TARGETS = { atLeast: ['≥', (value, limit) => value >= limit], atMost: ['≤', (value, limit) => value <= limit] };
+/** Of ratios, a thousandth counts. */
+const quotientText = (value) => (Math.abs(value) < 10 ? value.toFixed(3) : number(value));
+
+/** How a target is written, and what reaches it. */
+const TARGETS = {
+  atLeast: [(limit) => `≥ ${limit}`, (value, limit) => value >= limit],
+  atMost: [(limit) => `≤ ${limit}`, (value, limit) => value <= limit],
+  within: [([low, high]) => `${low} to ${high}`, (value, [low, high]) => low <= value && value <= high],
+};
 
 /**
  * One row.
  *
  * @param what `what`, `unit` (of ours and reference), `ours` (samples), `reference` ({ name, samples }), `ratio`: `ours/reference`, `reference/ours`,
- *   or nothing where ours is held against the target by itself; `atLeast` or `atMost`; `note`
+ *   `pairs` (the median of ours by the reference's sample that was taken right before or after it), or nothing where ours is held against the target by
+ *   itself; `atLeast`, `atMost` or `within` (two limits); `note`
  */
 export function row({ what, unit, ours, reference, ratio, note, ...target }) {
   const mine = of(ours);
   const theirs = reference && { name: reference.name, ...of(reference.samples) };
-  const quotient = !ratio
-    ? undefined
-    : ratio === 'ours/reference'
-      ? mine.median / theirs.median
-      : theirs.median / mine.median;
+  const quotients = {
+    'ours/reference': () => mine.median / theirs.median,
+    'reference/ours': () => theirs.median / mine.median,
+    pairs: () => median(ours.map((sample, at) => sample / reference.samples[at])),
+  };
+  const quotient = ratio && quotients[ratio]();
   const [kind, limit] = Object.entries(target)[0] ?? [];
   const judged = quotient ?? mine.median;
   return {
@@ -40,7 +50,7 @@ export function row({ what, unit, ours, reference, ratio, note, ...target }) {
     ...(theirs && { reference: theirs }),
     ...(quotient !== undefined && { ratio: quotient, ratioOf: ratio }),
     ...(kind && {
-      target: `${TARGETS[kind][0]} ${limit}${quotient === undefined ? ` ${unit}` : ''}`,
+      target: `${TARGETS[kind][0](limit)}${quotient === undefined ? ` ${unit}` : ''}`,
       reached: TARGETS[kind][1](judged, limit),
     }),
     ...(note && { note }),
@@ -65,7 +75,7 @@ export function table({ machine, command, scenarios }) {
         what,
         `${number(ours.median)} ${unit}`,
         beside,
-        ratio === undefined ? '' : number(ratio),
+        ratio === undefined ? '' : quotientText(ratio),
         target ?? '',
         REACHED[reached],
       ];

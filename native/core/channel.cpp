@@ -1,7 +1,9 @@
 // See channel.h.
 #include "channel.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -182,6 +184,11 @@ ChannelResult Channel::receive(Message &message, int timeout) {
   }
   message.body.resize(length - channel_head_bytes);
   return {};
+}
+
+bool Channel::is_taken() const {
+  int left = 0;
+  return ioctl(socket_.get(), SIOCOUTQ, &left) != 0 || left == 0;
 }
 
 void Channel::shutdown() {

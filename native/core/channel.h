@@ -62,6 +62,9 @@ class Channel {
   // Receives one message. `bad_message` ends the connection, as the protocol demands.
   ChannelResult receive(Message &message, int timeout = channel_forever);
 
+  // Whether the other side has taken everything that was sent, or there is none.
+  bool is_taken() const;
+
   // Ends the connection for both sides and wakes whoever waits in `receive`; the descriptor is closed with the object.
   void shutdown();
 

@@ -17,7 +17,7 @@
 
 namespace gcr {
 
-constexpr std::uint32_t protocol_version = 2;
+constexpr std::uint32_t protocol_version = 3;
 
 // number, name
 #define GCR_EVENT_TYPES(X)                                                                                                    \
@@ -99,6 +99,8 @@ struct VariableEvent {
     f(name);
   }
 };
+// It has another place in every context: which one a launch means is not told.
+constexpr std::uint16_t variable_of_several = 1;
 
 enum class AllocationKind : std::uint32_t {
   device = 0,
@@ -268,14 +270,36 @@ struct WaitEvent {
   void fields(auto &f) { f(other); }
 };
 
+enum class TensorMapKind : std::uint32_t { tiled = 0, im2col = 1, im2col_wide = 2, moved = 3 };
+
+// A tensor map as it was encoded, with what it was encoded from. One that was `moved` is another (`from`) with a new address, and says nothing else.
 struct TensorMapEvent {
   static constexpr EventType type = EventType::tensor_map;
+  static constexpr std::size_t map_bytes = 128, max_rank = 5;
   std::uint64_t address = 0;
-  Bytes map;  // 128 bytes
+  TensorMapKind kind = TensorMapKind::tiled;
+  std::uint32_t data_type = 0, rank = 0, interleave = 0, swizzle = 0;
+  std::uint64_t sizes[max_rank] = {}, strides[max_rank - 1] = {};
+  std::uint32_t box[max_rank] = {}, steps[max_rank] = {};
+  Bytes map, from;  // of 128 bytes each
   void fields(auto &f) {
     f(address);
-    if constexpr (requires { f.take_view(0); }) map = f.take_view(128);
-    else f.bytes(map);
+    auto number = static_cast<std::uint32_t>(kind);
+    f(number);
+    kind = static_cast<TensorMapKind>(number);
+    f(data_type);
+    f(rank);
+    f(interleave);
+    f(swizzle);
+    f.zeros(4);
+    for (std::uint64_t &size : sizes) f(size);
+    for (std::uint64_t &stride : strides) f(stride);
+    for (std::uint32_t &length : box) f(length);
+    for (std::uint32_t &step : steps) f(step);
+    for (Bytes *content : {&map, &from}) {
+      if constexpr (requires { f.take_view(0); }) *content = f.take_view(map_bytes);
+      else f.bytes(*content);
+    }
   }
 };
 
@@ -345,6 +369,7 @@ std::optional<Event> decode_event(const EventView &view) {
 // number, name; below 16 sent by the recorder, else by the supervisor
 #define GCR_MESSAGE_TYPES(X)                                                                                              \
   X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(7, vacant) X(8, known_image) X(9, kept)  \
+  X(10, in_use)                                                                                                           \
   X(16, welcome) X(17, hold) X(18, release) X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate)   \
   X(25, guard) X(26, keep) X(27, image_name) X(28, park)
 
@@ -358,6 +383,7 @@ struct DeviceDescription {
   std::uint8_t uuid[16] = {};
   std::uint64_t memory_bytes = 0;
   std::string name;
+  std::uint32_t architecture = 0;  // compute capability, 90 for 9.0; 0 not known
 };
 
 // What a process is to the supervisor that it says hello to.
@@ -385,7 +411,7 @@ struct HelloMessage {
     greeting = static_cast<Greeting>(state);
     auto count = static_cast<std::uint32_t>(devices.size());
     f(count);
-    if constexpr (requires { f.left(); }) devices.resize(count <= f.left() / 28 ? count : (f.take_view(SIZE_MAX), 0));
+    if constexpr (requires { f.left(); }) devices.resize(count <= f.left() / 32 ? count : (f.take_view(SIZE_MAX), 0));
     for (DeviceDescription &device : devices) {
       if constexpr (requires { f.left(); }) {
         if (const Bytes uuid = f.take_view(16); uuid.size() == 16) std::memcpy(device.uuid, uuid.data(), 16);
@@ -396,6 +422,7 @@ struct HelloMessage {
       std::string_view name = device.name;
       f(name);
       if constexpr (requires { f.left(); }) device.name = name;
+      f(device.architecture);
     }
   }
 };
@@ -438,6 +465,16 @@ struct VacantMessage {
   void fields(auto &f) {
     f(number);
     f(size);
+    f(device);
+    f.zeros(4);
+  }
+};
+
+// The process has a context on a device, which takes room there even without memory of the program's.
+struct InUseMessage {
+  static constexpr MessageType type = MessageType::in_use;
+  std::uint32_t device = 0;
+  void fields(auto &f) {
     f(device);
     f.zeros(4);
   }

@@ -25,6 +25,7 @@ struct DriverError : std::runtime_error {
   may(cuDeviceGetUuid, _v2, (Uuid *, Device))                                                                              \
   may(cuDeviceTotalMem, _v2, (std::size_t *, Device))                                                                      \
   may(cuDeviceGetAttribute, , (int *, int, Device))                                                                        \
+  may(cuDeviceCanAccessPeer, , (int *, Device, Device))                                                                    \
   need(cuDevicePrimaryCtxRetain, , (Context *, Device))                                                                    \
   may(cuDevicePrimaryCtxRelease, _v2, (Device))                                                                            \
   may(cuDevicePrimaryCtxGetState, , (Device, unsigned *, int *))                                                           \
@@ -78,6 +79,8 @@ struct DriverError : std::runtime_error {
   may(cuFuncGetModule, , (Module *, Function))                                                                             \
   may(cuFuncGetName, , (const char **, Function))                                                                          \
   may(cuFuncGetParamInfo, , (Function, std::size_t, std::size_t *, std::size_t *))                                         \
+  may(cuFuncGetAttribute, , (int *, int, Function))                                                                        \
+  may(cuKernelGetAttribute, , (int *, int, Kernel, Device))                                                                \
   may(cuKernelGetParamInfo, , (Kernel, std::size_t, std::size_t *, std::size_t *))                                         \
   may(cuKernelGetFunction, , (Function *, Kernel))                                                                         \
   may(cuKernelGetName, , (const char **, Kernel))                                                                          \

@@ -69,6 +69,7 @@ constexpr Result stream_capture_implicit = 906;
 constexpr Result captured_event = 907;
 constexpr Result stream_capture_wrong_thread = 908;
 constexpr Result graph_exec_update_failure = 910;
+constexpr Result invalid_cluster_size = 912;
 constexpr Result unknown = 999;
 }  // namespace result
 
@@ -106,11 +107,18 @@ struct LaunchAttribute {
     char bytes[64];
     unsigned cluster[3];
     int cooperative;
+    Event event;
   } value;
 };
 constexpr int attribute_cooperative = 2;
 constexpr int attribute_cluster = 4;
+constexpr int attribute_programmatic_event = 7;
+constexpr int attribute_preferred_cluster = 11;
+constexpr int attribute_completion_event = 12;
 constexpr int attribute_updatable_node = 13;
+
+// Attributes of a function: the cluster that it is launched in when the launch names none.
+constexpr int required_cluster_width = 11, required_cluster_depth = 13;
 
 struct LaunchConfiguration {
   unsigned grid[3];
@@ -184,6 +192,20 @@ struct MemsetNodeParameters {
   std::size_t width, height;
 };
 
+// Of a node of any type, as far as we look at it.
+struct GraphNodeParameters {
+  int type;
+  int unused[3];
+  union {
+    std::uint64_t padding[29];
+    struct {
+      MemsetNodeParameters parameters;
+      Context context;
+    } set;
+  };
+  std::uint64_t unused2;
+};
+
 constexpr int node_kernel = 0, node_memcpy = 1, node_memset = 2, node_host = 3, node_graph = 4, node_empty = 5,
               node_wait_event = 6, node_event_record = 7;
 
@@ -235,6 +257,7 @@ static_assert(sizeof(AllocationProperties) == 32 && sizeof(AccessDescriptor) == 
 static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfiguration) == 56);
 static_assert(sizeof(Copy2D) == 128 && sizeof(Copy3D) == 200 && sizeof(StreamOperation) == 48);
 static_assert(sizeof(KernelNodeParameters) == 72 && sizeof(MemsetNodeParameters) == 40);
+static_assert(sizeof(GraphNodeParameters) == 256);
 static_assert(sizeof(CheckpointLockArguments) == 64);
 
 }  // namespace gcr

@@ -25,6 +25,8 @@ constexpr std::uint32_t status_errno = 0x10000;
 constexpr int short_looks = 250, patience = short_looks + 275;
 constexpr useconds_t short_look = 20'000, look_without_memory = 200'000, look_while_running = 1'000'000;  // microseconds
 constexpr std::int64_t shut_ns = 2'000'000'000;
+constexpr const char *late_call = "a driver call did not return in time: it waits for a kernel that hangs, or for much work; the program goes on";
+constexpr const char *late_queues = "the queues were not empty in time: a kernel hangs, or there is much work; the program goes on";
 
 std::string driver_text(const Driver &driver, const char *what, std::uint32_t status) {
   if (status >= status_errno) return std::string(what) + ": " + std::strerror(static_cast<int>(status - status_errno));
@@ -174,9 +176,7 @@ bool Agent::answer(Message &message) {
 }
 
 void Agent::locate(const LocateMessage &wanted) {
-  const std::vector<Context> contexts = recorder_.memory.contexts();
-  if (contexts.empty() || recorder_.driver.cuCtxSetCurrent(contexts.front()) != result::success) return;
-  for (std::string_view name : wanted.names) recorder_.modules.locate(wanted.module, std::string(name));
+  recorder_.modules.locate(wanted.module, wanted.names);
 }
 
 std::uint32_t Agent::shut(std::int64_t deadline_ns, std::string &text) {
@@ -192,7 +192,7 @@ std::uint32_t Agent::shut(std::int64_t deadline_ns, std::string &text) {
     recorder_.gate.close();
     if (!recorder_.gate.wait_idle(deadline_ns)) {
       recorder_.gate.open();
-      text = "a driver call did not return";
+      text = late_call;
       return status_errno + ETIMEDOUT;
     }
     if (recorder_.captures.load() == 0) return 0;
@@ -211,7 +211,7 @@ std::uint32_t Agent::drain(std::int64_t deadline_ns, std::string &text) {
   std::unique_lock lock(mutex_);
   const auto left = [&] { return std::chrono::nanoseconds(std::max<std::int64_t>(0, deadline_ns - now_ns())); };
   if (!changed_.wait_for(lock, left(), [this] { return !draining_; })) {
-    text = "the queues were not empty in time";
+    text = late_queues;
     return status_errno + ETIMEDOUT;
   }
   draining_ = true;
@@ -231,7 +231,7 @@ std::uint32_t Agent::drain(std::int64_t deadline_ns, std::string &text) {
     changed_.notify_all();
   }).detach();
   if (!changed_.wait_for(lock, left(), [this] { return !draining_; })) {
-    text = "the queues were not empty in time";
+    text = late_queues;
     return status_errno + ETIMEDOUT;
   }
   if (drained_) text = driver_text(recorder_.driver, "waiting for the queues", drained_);

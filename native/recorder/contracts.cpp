@@ -58,32 +58,37 @@ const Function *find_function(Slot &slot, const char *stem, const char *symbol, 
 
 // ---- state of libraries
 
-// Workspaces by cuBLAS handle.
-class Workspaces {
+// What programs gave cuBLAS handles to write to beside outputs.
+class Given {
  public:
-  void give(void *handle, CopyTarget place) {
+  enum What { workspace, count, kinds };
+
+  void set(void *handle, What what, CopyTarget place) {
     const std::lock_guard lock(mutex_);
-    given_[handle] = place;
+    places_[handle][what] = place;
+  }
+  void forget(void *handle, What what) {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = places_.find(handle); found != places_.end()) found->second[what] = {};
   }
   void forget(void *handle) {
     const std::lock_guard lock(mutex_);
-    given_.erase(handle);
+    places_.erase(handle);
   }
-  bool find(void *handle, CopyTarget &place) const {
+  // Those without an address were not given.
+  std::array<CopyTarget, kinds> of(void *handle) const {
     const std::lock_guard lock(mutex_);
-    const auto found = given_.find(handle);
-    if (found == given_.end()) return false;
-    place = found->second;
-    return true;
+    const auto found = places_.find(handle);
+    return found == places_.end() ? std::array<CopyTarget, kinds>{} : found->second;
   }
 
  private:
   mutable std::mutex mutex_;
-  std::map<void *, CopyTarget> given_;
+  std::map<void *, std::array<CopyTarget, kinds>> places_;
 };
 
-Workspaces &workspaces() {
-  static Workspaces *const one = new Workspaces;  // lives as long as the process
+Given &given() {
+  static Given *const one = new Given;  // lives as long as the process
   return *one;
 }
 
@@ -124,7 +129,7 @@ constexpr int layout_type = 0, layout_order = 1, layout_rows = 2, layout_columns
 constexpr int order_column = 0, order_row = 1;
 constexpr int matmul_epilogue = 7, matmul_bias = 8, matmul_bias_stride = 10, matmul_aux = 11, matmul_aux_leading = 12, matmul_aux_stride = 13,
               matmul_amax_d = 21, matmul_aux_type = 22, matmul_aux_amax = 24, matmul_bias_type = 26, matmul_counters_out = 30,
-              matmul_d_out_scale = 36;
+              matmul_d_out_scale = 36, matmul_emulation = 38;
 constexpr std::uint32_t epilogue_relu_aux = 130, epilogue_relu_aux_bias = 134, epilogue_gelu_aux = 160, epilogue_gelu_aux_bias = 164,
                         epilogue_drelu_bias = 152, epilogue_dgelu_bias = 208, epilogue_bias_a = 256, epilogue_bias_b = 512;
 // Those that write D alone: default, relu, bias, relu and bias, gelu, gelu and bias, and the gradients of relu and gelu, which read what another wrote.
@@ -225,6 +230,11 @@ void Outputs::matrix(const void *place, std::int64_t element, std::int64_t rows,
   add(target);
 }
 
+void Outputs::triangle(const void *place, std::int64_t element, std::int64_t n) {
+  if (n > std::int64_t{1} << 20) return unknown();
+  matrix(place, element, n * (n + 1) / 2, n > 0 ? 1 : 0, 0);
+}
+
 std::int64_t Outputs::element(int type) {
   const std::int64_t bytes = bytes_of_data_type(type);
   if (bytes == 0) unknown();
@@ -232,16 +242,22 @@ std::int64_t Outputs::element(int type) {
 }
 
 void Outputs::workspace(void *handle) {
-  CopyTarget place;
-  if (workspaces().find(handle, place)) add(place);
+  for (const CopyTarget &place : given().of(handle))
+    if (place.address) add(place);
 }
 
 void Outputs::give(void *handle, void *place, std::size_t size) {
-  if (place && size) workspaces().give(handle, {reinterpret_cast<std::uint64_t>(place), size, size, 1, 1, 0});
-  else workspaces().forget(handle);
+  if (place && size) given().set(handle, Given::workspace, {reinterpret_cast<std::uint64_t>(place), size, size, 1, 1, 0});
+  else given().forget(handle, Given::workspace);
 }
 
-void Outputs::forget(void *handle) { workspaces().forget(handle); }
+void Outputs::give_count(void *handle, void *place) {
+  if (place) given().set(handle, Given::count, {reinterpret_cast<std::uint64_t>(place), sizeof(int), sizeof(int), 1, 1, 0});
+  else given().forget(handle, Given::count);
+}
+
+void Outputs::forget(void *handle) { given().forget(handle, Given::workspace); }
+void Outputs::destroy(void *handle) { given().forget(handle); }
 
 struct Outputs::Layout {
   std::int64_t element = 0, rows = 0, columns = 0, leading = 0, stride = 0, batch = 1;
@@ -279,7 +295,8 @@ void Outputs::lt_epilogue(void *description, void *layout) {
   Layout of;
   if (!get || !description || !layout_of(layout, of)) return unknown();
   const auto pointer = [&](int which) { return attribute<void *>(get, description, which, nullptr); };
-  if (!absent_or_zero(get, description, matmul_counters_out) || !absent_or_zero(get, description, matmul_d_out_scale)) return unknown();
+  for (const int more : {matmul_counters_out, matmul_d_out_scale, matmul_emulation})
+    if (!absent_or_zero(get, description, more)) return unknown();
   for (const int amax : {matmul_amax_d, matmul_aux_amax}) bytes(pointer(amax), 4);
   const auto epilogue = attribute<std::uint32_t>(get, description, matmul_epilogue, 0);
   if (std::find(std::begin(plain_epilogues), std::end(plain_epilogues), epilogue) != std::end(plain_epilogues)) return;

@@ -59,13 +59,17 @@ class Outputs {
   void vector(const void *place, std::int64_t element, std::int64_t n, std::int64_t step, std::int64_t stride = 0, std::int64_t batch = 1);
   void matrix(const void *place, std::int64_t element, std::int64_t rows, std::int64_t columns, std::int64_t leading, std::int64_t stride = 0,
               std::int64_t batch = 1);
+  // The packed half of a square matrix.
+  void triangle(const void *place, std::int64_t element, std::int64_t n);
   // Bytes of an element of a cudaDataType; unknown types make the call unknown.
   std::int64_t element(int type);
 
-  // cuBLAS handles and the workspaces that programs give them.
+  // cuBLAS handles: the workspace that the program gave one, and where it wants to be told how many bits an emulated product took.
   void workspace(void *handle);
   void give(void *handle, void *place, std::size_t size);
+  void give_count(void *handle, void *place);
   void forget(void *handle);
+  void destroy(void *handle);
 
   // cuBLASLt.
   void lt_matrix(const void *place, void *layout);

@@ -1,12 +1,19 @@
 // See graphs.h.
 #include "recorder/graphs.h"
 
+#include <algorithm>
+
 namespace gcr {
 namespace {
 
 // A launch of a graph has its call directly before it, so one number is enough.
 constexpr std::uint32_t call_in_graph = 1;
 constexpr std::size_t most_captured = 1 << 16;
+
+unsigned blocks_of(const LaunchAttribute &cluster) {
+  const unsigned *size = cluster.value.cluster;
+  return std::max(1u, size[0]) * std::max(1u, size[1]) * std::max(1u, size[2]);
+}
 
 }  // namespace
 
@@ -71,7 +78,7 @@ void Graphs::describe_kernel(ThreadState &thread, const KernelNodeParameters &pa
   event.function = record.number;
   std::memcpy(event.grid, parameters.grid, sizeof(event.grid));
   std::memcpy(event.block, parameters.block, sizeof(event.block));
-  std::memcpy(event.cluster, cluster, sizeof(event.cluster));
+  std::memcpy(event.cluster, cluster[0] ? cluster : record.cluster, sizeof(event.cluster));
   event.shared_memory = parameters.shared_memory;
   event.parameters = buffer;
   append(events, event, flags);
@@ -103,13 +110,17 @@ void Graphs::describe_node(ThreadState &thread, GraphNode node, Content &content
     content.unknown = "the type of a graph's node is not known";
     return;
   }
+  if (type == node_event_record) content.records_events = true;
   if (type == node_host || type == node_empty || type == node_wait_event || type == node_event_record) return;
   if (type == node_kernel && driver_.cuGraphKernelNodeGetParams) {
     KernelNodeParameters parameters{};
-    LaunchAttribute cluster{}, cooperative{}, updatable{};
+    LaunchAttribute cluster{}, preferred{}, cooperative{}, updatable{};
     if (driver_.cuGraphKernelNodeGetParams(node, &parameters) == result::success) {
       if (driver_.cuGraphKernelNodeGetAttribute) {
         if (driver_.cuGraphKernelNodeGetAttribute(node, attribute_cluster, &cluster.value) != result::success) cluster = {};
+        if (driver_.cuGraphKernelNodeGetAttribute(node, attribute_preferred_cluster, &preferred.value) == result::success &&
+            blocks_of(preferred) > blocks_of(cluster))
+          content.unknown = "clusters of a kernel have one of two sizes";
         if (driver_.cuGraphKernelNodeGetAttribute(node, attribute_cooperative, &cooperative.value) != result::success) cooperative = {};
         if (driver_.cuGraphKernelNodeGetAttribute(node, attribute_updatable_node, &updatable.value) == result::success &&
             updatable.value.cooperative)
@@ -129,6 +140,7 @@ void Graphs::describe_node(ThreadState &thread, GraphNode node, Content &content
       Content inner;
       describe(thread, child, inner);
       if (!inner.unknown.empty()) content.unknown = inner.unknown;
+      content.records_events |= inner.records_events;
       for (const auto &[key, encoded] : inner.nodes) events.insert(events.end(), encoded.begin(), encoded.end());
       return;
     }
@@ -276,6 +288,7 @@ void Graphs::set_child(ThreadState &thread, GraphExec exec, GraphNode node, Grap
   Encoded events;
   for (const auto &[key, encoded] : inner.nodes) events.insert(events.end(), encoded.begin(), encoded.end());
   if (!inner.unknown.empty()) found->second.unknown = inner.unknown;
+  found->second.records_events |= inner.records_events;
   found->second.nodes[node] = std::move(events);
   send(found->second);
 }
@@ -301,9 +314,10 @@ void Graphs::retell() {
   for (const auto &[exec, content] : execs_) send(content);
 }
 
-std::uint64_t Graphs::number(GraphExec exec) {
+std::uint64_t Graphs::number(GraphExec exec, bool *records_events) {
   const std::lock_guard lock(mutex_);
   const auto found = execs_.find(exec);
+  *records_events = found == execs_.end() || found->second.records_events;
   return found == execs_.end() ? 0 : found->second.number;
 }
 

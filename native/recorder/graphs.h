@@ -22,6 +22,7 @@ struct LaunchShape {
   unsigned cluster[3] = {};
   bool cooperative = false;
   void **parameters, **extra;
+  bool unclear = false;  // not all of it can be told
 };
 
 // The bytes of a launch's parameters in the driver's layout, in `buffer`; false when not all of them are known.
@@ -48,8 +49,8 @@ class Graphs {
   void captured(ThreadState &thread, Stream stream, const LibraryCall &call);
   // Tells a new supervisor all of them.
   void retell();
-  // The number, 0 for one that was not seen.
-  std::uint64_t number(GraphExec exec);
+  // The number, 0 for one that was not seen. `records_events`: whether CUDA events mean something else after a launch.
+  std::uint64_t number(GraphExec exec, bool *records_events);
 
  private:
   using Encoded = std::vector<std::uint8_t>;
@@ -58,6 +59,7 @@ class Graphs {
     // By node; nodes that write nothing have no entry. A child graph is one entry with all of its events.
     std::map<GraphNode, Encoded> nodes;
     std::string unknown;  // why it may write anything; empty when it is known
+    bool records_events = false;
   };
 
   // A node that a library's launch was captured as: how it was, and the call. A handle may be another node's later, and a node may be changed:

@@ -2,6 +2,7 @@
 // protocol's: what may write is told before the call, what appears after it and before it returns.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "recorder/contracts.h"
@@ -43,22 +44,22 @@ inline bool good(Result outcome) { return outcome == result::success; }
 
 Result context_create(auto &call, Context *context, unsigned flags, Device device) {
   const Result outcome = call(context, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_create_v3(auto &call, Context *context, void *affinity, int count, unsigned flags, Device device) {
   const Result outcome = call(context, affinity, count, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_create_v4(auto &call, Context *context, void *parameters, unsigned flags, Device device) {
   const Result outcome = call(context, parameters, flags, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_from_green(auto &call, Context *context, GreenContext green) {
   const Result outcome = call(context, green);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 Result context_destroy(auto &call, Context context) {
@@ -68,7 +69,7 @@ Result context_destroy(auto &call, Context context) {
 }
 Result primary_retain(auto &call, Context *context, Device device) {
   const Result outcome = call(context, device);
-  if (good(outcome)) call.recorder.memory.context_created(*context);
+  if (good(outcome)) call.recorder.context_created(*context);
   return outcome;
 }
 // Releasing the last reference, or resetting, ends the context.
@@ -211,10 +212,10 @@ void tell_launch(auto &call, const LaunchShape &shape, Stream stream) {
   event.function = record.number;
   std::memcpy(event.grid, shape.grid, sizeof(event.grid));
   std::memcpy(event.block, shape.block, sizeof(event.block));
-  std::memcpy(event.cluster, shape.cluster, sizeof(event.cluster));
+  std::memcpy(event.cluster, shape.cluster[0] ? shape.cluster : record.cluster, sizeof(event.cluster));
   event.shared_memory = shape.shared_memory;
   if (LibraryCall *in = LibraryCall::described(call.thread)) event.call = in->tell(call.recorder.emitter, call.thread);
-  std::uint16_t flags = shape.cooperative ? launch_cooperative : 0;
+  std::uint16_t flags = (shape.cooperative ? launch_cooperative : 0) | (shape.unclear ? launch_incomplete : 0);
   constexpr std::size_t usual_bytes = 4096;
   std::uint8_t usual[usual_bytes];
   std::vector<std::uint8_t> large;
@@ -257,9 +258,24 @@ Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Fu
     const LaunchAttribute &attribute = configuration->attributes[i];
     if (attribute.id == attribute_cluster) std::memcpy(shape.cluster, attribute.value.cluster, sizeof(shape.cluster));
     if (attribute.id == attribute_cooperative) shape.cooperative = attribute.value.cooperative != 0;
+    // Each cluster then has one of two sizes.
+    if (attribute.id == attribute_preferred_cluster) shape.unclear = true;
+    if (attribute.id == attribute_programmatic_event || attribute.id == attribute_completion_event)
+      call.recorder.streams.destroyed(attribute.value.event);
   }
   tell_launch(call, shape, configuration->stream);
   return launched(call, configuration->stream, call(configuration, function, parameters, extra));
+}
+Result function_set_attribute(auto &call, Function function, int attribute, int value) {
+  const Result outcome = call(function, attribute, value);
+  if (good(outcome) && attribute >= required_cluster_width && attribute <= required_cluster_depth) call.recorder.modules.changed(function);
+  return outcome;
+}
+Result kernel_set_attribute(auto &call, int attribute, int value, Kernel kernel, Device device) {
+  const Result outcome = call(attribute, value, kernel, device);
+  if (good(outcome) && attribute >= required_cluster_width && attribute <= required_cluster_depth)
+    call.recorder.modules.changed(reinterpret_cast<Function>(kernel));
+  return outcome;
 }
 Result launch_cooperative(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned shared, Stream stream, void **parameters) {
@@ -312,10 +328,12 @@ Result mem_get_address_range(auto &call, Pointer *base, Size *size, Pointer addr
   if (call.recorder.memory.range_of(address, base, size)) return result::success;
   return call(base, size, address);
 }
-constexpr int attribute_range_start = 11, attribute_range_size = 12;
+constexpr int attribute_context = 1, attribute_range_start = 11, attribute_range_size = 12;
 inline void correct_attribute(Recorder &recorder, int attribute, void *value, Pointer address) {
   Pointer base = 0;
   Size size = 0;
+  if (value && attribute == attribute_context)
+    if (const Context owner = recorder.memory.owner_of(address)) std::memcpy(value, &owner, sizeof(owner));
   if (!value || (attribute != attribute_range_start && attribute != attribute_range_size)) return;
   if (!recorder.memory.range_of(address, &base, &size)) return;
   if (attribute == attribute_range_start) std::memcpy(value, &base, sizeof(base));
@@ -438,7 +456,9 @@ Result mem_set_access(auto &call, Pointer address, Size size, const AccessDescri
   if (good(outcome)) call.recorder.memory.access_set(address, size, access, count);
   return outcome;
 }
+// What the program made without asking for it is exportable for us alone.
 Result mem_export(auto &call, void *exported, Handle handle, int type, unsigned long long flags) {
+  if (type == handle_file_descriptor && !(call.recorder.memory.handle_types(handle, type) & type)) return result::invalid_value;
   return shares(call, call(exported, call.recorder.memory.actual(handle), type, flags),
                 "memory is shared with another process (cuMemExportToShareableHandle)");
 }
@@ -448,7 +468,9 @@ Result mem_import(auto &call, Handle *handle, void *exported, int type) {
   return outcome;
 }
 Result mem_properties(auto &call, AllocationProperties *properties, Handle handle) {
-  return call(properties, call.recorder.memory.actual(handle));
+  const Result outcome = call(properties, call.recorder.memory.actual(handle));
+  if (good(outcome)) properties->handle_types = call.recorder.memory.handle_types(handle, properties->handle_types);
+  return outcome;
 }
 Result mem_retain(auto &call, Handle *handle, void *address) {
   const Result outcome = call(handle, address);
@@ -719,6 +741,11 @@ Result event_record_flags(auto &call, Event event, Stream stream, unsigned flags
   tell_record(call, event, stream);
   return call(event, stream, flags);
 }
+// Whose streams the event captures is not followed.
+Result event_record_elsewhere(auto &call, void *recorded, Event event) {
+  call.recorder.streams.destroyed(event);
+  return call(recorded, event);
+}
 Result event_synchronize(auto &call, Event event) {
   const std::uint64_t captured = call.recorder.streams.captured_by(event);
   const Result outcome = call(event);
@@ -796,6 +823,27 @@ Result end_capture(auto &call, Stream stream, Graph *graph) {
   if (was && !call.recorder.captured(stream, call.per_thread)) call.recorder.captures.fetch_sub(1);
   return outcome;
 }
+// Without a context the driver takes the memory's, and mapped memory has none.
+Result graph_add_memset(auto &call, GraphNode *node, Graph graph, const GraphNode *dependencies, Size count,
+                        const MemsetNodeParameters *parameters, Context context) {
+  if (!context && parameters) context = call.recorder.memory.owner_of(parameters->target);
+  return call(node, graph, dependencies, count, parameters, context);
+}
+// The node's parameters are the program's: they are afterwards as they were.
+Result graph_add_any(auto &call, GraphNodeParameters *parameters, auto... arguments) {
+  const bool lacks = parameters && parameters->type == node_memset && !parameters->set.context;
+  if (lacks) parameters->set.context = call.recorder.memory.owner_of(parameters->set.parameters.target);
+  const Result outcome = call(arguments..., parameters);
+  if (lacks) parameters->set.context = nullptr;
+  return outcome;
+}
+Result graph_add_node(auto &call, GraphNode *node, Graph graph, const GraphNode *dependencies, Size count, GraphNodeParameters *parameters) {
+  return graph_add_any(call, parameters, node, graph, dependencies, count);
+}
+Result graph_add_node_v2(auto &call, GraphNode *node, Graph graph, const GraphNode *dependencies, const void *edges, Size count,
+                         GraphNodeParameters *parameters) {
+  return graph_add_any(call, parameters, node, graph, dependencies, edges, count);
+}
 Result graph_instantiate(auto &call, GraphExec *exec, Graph graph, GraphNode *error_node, char *log, Size log_size) {
   const Result outcome = call(exec, graph, error_node, log, log_size);
   if (good(outcome)) call.recorder.graphs.instantiated(call.thread, *exec, graph);
@@ -842,6 +890,7 @@ Result exec_set_copy(auto &call, GraphExec exec, GraphNode node, const Copy3D *c
   return outcome;
 }
 Result exec_set_memset(auto &call, GraphExec exec, GraphNode node, const MemsetNodeParameters *parameters, Context context) {
+  if (!context && parameters) context = call.recorder.memory.owner_of(parameters->target);
   const Result outcome = call(exec, node, parameters, context);
   if (good(outcome)) call.recorder.graphs.set_memset(exec, node, *parameters);
   return outcome;
@@ -858,7 +907,10 @@ Result exec_set_other(auto &call, GraphExec exec, GraphNode node, const void *pa
 }
 Result graph_launch(auto &call, GraphExec exec, Stream stream) {
   if (call.tells(stream)) {
-    if (const std::uint64_t number = call.recorder.graphs.number(exec)) call.recorder.emitter.write(GraphLaunchEvent{number}, call.stream(stream));
+    bool records_events = false;
+    const std::uint64_t number = call.recorder.graphs.number(exec, &records_events);
+    if (records_events) call.recorder.streams.forget_events();
+    if (number) call.recorder.emitter.write(GraphLaunchEvent{number}, call.stream(stream));
     else tell_anything(call, stream, "a graph that was not seen when it was instantiated");
   }
   return call(exec, stream);
@@ -870,23 +922,67 @@ Result exec_destroy(auto &call, GraphExec exec) {
 
 // ---- tensor maps
 
-inline void tell_map(Recorder &recorder, const TensorMap *map, const void *address) {
-  recorder.emitter.write(TensorMapEvent{reinterpret_cast<Pointer>(address), Bytes(map->bytes)});
+// The program's numbers are read once the driver has taken them, so there are as many as the rank says.
+inline void tell_map(Recorder &recorder, const TensorMap *map, TensorMapEvent event, const void *address, const std::uint64_t *sizes,
+                     const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *steps) {
+  if (event.rank == 0 || event.rank > TensorMapEvent::max_rank || !sizes || !steps || (event.rank > 1 && !strides)) return;
+  event.address = reinterpret_cast<Pointer>(address);
+  std::copy_n(sizes, event.rank, event.sizes);
+  if (event.rank > 1) std::copy_n(strides, event.rank - 1, event.strides);
+  if (box) std::copy_n(box, event.rank, event.box);
+  std::copy_n(steps, event.rank, event.steps);
+  const std::uint8_t none[TensorMapEvent::map_bytes] = {};
+  event.map = Bytes(map->bytes);
+  event.from = Bytes(none);
+  recorder.emitter.write(event);
 }
-Result tensor_map_tiled(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  const Result outcome = call(map, type, rank, address, rest...);
-  if (good(outcome)) tell_map(call.recorder, map, address);
+inline TensorMapEvent map_event(TensorMapKind kind, int type, std::uint32_t rank, int interleave, int swizzle) {
+  TensorMapEvent event;
+  event.kind = kind;
+  event.data_type = static_cast<std::uint32_t>(type);
+  event.rank = rank;
+  event.interleave = static_cast<std::uint32_t>(interleave);
+  event.swizzle = static_cast<std::uint32_t>(swizzle);
+  return event;
+}
+Result tensor_map_tiled(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                        const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *steps, int interleave, int swizzle,
+                        int promotion, int fill) {
+  const Result outcome = call(map, type, rank, address, sizes, strides, box, steps, interleave, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::tiled, type, rank, interleave, swizzle), address, sizes, strides, box, steps);
   return outcome;
 }
-Result tensor_map_im2col(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  return tensor_map_tiled(call, map, type, rank, address, rest...);
+Result tensor_map_im2col(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                         const std::uint64_t *strides, const int *lower, const int *upper, std::uint32_t channels, std::uint32_t pixels,
+                         const std::uint32_t *steps, int interleave, int swizzle, int promotion, int fill) {
+  const Result outcome =
+      call(map, type, rank, address, sizes, strides, lower, upper, channels, pixels, steps, interleave, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::im2col, type, rank, interleave, swizzle), address, sizes, strides, nullptr, steps);
+  return outcome;
 }
-Result tensor_map_im2col_wide(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, auto... rest) {
-  return tensor_map_tiled(call, map, type, rank, address, rest...);
+Result tensor_map_im2col_wide(auto &call, TensorMap *map, int type, std::uint32_t rank, void *address, const std::uint64_t *sizes,
+                              const std::uint64_t *strides, int lower, int upper, std::uint32_t channels, std::uint32_t pixels,
+                              const std::uint32_t *steps, int interleave, int mode, int swizzle, int promotion, int fill) {
+  const Result outcome =
+      call(map, type, rank, address, sizes, strides, lower, upper, channels, pixels, steps, interleave, mode, swizzle, promotion, fill);
+  if (good(outcome))
+    tell_map(call.recorder, map, map_event(TensorMapKind::im2col_wide, type, rank, interleave, swizzle), address, sizes, strides, nullptr, steps);
+  return outcome;
 }
 Result tensor_map_replace(auto &call, TensorMap *map, void *address) {
+  TensorMap before{};
+  if (map) before = *map;
   const Result outcome = call(map, address);
-  if (good(outcome)) tell_map(call.recorder, map, address);
+  if (good(outcome)) {
+    TensorMapEvent event;
+    event.kind = TensorMapKind::moved;
+    event.address = reinterpret_cast<Pointer>(address);
+    event.map = Bytes(map->bytes);
+    event.from = Bytes(before.bytes);
+    call.recorder.emitter.write(event);
+  }
   return outcome;
 }
 

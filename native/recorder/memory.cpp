@@ -2,11 +2,14 @@
 #include "recorder/memory.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "recorder/contracts.h"
+#include "recorder/current.h"
+#include "recorder/gate.h"
 
 namespace gcr {
 namespace {
@@ -33,22 +36,6 @@ int largest_kept_descriptor() {
 }
 
 bool is_legal(Result outcome) { return outcome == result::success; }
-
-// Makes a context current for a while on this thread.
-class Current {
- public:
-  Current(const Driver &driver, Context context) : driver_(driver) {
-    driver.cuCtxGetCurrent(&before_);
-    good_ = before_ == context || driver.cuCtxSetCurrent(context) == result::success;
-  }
-  ~Current() { driver_.cuCtxSetCurrent(before_); }
-  explicit operator bool() const { return good_; }
-
- private:
-  const Driver &driver_;
-  Context before_ = nullptr;
-  bool good_ = false;
-};
 
 }  // namespace
 
@@ -85,6 +72,20 @@ bool Memory::allow(DevicePointer address, std::size_t size, int device) {
   return is_legal(driver_.cuMemSetAccess(address, size, access.data(), access.size()));
 }
 
+bool Memory::wait_for_supervisor() {
+  constexpr std::int64_t hears_within = 3'000'000'000, acts_within = 500'000'000;
+  if (let_go_ == 0) return false;
+  const std::int64_t now = now_ns();
+  if (heard_ == 0 && emitter_.channel().is_taken()) heard_ = now;
+  if (heard_ != 0 ? now > heard_ + acts_within : now > let_go_ + hears_within) {
+    let_go_ = 0;
+    return false;
+  }
+  constexpr timespec moment{0, 1'000'000};
+  nanosleep(&moment, nullptr);
+  return true;
+}
+
 bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (!driver_.cuMemRelease || !driver_.cuMemUnmap || !driver_.cuMemImportFromShareableHandle) return false;
   AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
@@ -92,7 +93,7 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
     properties.flags[gpu_direct_flag] = 1;
   Handle handle = 0;
-  if (!is_legal(driver_.cuMemCreate(&handle, size, &properties, 0))) return false;
+  if (!is_legal(with_room([&] { return driver_.cuMemCreate(&handle, size, &properties, 0); }))) return false;
   if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {
     driver_.cuMemRelease(handle);
     return false;
@@ -116,7 +117,10 @@ bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
 }
 
 void Memory::end_physical(Physical *physical) {
-  if (physical->sent) emitter_.message(HandleGoneMessage{physical->number});
+  if (physical->sent && emitter_.message(HandleGoneMessage{physical->number})) {
+    let_go_ = now_ns();
+    heard_ = 0;
+  }
   physicals_.erase(physical->number);
 }
 
@@ -183,11 +187,16 @@ void Memory::forget(DevicePointer address) {
   allocations_.erase(found);
 }
 
+Result Memory::forbidden_by_capture() const {
+  // Mapped memory may be made and ended at any time, cuMemAlloc and cuMemFree may not, and they look at captures before anything else.
+  return captures_.load() > 0 && driver_.cuMemFree ? driver_.cuMemFree(0) : result::success;
+}
+
 bool Memory::allocate(DevicePointer *address, std::size_t size) {
   Device device = 0;
   Context context = nullptr;
   if (size == 0 || !emitter_.tells_allocations() || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) ||
-      !is_legal(driver_.cuCtxGetCurrent(&context)))
+      !is_legal(driver_.cuCtxGetCurrent(&context)) || !is_legal(forbidden_by_capture()))
     return false;
   const std::lock_guard lock(mutex_);
   DevicePointer block = 0, place = 0;
@@ -223,9 +232,10 @@ bool Memory::release(DevicePointer address, Result *outcome) {
     if (found == allocations_.end() || !found->second.block) return false;
     context = found->second.context;
   }
+  *outcome = forbidden_by_capture();
+  if (*outcome != result::success) return true;
   // As cuMemFree does: what was submitted before is done before the memory is anybody else's. Without the lock, because it takes long.
   bool idle = false;
-  *outcome = result::success;
   // While a capture is under way waiting is not allowed and would spoil it: the memory is put aside until it can be known to be idle.
   if (captures_.load() == 0) {
     const Current current(driver_, context);
@@ -285,15 +295,26 @@ void Memory::array_destroyed(void *array) {
   arrays_.erase(found);
 }
 
+const std::pair<const DevicePointer, Memory::Allocation> *Memory::ours_at(DevicePointer address) const {
+  auto found = allocations_.upper_bound(address);
+  if (found == allocations_.begin()) return nullptr;
+  --found;
+  return found->second.block && address - found->first < found->second.size ? &*found : nullptr;
+}
+
 bool Memory::range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const {
   const std::lock_guard lock(mutex_);
-  auto found = allocations_.upper_bound(address);
-  if (found == allocations_.begin()) return false;
-  --found;
-  if (!found->second.block || address - found->first >= found->second.size) return false;
+  const auto *found = ours_at(address);
+  if (!found) return false;
   if (base) *base = found->first;
   if (size) *size = found->second.size;
   return true;
+}
+
+Context Memory::owner_of(DevicePointer address) const {
+  const std::lock_guard lock(mutex_);
+  const auto *found = ours_at(address);
+  return found ? found->second.context : nullptr;
 }
 
 bool Memory::is_followed(DevicePointer address) const {
@@ -307,7 +328,7 @@ Memory::Physical *Memory::physical_of(Handle handle) const {
   return found == handles_.end() ? nullptr : found->second;
 }
 
-void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
+Memory::Physical &Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable) {
   auto physical = std::make_unique<Physical>();
   physical->number = next_handle_++;
   physical->size = size;
@@ -318,7 +339,7 @@ void Memory::adopt(Handle *handle, std::size_t size, int device, bool exportable
   static constexpr Handle own_numbers = 0x6763'7200'0000'0000;
   if (handles_.contains(*handle)) *handle = own_numbers + physical->number;
   handles_[*handle] = physical.get();
-  physicals_[physical->number] = std::move(physical);
+  return *(physicals_[physical->number] = std::move(physical));
 }
 
 void Memory::retained(Handle *handle) {
@@ -336,6 +357,12 @@ Handle Memory::actual(Handle handle) const {
   const std::lock_guard lock(mutex_);
   const Physical *physical = physical_of(handle);
   return physical ? physical->current : handle;
+}
+
+int Memory::handle_types(Handle handle, int otherwise) const {
+  const std::lock_guard lock(mutex_);
+  const Physical *physical = physical_of(handle);
+  return physical && physical->handle_types >= 0 ? physical->handle_types : otherwise;
 }
 
 Result Memory::release_handle(Handle handle) {
@@ -395,9 +422,29 @@ void Memory::access_set(DevicePointer address, std::size_t size, const AccessDes
   access_.push_back({address, size, {access, access + count}});
 }
 
-void Memory::context_created(Context context) {
+bool Memory::context_created(Context context) {
   const std::lock_guard lock(mutex_);
-  contexts_.insert(context);
+  if (!contexts_.insert(context).second) return false;
+  Device device = 0;
+  const Current current(driver_, context);
+  if (!current || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetDevice(&device)) || !devices_.insert(device).second) return true;
+  emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
+  const auto can_reach = [&](int here, int there) {
+    int can = 0;
+    return driver_.cuDeviceCanAccessPeer && is_legal(driver_.cuDeviceCanAccessPeer(&can, here, there)) && can;
+  };
+  for (const int other : devices_) {
+    if (other == device) continue;
+    if (can_reach(device, other)) let_reach(device, other);
+    if (can_reach(other, device)) let_reach(other, device);
+  }
+  return true;
+}
+
+void Memory::let_reach(int here, int there) {
+  if (!peers_[there].insert(here).second) return;
+  for (const auto &[address, mapping] : mappings_)
+    if (!mapping.allocation && mapping.mapped && mapping.physical->device == there) allow(address, mapping.size, there);
 }
 
 void Memory::context_destroyed(Context context) {
@@ -433,9 +480,7 @@ void Memory::peer_enabled(Context peer) {
     if (!current || !is_legal(driver_.cuCtxGetDevice(&there))) return;
   }
   const std::lock_guard lock(mutex_);
-  if (!peers_[there].insert(here).second) return;
-  for (const auto &[address, mapping] : mappings_)
-    if (!mapping.allocation && mapping.physical->device == there) allow(address, mapping.size, there);
+  let_reach(here, there);
 }
 
 bool Memory::is_attached() const {
@@ -446,6 +491,7 @@ bool Memory::is_attached() const {
 
 void Memory::retell() {
   const std::lock_guard lock(mutex_);
+  for (const int device : devices_) emitter_.message(InUseMessage{static_cast<std::uint32_t>(device)});
   for (auto &[number, physical] : physicals_) {
     if (!physical->sent) continue;
     if (physical->current) physical->sent = send_handle(*physical);

@@ -35,7 +35,7 @@ class Memory {
   template <class Call>
   Result tell_new(Call &&call, const DevicePointer *address, std::size_t size, AllocationKind kind, bool saveable) {
     const std::lock_guard lock(mutex_);
-    const Result outcome = call();
+    const Result outcome = with_room(call);
     if (outcome == result::success) tell(*address, size, kind, saveable, 0, 0);
     return outcome;
   }
@@ -58,6 +58,8 @@ class Memory {
 
   // What cuMemGetAddressRange answers for memory of ours.
   bool range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const;
+  // The context that memory of ours was allocated in, null for any other: to the driver mapped memory belongs to none.
+  Context owner_of(DevicePointer address) const;
   // Whether managed or imported memory may be at this address: a copy to the host may then write what the supervisor follows.
   bool is_followed(DevicePointer address) const;
 
@@ -68,9 +70,12 @@ class Memory {
     AllocationProperties wanted = *properties;
     const bool ours = wanted.type == allocation_pinned && wanted.location.type == location_device;
     if (ours) wanted.handle_types |= handle_file_descriptor;
-    Result outcome = call(handle, &wanted);
+    Result outcome = with_room([&] { return call(handle, &wanted); });
     if (outcome != result::success && ours) outcome = call(handle, properties);
-    if (outcome == result::success) adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
+    if (outcome == result::success) {
+      Physical &physical = adopt(handle, size, wanted.location.type == location_device ? wanted.location.id : -1, ours);
+      physical.handle_types = properties->handle_types;
+    }
     return outcome;
   }
   void imported(Handle *handle) {
@@ -79,12 +84,16 @@ class Memory {
   }
   void retained(Handle *handle);
   Handle actual(Handle handle) const;
+  // What the program had asked for when it made the memory: how it may be exported. `otherwise` when it did not make it.
+  int handle_types(Handle handle, int otherwise) const;
   Result release_handle(Handle handle);
   Result map(DevicePointer address, std::size_t size, std::size_t offset, Handle handle, unsigned long long flags);
   Result unmap(DevicePointer address, std::size_t size);
   void access_set(DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count);
 
-  void context_created(Context context);
+  // Whether it was not known. Of devices that both have a context each may use the other's memory, if it can: copies between them and with the host go
+  // by any context then, as they do for memory that the driver allocated itself.
+  bool context_created(Context context);
   // The context's memory has ended with it.
   void context_destroyed(Context context);
   std::vector<Context> contexts() const;
@@ -108,6 +117,7 @@ class Memory {
     Handle current = 0;      // 0: detached
     Descriptor exported;     // of memory that came with `attach`: the driver does not export it a second time
     bool sent = false;       // the supervisor has a descriptor of it
+    int handle_types = -1;   // as the program asked for; -1: it did not make it
     unsigned references = 1; // the program's, or ours
     unsigned held = 1;       // how many of them the driver knows: after an exchange one at most
     unsigned mappings = 0;
@@ -146,6 +156,19 @@ class Memory {
     Context context;
   };
 
+  const std::pair<const DevicePointer, Allocation> *ours_at(DevicePointer address) const;
+  // Whether captures that are under way forbid this thread to make or end memory: the driver's answer, which breaks them as the driver does.
+  Result forbidden_by_capture() const;
+  // Makes memory. What was freed is there until the supervisor has let its descriptors go, too, which a program that frees and allocates at once
+  // cannot know of: where there is no room it is tried again until that has happened.
+  template <class Make>
+  Result with_room(Make &&make) {
+    Result outcome = make();
+    while (outcome == result::out_of_memory && wait_for_supervisor()) outcome = make();
+    return outcome;
+  }
+  // Waits a moment. False when the supervisor has let everything go, or takes too long.
+  bool wait_for_supervisor();
   bool make_block(int device, std::size_t size, DevicePointer *address);
   void end_block(DevicePointer address);
   void end_physical(Physical *physical);
@@ -156,7 +179,9 @@ class Memory {
   std::uint64_t tell(DevicePointer address, std::size_t size, AllocationKind kind, bool saveable, std::uint64_t handle,
                      std::uint64_t offset);
   void forget(DevicePointer address);
-  void adopt(Handle *handle, std::size_t size, int device, bool exportable);
+  // `here` may use what is on `there`, now and later.
+  void let_reach(int here, int there);
+  Physical &adopt(Handle *handle, std::size_t size, int device, bool exportable);
   Physical *physical_of(Handle handle) const;
   std::size_t granularity(int device);
 
@@ -165,6 +190,8 @@ class Memory {
   const std::atomic<int> &captures_;
   mutable std::mutex mutex_;
   std::uint64_t next_allocation_ = 1, next_handle_ = 1;
+  std::int64_t let_go_ = 0;  // when the supervisor was last told to let memory go; 0: it has
+  std::int64_t heard_ = 0;   // when it was seen to have been told; 0: not yet
   std::map<DevicePointer, Allocation> allocations_;
   std::map<DevicePointer, Mapping> mappings_;
   std::map<DevicePointer, Slab> slabs_;
@@ -174,6 +201,7 @@ class Memory {
   std::vector<Quarantined> quarantine_;
   std::unordered_map<void *, std::uint64_t> arrays_;
   std::set<Context> contexts_;
+  std::set<int> devices_;               // that have a context
   std::map<int, std::set<int>> peers_;  // by device whose memory it is: devices that may reach it
   std::map<int, std::size_t> granularity_;
 };

@@ -7,7 +7,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
+
+#include "recorder/current.h"
 
 namespace gcr {
 namespace {
@@ -105,6 +106,7 @@ void Modules::unloaded(void *handle) {
     const auto found = numbers_.find(handle);
     if (found == numbers_.end()) return;
     const std::uint64_t number = found->second;
+    std::erase_if(located_, [&](const auto &one) { return numbers_[one.first] == number; });
     std::erase_if(libraries_, [&](void *one) { return numbers_[one] == number; });
     std::erase_if(numbers_, [&](const auto &one) { return one.second == number; });
     std::erase_if(known_, [&](const auto &one) {
@@ -181,26 +183,65 @@ void Modules::is_library(Library library) {
   libraries_.insert(library);
 }
 
-void Modules::locate(std::uint64_t module, const std::string &name) {
-  // Under the lock: whoever unloads the module takes it first.
+void Modules::locate(std::uint64_t module, const std::vector<std::string_view> &names) {
+  // Under the lock: whoever unloads the module takes it first, and a context that comes meanwhile finds the names.
   const std::lock_guard lock(mutex_);
   for (const auto &[handle, number] : numbers_) {
     if (number != module) continue;
-    DevicePointer address = 0;
-    std::size_t size = 0;
-    Result outcome = result::invalid_value;
-    if (!libraries_.contains(handle)) outcome = driver_.cuModuleGetGlobal(&address, &size, static_cast<Module>(handle), name.c_str());
-    else if (driver_.cuLibraryGetGlobal) outcome = driver_.cuLibraryGetGlobal(&address, &size, static_cast<Library>(handle), name.c_str());
-    if (outcome == result::success && address && size) tell_variable(module, name.c_str(), address, size);
+    const bool everywhere = libraries_.contains(handle);
+    for (const std::string_view name : names)
+      if (everywhere) located_[handle].emplace(name);
+    for (const Context context : memory_.contexts()) {
+      const Current current(driver_, context);
+      bool found = false;
+      for (const std::string_view name : names) found |= current && locate_here(handle, module, std::string(name));
+      if (found && !everywhere) break;
+    }
   }
+}
+
+bool Modules::locate_here(void *handle, std::uint64_t module, const std::string &name) {
+  DevicePointer address = 0;
+  std::size_t size = 0;
+  Result outcome = result::invalid_value;
+  if (!libraries_.contains(handle)) outcome = driver_.cuModuleGetGlobal(&address, &size, static_cast<Module>(handle), name.c_str());
+  else if (driver_.cuLibraryGetGlobal) outcome = driver_.cuLibraryGetGlobal(&address, &size, static_cast<Library>(handle), name.c_str());
+  if (outcome != result::success || !address || !size) return false;
+  tell_variable(module, name.c_str(), address, size);
+  return true;
+}
+
+void Modules::context_created(Context context) {
+  const InDriver inside(this_thread);
+  const std::lock_guard lock(mutex_);
+  for (void *library : libraries_) {
+    const std::uint64_t module = number_of(library);
+    std::set<std::string> names;
+    if (const auto asked = located_.find(library); asked != located_.end()) names = asked->second;
+    if (const auto known = variables_.find(module); known != variables_.end())
+      for (const Variable &one : known->second) names.insert(one.name);
+    if (names.empty()) continue;
+    const Current current(driver_, context);
+    // Whatever is there: launches in the new context do not mean the place that was told.
+    for (const std::string &name : names)
+      if (!current || !locate_here(library, module, name)) emitter_.allocation(VariableEvent{module, 0, 0, 0, name}, variable_of_several);
+  }
+}
+
+bool Modules::has_several_places(std::uint64_t module) const {
+  const bool is_library =
+      std::any_of(libraries_.begin(), libraries_.end(), [&](void *library) { return numbers_.at(library) == module; });
+  return is_library && memory_.contexts().size() > 1;
 }
 
 void Modules::tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size) {
   auto &known = variables_[module];
-  if (std::any_of(known.begin(), known.end(), [&](const Variable &one) { return one.address == address; })) return;
   const std::uint64_t allocation = memory_.variable(address, size);
+  const auto there = std::find_if(known.begin(), known.end(), [&](const Variable &one) { return one.address == address; });
+  if (there != known.end() && there->allocation == allocation) return;
+  if (there != known.end()) known.erase(there);  // it went with its context
   known.push_back({address, size, allocation, name});
-  emitter_.allocation(VariableEvent{module, address, size, allocation, name});
+  emitter_.allocation(VariableEvent{module, address, size, allocation, name}, has_several_places(module) ? variable_of_several : 0);
 }
 
 void Modules::image_named(std::uint64_t module, const ImageName &name) {
@@ -227,7 +268,8 @@ void Modules::retell() {
 void Modules::retell_variables() {
   const std::lock_guard lock(mutex_);
   for (const auto &[module, variables] : variables_)
-    for (const Variable &one : variables) emitter_.allocation(VariableEvent{module, one.address, one.size, one.allocation, one.name});
+    for (const Variable &one : variables)
+      emitter_.allocation(VariableEvent{module, one.address, one.size, one.allocation, one.name}, has_several_places(module) ? variable_of_several : 0);
 }
 
 void Modules::link_input(LinkState state, int type, const void *data, std::size_t size) {
@@ -271,6 +313,19 @@ const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
   return record;
 }
 
+void Modules::changed(Function handle) {
+  const std::lock_guard lock(mutex_);
+  const auto changed = known_.find(handle);
+  for (auto at = functions_.begin(); at != functions_.end();) {
+    const auto found = known_.find(at->first);
+    const bool same = at->first == handle || (changed != known_.end() && found != known_.end() &&
+                                              found->second.module == changed->second.module && found->second.name == changed->second.name);
+    if (same) gone_.push_back(std::move(at->second));
+    at = same ? functions_.erase(at) : std::next(at);
+  }
+  epoch_.fetch_add(1);
+}
+
 const FunctionRecord &Modules::make_function(Function handle) {
   auto &place = functions_[handle];
   if (place) return *place;
@@ -302,6 +357,16 @@ const FunctionRecord &Modules::make_function(Function handle) {
       record.parameters.push_back({static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(size)});
       end = std::max(end, offset + size);
     }
+  }
+  Device device = 0;
+  if (driver_.cuCtxGetDevice) driver_.cuCtxGetDevice(&device);
+  for (int attribute = required_cluster_width; attribute <= required_cluster_depth; ++attribute) {
+    int size = 0;
+    Result outcome = result::not_supported;
+    if (known.is_kernel && driver_.cuKernelGetAttribute)
+      outcome = driver_.cuKernelGetAttribute(&size, attribute, reinterpret_cast<Kernel>(handle), device);
+    else if (!known.is_kernel && driver_.cuFuncGetAttribute) outcome = driver_.cuFuncGetAttribute(&size, attribute, handle);
+    if (outcome == result::success && size > 0) record.cluster[attribute - required_cluster_width] = static_cast<unsigned>(size);
   }
   emitter_.allocation(FunctionEvent{record.number, known.module, record.parameter_bytes, record.parameters, known.name});
   return record;

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <mutex>
+#include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -20,6 +22,7 @@ struct FunctionRecord {
   std::uint64_t number = 0;
   std::uint32_t parameter_bytes = unknown_parameter_bytes;
   std::vector<ParameterPlace> parameters;
+  unsigned cluster[3] = {};  // of launches that name none; zeros: none
 };
 
 class Modules {
@@ -36,8 +39,10 @@ class Modules {
   void kernel_of(Kernel kernel, Library library, const char *name);
   void function_of_kernel(Function function, Kernel kernel);
   void is_library(Library library);
-  // Tells a variable that the program need not have asked for; nothing when the module has none of that name.
-  void locate(std::uint64_t module, const std::string &name);
+  // Tells variables that the program need not have asked for; nothing of those that the module does not have. A library's are in every context.
+  void locate(std::uint64_t module, const std::vector<std::string_view> &names);
+  // The same in a context that is new, of all that are known or were asked for before.
+  void context_created(Context context);
   void variable(void *handle, const char *name, DevicePointer address, std::size_t size);
 
   // The supervisor's name of an image that it was told.
@@ -53,6 +58,8 @@ class Modules {
   void link_ended(LinkState state);
 
   const FunctionRecord &function(ThreadState &thread, Function handle);
+  // What the driver said of a function, or of a kernel and its functions, holds no more.
+  void changed(Function handle);
 
  private:
   struct Known {
@@ -76,6 +83,9 @@ class Modules {
   std::uint64_t number_of(void *handle);
   // The same of a module that holds a kernel of that name, and may be a library's.
   std::uint64_t number_of(Module module, const std::string &kernel);
+  bool locate_here(void *handle, std::uint64_t module, const std::string &name);
+  // Whether launches of a module's kernels may mean any of several places of a variable.
+  bool has_several_places(std::uint64_t module) const;
   void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
   const FunctionRecord &make_function(Function handle);
 
@@ -86,6 +96,7 @@ class Modules {
   std::uint64_t next_module_ = 1, next_function_ = 1;
   std::unordered_map<void *, std::uint64_t> numbers_;             // by Module or Library
   std::unordered_set<void *> libraries_;                          // which of them are libraries
+  std::unordered_map<void *, std::set<std::string>> located_;     // variables of libraries that the supervisor asked for
   std::unordered_map<Function, Known> known_;                     // also kernels, as they are launched
   std::unordered_map<Function, std::unique_ptr<FunctionRecord>> functions_;
   std::vector<std::unique_ptr<FunctionRecord>> gone_;             // a thread may still be looking at them

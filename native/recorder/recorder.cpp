@@ -11,6 +11,8 @@
 namespace gcr {
 namespace {
 
+constexpr int attribute_capability_major = 75, attribute_capability_minor = 76;
+
 std::uint64_t start_time() {
   std::uint64_t ticks = 0;
   if (std::FILE *file = std::fopen("/proc/self/stat", "re")) {
@@ -82,6 +84,10 @@ void Recorder::ask_driver() {
     driver.cuDeviceGetName(name, sizeof(name) - 1, number);
     device.memory_bytes = bytes;
     device.name = name;
+    int major = 0, minor = 0;
+    if (driver.cuDeviceGetAttribute && driver.cuDeviceGetAttribute(&major, attribute_capability_major, number) == result::success &&
+        driver.cuDeviceGetAttribute(&minor, attribute_capability_minor, number) == result::success)
+      device.architecture = static_cast<std::uint32_t>(10 * major + minor);
   }
 }
 

@@ -44,6 +44,10 @@ struct Recorder {
   // Who this process is. What the driver says was asked for when the recording began: later it may be locked.
   HelloMessage hello(Greeting greeting) const;
 
+  void context_created(Context context) {
+    if (memory.context_created(context)) modules.context_created(context);
+  }
+
   // Whether the stream is being captured: what is submitted becomes a graph's node instead of running.
   bool captured(Stream stream, bool per_thread) const;
 

@@ -61,4 +61,9 @@ void Streams::destroyed(Event event) {
   events_.erase(event);
 }
 
+void Streams::forget_events() {
+  const std::unique_lock lock(mutex_);
+  events_.clear();
+}
+
 }  // namespace gcr

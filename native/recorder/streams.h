@@ -30,7 +30,9 @@ class Streams {
   std::uint64_t recorded(Event event);
   // The number of what the event captured last, 0 for nothing.
   std::uint64_t captured_by(Event event) const;
+  // Also when it was recorded by what is not followed: nothing is said of what it captured.
   void destroyed(Event event);
+  void forget_events();
 
  private:
   std::uint64_t fresh() { return next_odd_.fetch_add(2); }

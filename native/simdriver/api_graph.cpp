@@ -305,8 +305,12 @@ GCR_SIM_API cuGraphAddMemcpyNode(void **node, void *graph, void *const *after, s
 }
 
 GCR_SIM_API cuGraphAddMemsetNode(void **node, void *graph, void *const *after, std::size_t count,
-                                 const MemsetNodeParameters *given, void *) {
-  return add(node, graph, after, count, node_memset, [&](Driver &driver) { return set_work(driver, given); });
+                                 const MemsetNodeParameters *given, void *context) {
+  return add(node, graph, after, count, node_memset, [&](Driver &driver) {
+    // Without a context it is that of the memory, and mapped memory belongs to none.
+    require(context || (given && driver.heap.find(given->target)), invalid_value);
+    return set_work(driver, given);
+  });
 }
 
 GCR_SIM_API cuGraphAddHostNode(void **node, void *graph, void *const *after, std::size_t count,

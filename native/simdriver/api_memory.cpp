@@ -135,8 +135,8 @@ GCR_SIM_API cuMemAllocPitch_v2(DevicePointer *address, std::size_t *pitch, std::
 
 GCR_SIM_API cuMemFree_v2(DevicePointer address) {
   return call([&](Driver &driver) {
-    if (!address) return;
     driver.forbid_in_capture();
+    if (!address) return;
     const auto allocation = driver.heap.find(address);
     require(allocation && allocation->address == address, invalid_value);
     driver.synchronize(driver.current());

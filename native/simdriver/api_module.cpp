@@ -111,6 +111,10 @@ int attribute_of(const Function &function, int attribute) {
       return function.max_dynamic_shared;
     case attribute_shared_carveout:
       return -1;
+    case gcr::required_cluster_width:
+    case gcr::required_cluster_width + 1:
+    case gcr::required_cluster_depth:
+      return static_cast<int>(function.cluster[attribute - gcr::required_cluster_width]);
     default:
       require(attribute >= 0 && attribute < 16, invalid_value);
       return 0;
@@ -118,6 +122,12 @@ int attribute_of(const Function &function, int attribute) {
 }
 
 void set_attribute(Function &function, int attribute, int value) {
+  if (attribute >= gcr::required_cluster_width && attribute <= gcr::required_cluster_depth) {
+    require(!function.compiled_for_cluster, not_permitted);
+    require(value >= 0 && value <= static_cast<int>(max_cluster), invalid_value);
+    function.cluster[attribute - gcr::required_cluster_width] = static_cast<unsigned>(value);
+    return;
+  }
   if (attribute != attribute_max_dynamic_shared) return;
   const int most = shared_per_block_optin - static_cast<int>(function.static_shared);
   require(value >= 0 && value <= most, invalid_value);

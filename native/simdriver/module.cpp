@@ -138,6 +138,8 @@ void Module::describe(int description, std::vector<Content> &contents) {
     function->number = number;
     function->parameter_bytes = u32();
     function->static_shared = u32();
+    for (auto &size : function->cluster) size = u32();
+    function->compiled_for_cluster = function->cluster[0] != 0;
     const std::uint32_t parameters = u32();
     for (std::uint32_t i = 0; i < parameters; ++i) {
       const std::uint32_t offset = u32();

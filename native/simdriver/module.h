@@ -26,6 +26,8 @@ struct Function {
   std::uint32_t static_shared;
   std::vector<Parameter> parameters;
   std::atomic<int> max_dynamic_shared;
+  bool compiled_for_cluster = false;
+  std::atomic<unsigned> cluster[3] = {};  // of launches that name none; zeros: none
 };
 
 struct Variable {

@@ -122,6 +122,7 @@ KernelWork make_launch(std::shared_ptr<Module> module, Function *function, const
   work.function = function;
   std::copy(grid, grid + 3, work.grid);
   std::copy(block, block + 3, work.block);
+  std::copy(function->cluster, function->cluster + 3, work.cluster);
   work.shared_memory = shared_memory;
   work.parameters.resize(function->parameter_bytes);
   require(!(parameters && extra), invalid_value);
@@ -147,10 +148,11 @@ void check_launch(const KernelWork &work) {
     threads *= work.block[axis];
     blocks *= work.grid[axis];
     if (!work.cluster[0]) continue;
-    require(work.cluster[axis] >= 1 && work.grid[axis] % work.cluster[axis] == 0, invalid_value);
+    require(work.cluster[axis] >= 1 && work.grid[axis] % work.cluster[axis] == 0, invalid_cluster_size);
     cluster *= work.cluster[axis];
   }
-  require(threads <= max_block_threads && cluster <= max_cluster, invalid_value);
+  require(threads <= max_block_threads, invalid_value);
+  require(cluster <= max_cluster, invalid_cluster_size);
   require(work.shared_memory <= static_cast<unsigned>(work.function->max_dynamic_shared), invalid_value);
   const auto shared = work.shared_memory + work.function->static_shared;
   require(shared <= shared_per_block_optin, invalid_value);

@@ -20,7 +20,10 @@ folder=build/bundle/gcr-templates
 rm -rf build/bundle
 mkdir -p "$folder/build/native" "$folder/scripts" "$folder/fixtures/apps" "$folder/native"
 cp -r bin dist schema bench package.json package-lock.json "$folder"
-cp -r scripts/gpu "$folder/scripts"
+cp -r scripts/gpu scripts/runtime scripts/runtime-chains.mjs "$folder/scripts"
+mkdir "$folder/scripts/judge" "$folder/examples"
+cp scripts/judge/random.mjs "$folder/scripts/judge"
+cp examples/read_checkpoint.py "$folder/examples"
 cp -r fixtures/apps/kernels "$folder/fixtures/apps"
 cp -r native/kernels "$folder/native"
 cp -r build/native/{gcr_native.node,libgcr_recorder.so,apps} build/native-tests/simdriver/test/simdriver_scenarios "$folder/build/native"

@@ -21,9 +21,11 @@ export const SAMPLES = [
   'threads',
   'forks',
   'leaks',
+  'devices',
   'training',
   'random',
   'crashes',
+  'features',
 ];
 
 /** Operations and how often each is drawn. */
@@ -212,7 +214,7 @@ class Chain {
  * Plays one chain.
  *
  * @param library `{ Store, call, callAll }`, what was built or the sources
- * @param place `{ folder, store }`: for sockets, and the store
+ * @param place `{ folder, store, device }`: for sockets, the store, and the device as `run` takes it (sim when nothing is said)
  * @param options sample, seed, how many increments there are to be, and to how many checkpoints it goes back at the end (all: Infinity)
  * @returns `wrong` (empty when nothing is), and `counts`
  */
@@ -231,8 +233,8 @@ export async function playChain(library, place, { app, seed, increments, size = 
     const [code] = await program.exited;
     return `${digest}, exit code ${code}`;
   };
-  const undisturbed = new Supervised(place.folder, `${place.store}-undisturbed`, app, args);
-  const program = new Supervised(place.folder, place.store, app, args);
+  const undisturbed = new Supervised(place.folder, `${place.store}-undisturbed`, app, args, place.device);
+  const program = new Supervised(place.folder, place.store, app, args, place.device);
   const chain = new Chain(library, place, { app, seed }, program, steps);
   const began = performance.now();
   try {

@@ -59,7 +59,6 @@ class Machine {
         const fd = this.descriptor();
         return { fd, read: (target) => target.fill(2), write: () => {}, close: () => this.open.delete(fd) };
       },
-      readImage: () => Buffer.from(KERNEL),
       closeFd: (fd) => this.open.delete(fd),
     };
   }
@@ -210,7 +209,20 @@ class Hostile {
       case 'wait':
         return { stream: this.number() };
       case 'tensor-map':
-        return { address: this.address(), map: new Uint8Array(128) };
+        return {
+          address: this.address(),
+          kind: this.random.below(this.wild() ? 9 : 4),
+          dataType: this.random.below(20),
+          rank: this.random.below(this.wild() ? 99 : 6),
+          interleave: this.random.below(3),
+          swizzle: 0,
+          sizes: Array.from({ length: 5 }, () => this.address()),
+          strides: Array.from({ length: 4 }, () => BigInt(this.size())),
+          box: Array.from({ length: 5 }, () => this.random.below(300)),
+          steps: Array.from({ length: 5 }, () => this.random.below(9)),
+          map: new Uint8Array(128).fill(this.random.below(3)),
+          from: new Uint8Array(128).fill(this.random.below(3)),
+        };
       default:
         throw new Error(name);
     }
@@ -266,6 +278,8 @@ export async function playRecorder(library, seed) {
     Store,
     InputError,
     buildTemplatesFromImage,
+    PackedTemplates,
+    packTemplates,
     StagingPool,
     HostImages,
     HostMemory,
@@ -295,10 +309,17 @@ export async function playRecorder(library, seed) {
     startTime: 1n,
     ringBytes: 1 << 22,
     driver: 13000,
-    devices: [{ uuid: new Uint8Array(16), memory: 1 << 30, name: '' }],
+    devices: [{ uuid: new Uint8Array(16), memory: 1 << 30, name: '', architecture: 90 }],
   };
   const builder = {
-    templates: (bytes) => (built ??= buildTemplatesFromImage(bytes, 'image').then(({ product }) => product)),
+    templates: (_file, _user, named) => {
+      named('00'.repeat(32));
+      built ??= buildTemplatesFromImage(Buffer.from(KERNEL), 'image').then(
+        ({ product }) => new PackedTemplates(packTemplates(product)),
+      );
+      return built;
+    },
+    templatesOf: async () => new PackedTemplates(packTemplates({ modules: [], kernels: [], missing: [] })),
   };
   const parts = machine.parts(drain);
   const process = new SupervisedProcess(hello, [0, 1], {

@@ -1,20 +1,23 @@
-/** A sample program under `gcr-templates run` on the simulated device, paced by us; its input outlives the supervisor. */
+/** A sample program under `gcr-templates run`, paced by us; its input outlives the supervisor. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const ROOT = join(import.meta.dirname, '../..');
-const CLI = join(ROOT, 'bin/gcr-templates.js');
+export const CLI = join(ROOT, 'bin/gcr-templates.js');
 export const APPS = join(ROOT, 'build/native/apps');
 
 export class Supervised {
-  /** @param folder where the control sockets are */
-  constructor(folder, store, app, args) {
+  /**
+   * @param folder where the control sockets are
+   * @param device as `run` takes it
+   */
+  constructor(folder, store, app, args, device = 'sim') {
     this.environment = { ...process.env, XDG_RUNTIME_DIR: folder };
     this.feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
     this.feeder.stdin.on('error', () => {});
-    const command = [CLI, 'run', '--device', 'sim', '--store', store, '--', join(APPS, app), '--pace', ...args];
+    const command = [CLI, 'run', '--device', device, '--store', store, '--', join(APPS, app), '--pace', ...args];
     const stdio = [this.feeder.stdout, 'pipe', 'pipe'];
     this.child = spawn(process.execPath, command, { env: this.environment, stdio });
     this.exited = once(this.child, 'exit');

@@ -68,6 +68,6 @@ export const EXIT_HELP = `Exit codes:
   70   a bug in gcr-templates (a template that missed a write, too), or too little memory
   73   the output could not be written
   74   a store could not be read or written (disk full, read-only, I/O error)
-  75   a store is in use or a supervised process is busy; try again
+  75   a store is in use or a supervised process is busy; try again. run: the application was left suspended
   126  run: the application could not be started; 127: it was not found
   130  interrupted; an output file or store of before is untouched`;

@@ -14,6 +14,7 @@ interface Options {
   readonly store: string;
   readonly criu?: string;
   readonly background?: boolean;
+  readonly truncateFiles?: boolean;
   readonly json?: boolean;
 }
 
@@ -37,10 +38,14 @@ function tell(result: ReviveResult, json: boolean): void {
 }
 
 async function bringBack(checkpoint: string, options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { store, json = false } = options;
+  const { store, json = false, truncateFiles } = options;
   const criu = options.criu === undefined ? undefined : resolve(options.criu);
   if (options.background) {
-    const more = [...(criu === undefined ? [] : ['--criu', criu]), ...(json ? ['--json'] : [])];
+    const more = [
+      ...(criu === undefined ? [] : ['--criu', criu]),
+      ...(truncateFiles ? ['--truncate-files'] : []),
+      ...(json ? ['--json'] : []),
+    ];
     const { code, line } = await startInBackground(['restore', checkpoint, '--store', store, ...more]);
     if (line !== undefined) process.stdout.write(`${line}\n`);
     return code;
@@ -50,6 +55,7 @@ async function bringBack(checkpoint: string, options: Options, signal: AbortSign
     checkpoint,
     store,
     ...(criu !== undefined && { criu }),
+    ...(truncateFiles && { truncateFiles }),
     onNote: (message) => process.stderr.write(`gcr-templates: ${message}\n`),
     report: progress.report,
     signal,
@@ -70,6 +76,10 @@ export function addRestoreCommand(program: Command, finish: Finish): void {
     .option('--store <dir>', 'without --pid: folder of the store', 'gcr-store')
     .option('--criu <path>', 'without --pid: CRIU 4.0 or newer; the one in PATH when nothing is said')
     .option('--background', 'without --pid: return when the process goes on')
+    .option(
+      '--truncate-files',
+      'without --pid: cut files that the process writes to, and that have only grown since, such as logs',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -80,11 +90,15 @@ memory that the checkpoint has was freed since, the checkpoint is refused.
 Without --pid the checkpoint must be a durable one, and its process must have ended: it is made again under its number, and this command
 supervises it to its end. Pipes that it had as standard input, output and error become this command's.
 
+Files that it had open for writing must be as long as they were. One that has only grown since, as a log does, is cut back with
+--truncate-files, which says so for each; what was added is lost. One that is shorter or another one now is never touched.
+
 Checkpoints in memory are found by the beginning of their id, too; latest is the youngest one, wherever it is.
 
 Examples:
   gcr-templates restore latest --pid 4711
   gcr-templates restore latest --store checkpoints
+  gcr-templates restore latest --store checkpoints --truncate-files
   gcr-templates restore 0123abcd --store checkpoints --background`,
     )
     .action((id: string, options: Options) =>

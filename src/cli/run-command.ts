@@ -26,13 +26,16 @@ interface Options {
 async function start(command: readonly string[], options: Options): Promise<ExitCode> {
   const [program, ...args] = command;
   try {
-    const { code, signal } = await run({
-      command: [program!, ...args],
-      ...options,
-      onNote: (message) => process.stderr.write(`gcr-templates: ${message}\n`),
-    });
+    const onNote = (message: string) => process.stderr.write(`gcr-templates: ${message}\n`);
+    const outcome = await run({ command: [program!, ...args], ...options, onNote });
+    if (outcome.left !== undefined) {
+      onNote(
+        `process ${outcome.left} was left suspended; \`gcr-templates resume --pid ${outcome.left}\` lets it go on`,
+      );
+      return EXIT.locked;
+    }
     // The application's own exit code; a signal's number as shells tell it.
-    return (code ?? 128 + constants.signals[signal!]) as ExitCode;
+    return (outcome.code ?? 128 + constants.signals[outcome.signal!]) as ExitCode;
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (!syscall?.startsWith('spawn')) throw error;
@@ -70,7 +73,8 @@ export function addRunCommand(program: Command, finish: Finish): void {
     .addHelpText(
       'after',
       `
-The exit code is the application's. Signals are passed on to it. If gcr-templates itself ends, the application goes on.
+The exit code is the application's, or 75 when it was left (\`suspend --leave\`) and waits. Signals are passed on to it. If gcr-templates
+itself ends, the application goes on.
 
 Examples:
   gcr-templates run -- python train.py

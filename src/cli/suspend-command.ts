@@ -12,6 +12,7 @@ import { type Finish, printJson } from './store-options.js';
 
 interface Options extends ProcessOptions {
   readonly keepContext?: boolean;
+  readonly leave?: boolean;
   readonly to?: Target;
   readonly note?: string;
 }
@@ -21,10 +22,11 @@ interface ResumeOptions extends ProcessOptions {
 }
 
 async function suspend(options: Options, signal: AbortSignal): Promise<ExitCode> {
-  const { keepContext, to, note } = options;
+  const { keepContext, leave, to, note } = options;
   const request = {
     operation: 'suspend',
     ...(keepContext && { keepContext }),
+    ...(leave && { leave }),
     ...(to && { to }),
     ...(note !== undefined && { note }),
   } as const;
@@ -63,6 +65,7 @@ export function addSuspendCommand(program: Command, finish: Finish): void {
     .description('save a supervised process and free its device memory; it waits until it is resumed')
     .addOption(pidOption())
     .option('--keep-context', 'leave contexts, streams and modules on the device: some hundred megabytes, and faster')
+    .option('--leave', 'end its supervisor, too, whose own context takes half a gigabyte; resume starts another one')
     .addOption(targetOption())
     .option('--note <text>', 'free text, shown by list')
     .addOption(jsonOption())
@@ -70,6 +73,7 @@ export function addSuspendCommand(program: Command, finish: Finish): void {
       'after',
       `
 Nothing of the process stays on the device, where the driver can take its control state (570 and newer); a warning says when it cannot.
+Its supervisor's context stays, so that it is resumed quickly; with --leave that goes, too, and \`run\` ends with 75 while the process waits.
 With --to memory nothing is written to disk, which is faster; should the supervisor end while the process is suspended, its memory is lost.
 
 Examples:

@@ -75,6 +75,7 @@ export const CODES = {
   GCR5016: 'pointer is in no known allocation',
   GCR5017: 'shadow execution had to widen',
   GCR5018: 'launch counts with what a library documents',
+  GCR5019: 'which of several texts runs is not known',
 
   // --- 6xxx: execution of whole kernels (src/sim) ---
   GCR6001: 'access outside mapped memory',
@@ -119,7 +120,7 @@ export const CODES = {
   GCR8113: 'driver could not checkpoint or restore the process',
   GCR8114: 'device memory could not be had',
   GCR8115: 'no room in host memory',
-  GCR8116: 'checkpoint in host memory cannot be dropped',
+  GCR8116: 'checkpoint in host memory is needed',
   GCR8117: 'process cannot be saved or brought back as a whole',
   GCR8118: 'CRIU failed',
 

@@ -405,6 +405,10 @@ export interface Action {
   readonly origin: Origin;
 }
 
+/** `tile`: a box from a corner on; `rows`: rows of a box, each with a coordinate of its own; `im2col`: columns of a window. */
+export const TENSOR_MODES = ['tile', 'rows', 'im2col'] as const;
+export type TensorMode = (typeof TENSOR_MODES)[number];
+
 /** How a `load` or `access` touches memory. */
 export interface Access {
   readonly writes?: WriteKind;
@@ -422,6 +426,8 @@ export interface Access {
   readonly masked?: boolean;
   /** Tensor and surface accesses: coordinates, innermost first. */
   readonly coordinates?: readonly ValueId[];
+  /** Tensor accesses: how the coordinates choose elements (PTX ISA 5.5.3). */
+  readonly tensorMode?: TensorMode;
   /** Values written, in order of memory; for execution. */
   readonly values?: readonly ValueId[];
   /** The other side of a copy; for execution. */

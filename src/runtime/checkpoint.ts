@@ -74,7 +74,7 @@ const MAX_MISSED = 20;
 const AHEAD_BYTES = 256 << 20;
 
 /** Why a checkpoint has to be a full one; undefined when it need not. */
-async function whyFull(
+export async function whyFull(
   process: SupervisedProcess,
   store: Store,
   { full, to = 'store' }: CheckpointOptions,
@@ -169,6 +169,8 @@ export async function checkpoint(
   await whyFull(process, store, options);
   report({ step: 'catch-up' });
   await process.catchUp(signal);
+  // Memory that was told meanwhile may be of a kind that cannot be saved: better known before anything stops.
+  process.checkSaveable();
   await process.custody.prepare(process.bridge.allocations.values());
   // Recording may have stopped since.
   const fullBecause = await whyFull(process, store, options);

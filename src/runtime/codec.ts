@@ -178,6 +178,14 @@ export const list = <T>(element: Layout<T>, least: number): Layout<readonly T[]>
   },
 });
 
+/** Always as many. */
+export const times = <T>(count: number, element: Layout<T>): Layout<readonly T[]> => ({
+  read: (from) => Array.from({ length: count }, () => element.read(from)),
+  write: (to, values) => {
+    for (let index = 0; index < count; index++) element.write(to, values[index]!);
+  },
+});
+
 /** All that is left. */
 export const rest: Layout<Uint8Array> = {
   read: (from) => from.take(from.left),

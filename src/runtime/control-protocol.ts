@@ -27,7 +27,14 @@ export type ControlRequest =
       readonly to?: Target;
       readonly note?: string;
     }
-  | { readonly operation: 'suspend'; readonly keepContext?: boolean; readonly to?: Target; readonly note?: string }
+  | {
+      readonly operation: 'suspend';
+      readonly keepContext?: boolean;
+      /** Let the process go when it is suspended: it waits for another supervisor. */
+      readonly leave?: boolean;
+      readonly to?: Target;
+      readonly note?: string;
+    }
   | { readonly operation: 'resume' }
   | { readonly operation: 'restore'; readonly id: string }
   | { readonly operation: 'drop'; readonly id: string };
@@ -60,7 +67,7 @@ const OPERATIONS: Readonly<
     to: TARGETS,
     note: 'string',
   },
-  suspend: { keepContext: 'boolean', to: TARGETS, note: 'string' },
+  suspend: { keepContext: 'boolean', leave: 'boolean', to: TARGETS, note: 'string' },
   resume: {},
   restore: { id: 'string' },
   drop: { id: 'string' },

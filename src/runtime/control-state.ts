@@ -249,7 +249,7 @@ export class ControlState {
   async #freeMemory(): Promise<Map<number, number>> {
     const { custody, hello, driverControl } = this.process;
     const free = new Map<number, number>();
-    for (const device of custody.deviceNumbers) {
+    for (const device of custody.devicesInUse) {
       const uuid = hello.devices[device]?.uuid;
       if (!uuid) continue;
       const found = this.#within(driverControl.freeMemory(uuid), STATE_MS, 'the driver did not tell what is free');

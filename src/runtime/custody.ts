@@ -42,6 +42,7 @@ export class Custody {
   readonly #handles = new Map<number, Handle>();
   readonly #devices = new Map<number, Promise<Device>>();
   readonly #open = new Set<Device>();
+  readonly #inUse = new Set<number>();
   readonly #recorder: RecorderMover;
 
   /** @param uuids of the application's devices, by number */
@@ -77,10 +78,20 @@ export class Custody {
     return this.#handles.has(number);
   }
 
+  /** The application has a context on a device, with or without memory there. */
+  inUse(device: number): void {
+    this.#inUse.add(device);
+  }
+
+  /** Numbers of the devices on which the application has memory or a context. */
+  get devicesInUse(): readonly number[] {
+    return [...new Set([...this.deviceNumbers, ...this.#inUse])];
+  }
+
   /** Numbers of the devices whose memory the application has; the first one when it has none. */
   get deviceNumbers(): readonly number[] {
     const numbers = new Set([...this.#handles.values()].map(({ device }) => device));
-    return numbers.size > 0 ? [...numbers] : [0];
+    return numbers.size > 0 ? [...numbers].sort((a, b) => a - b) : [0];
   }
 
   get handles(): ReadonlyMap<number, { readonly size: number; readonly device: number }> {

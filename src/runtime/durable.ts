@@ -7,13 +7,14 @@
  * garbage, and the application is brought back whatever fails. It ends only when that was asked for, and only after the commit.
  */
 import { ImageWriter, type ProcessImage, type Store } from '../checkpoint/index.js';
-import { checkpoint } from './checkpoint.js';
+import { checkpoint, whyFull } from './checkpoint.js';
 import { type ControlCheckpointResult, checkpointWithControl } from './control-checkpoint.js';
 import { dumpTree, findCriu, machineNow } from './criu.js';
 import { RuntimeError } from './errors.js';
+import { listOpenFiles } from './open-files.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { endAll, rootOf, signalAll, stdioOf, threadsOf, treeOf } from './process-tree.js';
-import { surroundingsOf } from './surroundings.js';
+import { endAll, endWithThis, rootOf, signalAll, stdioOf, threadsOf, treeOf } from './process-tree.js';
+import { numbersOf, surroundingsOf } from './surroundings.js';
 
 export interface DurableOptions {
   readonly note?: string;
@@ -48,6 +49,11 @@ function checkTree(
     const hint = 'durable checkpoints are of programs in which one process uses the device';
     throw refuse(`process ${process.pid} belongs with process ${others.join(', ')}, which uses a device, too`, hint);
   }
+  const inside = tree.find((pid) => numbersOf(pid).length > 1);
+  if (inside !== undefined) {
+    const hint = 'start `gcr-templates run` inside of the container';
+    throw refuse(`process ${inside} is in a PID namespace of its own, which CRIU cannot bring back from outside`, hint);
+  }
   const names = ['input', 'output', 'error'];
   for (const [index, link] of stdioOf(root).entries())
     if (SOCKET.test(link)) {
@@ -68,8 +74,10 @@ export async function durableCheckpoint(
   const { socket, driver, simulatedDevice } = surroundingsOf(process.pid);
   const root = rootOf(process.pid, socket);
   checkTree(process, root, treeOf(root), supervised);
-  // Without a parent all memory would be copied while the application is stopped.
-  if (!process.chains.store.last) await checkpoint(process, store, options, context);
+  // Without a parent all memory would be copied while the application is stopped. Where recording has stopped it is in any case.
+  const because = await whyFull(process, store, options);
+  if (because !== undefined && process.bridge.state.kind === 'recording')
+    await checkpoint(process, store, options, context);
   const writer = await ImageWriter.begin(store.place);
   const host = { park: 0, dump: 0, back: 0 };
   const timed = async (step: keyof typeof host, run: () => Promise<void>) => {
@@ -79,12 +87,15 @@ export async function durableCheckpoint(
   };
   let tree: readonly number[] = [];
   let numbers: readonly number[] = [];
+  /** Nobody would let a stopped process go on, or end it. */
+  let unwatch = () => {};
   const dump = async (): Promise<'restore' | 'stay'> => {
     context.report({ step: 'park' });
     await timed('park', () => process.park());
     tree = treeOf(root);
     numbers = threadsOf(tree);
     context.report({ step: 'dump' });
+    if (stop) unwatch = endWithThis(tree);
     try {
       await timed('dump', () => dumpTree(criu, root, writer.path, stop ? 'stopped' : 'running'));
     } catch (error) {
@@ -102,6 +113,7 @@ export async function durableCheckpoint(
   let image: ProcessImage | undefined;
   const finish = async (): Promise<ProcessImage> => {
     context.report({ step: 'sync' });
+    await listOpenFiles(writer.path);
     image = {
       ...(await writer.finish()),
       criu: criu.version,
@@ -130,5 +142,7 @@ export async function durableCheckpoint(
   } catch (error) {
     await writer.abort();
     throw error;
+  } finally {
+    unwatch();
   }
 }

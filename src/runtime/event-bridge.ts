@@ -13,7 +13,6 @@ import {
   type LoadedModule,
   rangeDescriptor,
   ShadowExecutor,
-  templateOf,
   type UnknownPolicy,
 } from '../shadow/index.js';
 import { type KernelTemplate, TEMPLATE_FORMAT, TEMPLATE_VERSION } from '../templates/index.js';
@@ -25,10 +24,13 @@ import {
   type GraphNode,
   LAUNCH_INCOMPLETE,
   type LaunchEvent,
+  LIBRARY_FAMILIES,
   ORDERED_ONE,
   type Place,
   type RecordedEvent,
   STOPPED_BLIND,
+  TENSOR_MAP_KINDS,
+  VARIABLE_OF_SEVERAL,
 } from './events.js';
 import { LaunchStatistics } from './launch-statistics.js';
 import { descriptorsOf, type LibraryCall, LibraryCalls } from './library-calls.js';
@@ -44,7 +46,7 @@ export interface LiveAllocation {
   readonly offset: number;
   readonly kind: (typeof ALLOCATION_KINDS)[number];
   readonly saveable: boolean;
-  /** Names of variables in it. */
+  /** Names of variables in it; of the library that it belongs to. */
   label: string;
 }
 
@@ -58,6 +60,8 @@ export type RecordingState =
 
 /** What the driver itself writes. */
 type DriverWrite = Exclude<GraphNode, LaunchEvent | CallEvent>;
+
+type Extent = Pick<KernelTemplate['parameters'][number], 'offset' | 'size'>;
 
 interface KnownFunction {
   readonly module: number;
@@ -212,10 +216,11 @@ export class EventBridge {
         return;
       }
       case 'variable':
-        return this.#variable(event.body);
+        return this.#variable(event);
       case 'alloc': {
         const { allocation: number, kind, saveable, ...body } = event.body;
-        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label: '' };
+        const label = LIBRARY_FAMILIES[event.flags] ?? '';
+        const live = { number, ...body, kind: ALLOCATION_KINDS[kind]!, saveable: saveable !== 0, label };
         // An array has no address that a kernel could write to.
         if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
         this.#allocations.set(number, live);
@@ -260,8 +265,26 @@ export class EventBridge {
         return memory.order((event.flags & ORDERED_ONE) !== 0 ? event.stream : undefined);
       case 'wait':
         return memory.wait(event.stream, event.body.stream);
+      case 'tensor-map':
+        return this.#tensorMap(event.body);
       default:
     }
+  }
+
+  #tensorMap(body: Extract<RecordedEvent, { readonly name: 'tensor-map' }>['body']): void {
+    const { maps } = this.executor;
+    const kind = TENSOR_MAP_KINDS[body.kind];
+    if (kind === 'moved') return maps.move(body.from, body.map, body.address);
+    const rank = Math.min(body.rank, body.sizes.length);
+    if (kind === undefined || rank < 1) return;
+    const { address, dataType, interleave } = body;
+    maps.tell(body.map, {
+      ...{ kind, address, dataType, interleave },
+      sizes: body.sizes.slice(0, rank),
+      strides: body.strides.slice(0, rank - 1),
+      box: kind === 'tiled' ? body.box.slice(0, rank) : [],
+      elementStrides: body.steps.slice(0, rank),
+    });
   }
 
   #moduleGone(module: number): void {
@@ -270,11 +293,18 @@ export class EventBridge {
     for (const [number, known] of this.#functions) if (known.module === module) this.#functions.delete(number);
   }
 
-  #variable(body: Extract<RecordedEvent, { readonly name: 'variable' }>['body']): void {
+  #variable({ body, flags }: Extract<RecordedEvent, { readonly name: 'variable' }>): void {
     const holder = this.#allocations.get(body.allocation);
     if (holder && holder.label.length < MAX_LABEL) holder.label += `${holder.label === '' ? '' : ', '}${body.name}`;
     const module = this.#module(body.module);
-    if (!module || body.size === 0) return;
+    if (!module) return;
+    if ((flags & VARIABLE_OF_SEVERAL) !== 0) {
+      // Which one a launch means is not told: without a place, whatever depends on it is unknown. Also what graphs were said to write.
+      module.symbols.delete(body.name);
+      for (const graph of this.#graphs.values()) graph.epoch = -1;
+      return;
+    }
+    if (body.size === 0) return;
     this.#enter(module);
     this.executor.memory.select(undefined);
     this.executor.variable(body.name, body.address, body.size);
@@ -328,14 +358,14 @@ export class EventBridge {
   ): { readonly launch: LaunchRecord; readonly set: DirtySet; readonly contract?: string } {
     const { function: number, grid, block, sharedMemory, parameters } = event.body;
     // A launch without clusters has none to tell.
-    const cluster = event.body.cluster.every((size) => size === 0) ? ([1, 1, 1] as const) : event.body.cluster;
+    const named = event.body.cluster.some((size) => size !== 0);
     const known = this.#functions.get(number);
     const module = known && this.#module(known.module);
     const launch: LaunchRecord = {
       kernel: known?.name ?? `function ${number}`,
       grid,
       block,
-      cluster,
+      ...(named && { cluster: event.body.cluster }),
       sharedMemory,
       parameters,
     };
@@ -354,10 +384,10 @@ export class EventBridge {
     if ((event.flags & LAUNCH_INCOMPLETE) !== 0) return unknown('the launch’s parameters are not known');
     this.#enter(module);
     try {
-      const template = templateOf(module, known.name);
+      const templates = module.kernels(known.name);
       // Asking without a template would forget what is known of memory.
-      if (call && !template) return documented(call);
-      const placed = template ? placeParameters(template, known, parameters) : parameters;
+      if (call && templates.length === 0) return documented(call);
+      const placed = templates.length > 0 ? placeParameters(templates, known, parameters) : parameters;
       if (!placed) return unknown('the launch’s parameters do not fit the kernel’s template');
       const set = ask({ ...launch, parameters: placed });
       return set.verdict === 'unknown' && call ? documented(call) : { launch, set };
@@ -463,13 +493,20 @@ export class EventBridge {
 
 const isOneRow = ({ height, depth }: Place): boolean => height === 1 && depth === 1;
 
-/** The parameter block as the template has it, from the driver's layout; undefined when the two do not fit. */
+const isSamePlace = (a: Extent, b: Extent): boolean => a.offset === b.offset && a.size === b.size;
+
+/** The parameter block as the templates have it, from the driver's layout; undefined when they do not fit. */
 function placeParameters(
-  template: KernelTemplate,
+  [template, ...others]: readonly KernelTemplate[],
   { layout, parameterBytes }: KnownFunction,
   parameters: Uint8Array,
 ): Uint8Array | undefined {
+  if (!template) return undefined;
   const own = template.parameters;
+  for (const { parameters: theirs, parameterBytes: bytes } of others) {
+    if (bytes !== template.parameterBytes || theirs.length !== own.length) return undefined;
+    if (!theirs.every((parameter, index) => isSamePlace(parameter, own[index]!))) return undefined;
+  }
   if (layout.length === 0) {
     const fits = parameterBytes === template.parameterBytes || parameterBytes === 0xffffffff;
     return fits && parameters.length >= template.parameterBytes && own.length <= 1 ? parameters : undefined;

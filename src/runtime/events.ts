@@ -14,6 +14,7 @@ import {
   reserved,
   struct,
   text,
+  times,
   triple,
   u32,
   u64,
@@ -122,7 +123,14 @@ const EVENTS = {
   ordered: { type: 15, body: struct({}) },
   stopped: { type: 16, body: struct({ reason: text }) },
   wait: { type: 17, body: struct({ stream: u64 }) },
-  'tensor-map': { type: 18, body: struct({ address, map: fixedBytes(128) }) },
+  'tensor-map': {
+    type: 18,
+    body: struct({
+      ...{ address, kind: u32, dataType: u32, rank: u32, interleave: u32, swizzle: u32, reserved },
+      ...{ sizes: times(5, address), strides: times(4, address), box: times(5, u32), steps: times(5, u32) },
+      ...{ map: fixedBytes(128), from: fixedBytes(128) },
+    }),
+  },
   call: { type: 19, body: callBody },
 } as const;
 
@@ -147,10 +155,16 @@ export type Place = ContentOf<typeof place>;
 
 export const LAUNCH_INCOMPLETE = 2;
 export const COPY_SCATTERED = 1;
+export const VARIABLE_OF_SEVERAL = 1;
 export const ORDERED_ONE = 1;
 export const STOPPED_BLIND = 1;
 
+/** Kinds of tensor maps, by number; `moved`: another one with a new address. */
+export const TENSOR_MAP_KINDS = ['tiled', 'im2col', 'im2col', 'moved'] as const;
+
 /** Kinds of allocations, by number. */
+/** Documented libraries by the number that calls and their own allocations have; 0 is the program. */
+export const LIBRARY_FAMILIES = ['', 'cuBLAS', 'NCCL'] as const;
 export const ALLOCATION_KINDS = ['device', 'variable', 'managed', 'imported', 'pool', 'mapped', 'array'] as const;
 
 const BY_TYPE = new Map(

@@ -19,7 +19,7 @@ import {
   WireWriter,
 } from './codec.js';
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const MAX_MESSAGE = 65_536;
 export const MAX_DESCRIPTORS = 64;
 const HEAD_BYTES = 16;
@@ -36,7 +36,7 @@ const MESSAGES = {
       ringBytes: u64,
       driver: u32,
       greeting: u32,
-      devices: list(struct({ uuid: fixedBytes(16), memory: u64, name: text }), 28),
+      devices: list(struct({ uuid: fixedBytes(16), memory: u64, name: text, architecture: u32 }), 32),
     }),
   },
   image: { type: 2, fds: 1, body: struct({ module: u64, size: u64, kind: u32, reserved }) },
@@ -47,6 +47,7 @@ const MESSAGES = {
   vacant: { type: 7, fds: 0, body: struct({ handle: u64, size: u64, device: u32, reserved }) },
   'known-image': { type: 8, fds: 0, body: struct({ module: u64, image: fixedBytes(32) }) },
   kept: { type: 9, fds: 0, body: struct({ text }) },
+  'in-use': { type: 10, fds: 0, body: struct({ device: u32, reserved }) },
   welcome: { type: 16, fds: 0, body: struct({ version: u32, flags: u32 }) },
   hold: { type: 17, fds: 0, body: struct({ deadlineMs: u32 }) },
   release: { type: 18, fds: 0, body: struct({}) },
@@ -103,6 +104,7 @@ const FROM_RECORDER: ReadonlySet<MessageName> = new Set([
   'vacant',
   'known-image',
   'kept',
+  'in-use',
 ]);
 
 const BY_TYPE = new Map(Object.entries(MESSAGES).map(([name, { type }]) => [type as number, name as MessageName]));

@@ -1,5 +1,5 @@
 /** The parts of the machine (parts.ts) as the native addon and the file system give them. */
-import { closeSync, constants, ftruncateSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync } from 'node:fs';
 import {
   checkpointProcess,
   closeFd,
@@ -147,15 +147,5 @@ export const nativeParts = (driver: string): Parts => ({
   createArena: (bytes, device) =>
     createHostArena(bytes, device instanceof DriverDevice ? { device: device.device } : {}),
   createBuffer: sharedBuffer,
-  readImage: (fd, bytes) => {
-    const image = Buffer.alloc(bytes);
-    let at = 0;
-    while (at < bytes) {
-      const count = readSync(fd, image, at, bytes - at, at);
-      if (count === 0) break;
-      at += count;
-    }
-    return image.subarray(0, at);
-  },
   closeFd,
 });

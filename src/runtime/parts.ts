@@ -97,7 +97,5 @@ export interface Parts {
    */
   createArena(bytes: number, device?: Device): Promise<HostArena>;
   createBuffer(bytes: number): SharedBuffer;
-  /** The content of a sealed memory. */
-  readImage(fd: number, bytes: number): Buffer;
   closeFd(fd: number): void;
 }

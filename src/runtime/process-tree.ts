@@ -1,4 +1,5 @@
 /** The tree of processes that a supervised one is in, as `/proc` has it. */
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { surroundingsOf } from './surroundings.js';
@@ -69,7 +70,7 @@ export function stdioOf(pid: number): readonly string[] {
 const isTaken = (number: number): boolean => existsSync(`/proc/${number}`);
 
 /** Whether a process has ended, though its parent may not have taken note of it. */
-function isGone(pid: number): boolean {
+export function isGone(pid: number): boolean {
   try {
     return /^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
   } catch {
@@ -93,6 +94,27 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
       // It has ended.
     }
   }
+}
+
+/** Waits for a line; when its input ends without one, whoever held the other end has gone. */
+const WATCH =
+  'read -r line || { echo "gcr-templates: process $1 is ended: its supervisor has gone while it was stopped to be saved" >&2; kill -KILL "$@"; }';
+
+/**
+ * Has processes that are stopped, and that only this process would let go on, ended should this process end before.
+ *
+ * @returns what takes that back
+ */
+export function endWithThis(pids: readonly number[]): () => void {
+  // In a session of its own: what ends this process from a terminal must not end the watch.
+  const watch = spawn('/bin/sh', ['-c', WATCH, 'sh', ...pids.map(String)], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  });
+  watch.on('error', () => {});
+  watch.stdin!.on('error', () => {});
+  watch.unref();
+  return () => watch.stdin!.end('\n');
 }
 
 /** Ends processes, and waits until they have. */

@@ -19,6 +19,7 @@ import { decodeKept, encodeKept, type Kept } from './kept.js';
 import { GREETINGS, type Greeting, KEEP_SAVED, type MessageBody } from './messages.js';
 import { type ImageTemplates, ModuleImages } from './module-images.js';
 import type { DriverControl, EventRing, Parts } from './parts.js';
+import { isGone } from './process-tree.js';
 import type { LinkListener, RecorderLink } from './recorder-link.js';
 import type { StagingPool } from './staging.js';
 
@@ -32,6 +33,8 @@ const CATCH_UP_MS = 120_000;
 const SETTLE_MS = 30_000;
 /** How long a parked process may take to come back. */
 const UNPARK_MS = 30_000;
+/** Between two looks whether a parked process, which has no connection whose end would tell, is still there. */
+const LOOK_MS = 100;
 /** Names in one message: mangled ones have up to a few hundred bytes. */
 const LOCATED_AT_ONCE = 50;
 
@@ -114,11 +117,19 @@ export class SupervisedProcess implements LinkListener {
     this.hello = hello;
     this.pid = hello.pid;
     this.#options = options;
-    this.images = new ModuleImages(builder, hello.pid, (module, variables) => {
-      for (let at = 0; at < variables.length; at += LOCATED_AT_ONCE)
-        this.link.send('locate', { module, names: variables.slice(at, at + LOCATED_AT_ONCE) });
-      this.bridge.pump();
-    });
+    const architectures = hello.devices.map(({ architecture }) => architecture).filter((number) => number !== 0);
+    // One device that is not known may be any.
+    const devices = architectures.length === hello.devices.length ? architectures : [];
+    this.images = new ModuleImages(
+      builder,
+      { pid: hello.pid, devices },
+      (module, variables) => {
+        for (let at = 0; at < variables.length; at += LOCATED_AT_ONCE)
+          this.link.send('locate', { module, names: variables.slice(at, at + LOCATED_AT_ONCE) });
+        this.bridge.pump();
+      },
+      (module, image) => this.link.send('image-name', { module, image: Buffer.from(image, 'hex') }),
+    );
     this.bridge = new EventBridge(this.images, unknown === undefined ? {} : { unknown });
     this.custody = new Custody(
       parts,
@@ -207,15 +218,33 @@ export class SupervisedProcess implements LinkListener {
   /** What a parked process needs to be able to come back. */
   whenUnparked: () => void = () => {};
 
-  /** Has a parked process connect again. @throws RuntimeError GCR8106 when it does not */
+  /** Has a parked process connect again. @throws RuntimeError GCR8106 when it does not, GCR8107 when it has ended */
   async unpark(): Promise<void> {
     if (!this.isParked) return;
+    const checkThere = () => {
+      if (!isGone(this.pid)) return;
+      this.over();
+      throw new RuntimeError('not-found', 'GCR8107', `process ${this.pid} has ended`);
+    };
+    checkThere();
     const offer = this.#options.offer(this.pid);
+    let looks: NodeJS.Timeout | undefined;
+    const gone = new Promise<never>((_, reject) => {
+      looks = setInterval(() => {
+        try {
+          checkThere();
+        } catch (error) {
+          reject(error);
+        }
+      }, LOOK_MS);
+    });
     try {
       this.whenUnparked();
       const { signal } = new AbortController();
-      await within(this.#back, UNPARK_MS, `process ${this.pid} did not come back`, signal);
+      const back = Promise.race([this.#back, gone]);
+      await within(back, UNPARK_MS, `process ${this.pid} did not come back`, signal);
     } finally {
+      clearInterval(looks);
       this.whenUnparked = () => {};
       offer.close();
     }
@@ -231,13 +260,15 @@ export class SupervisedProcess implements LinkListener {
     switch (message.name) {
       case 'image': {
         const { module, size } = message.body;
-        const name = this.images.image(module, this.#readImage(fds[0]!, size));
-        this.link.send('image-name', { module, image: Buffer.from(name, 'hex') });
+        const fd = fds[0]!;
+        this.images.image(module, { fd, bytes: size }, () => this.#options.parts.closeFd(fd));
         return this.bridge.pump();
       }
       case 'known-image':
         this.images.known(message.body.module, Buffer.from(message.body.image).toString('hex'));
         return this.bridge.pump();
+      case 'in-use':
+        return this.custody.inUse(message.body.device);
       case 'vacant':
         return this.custody.vacant(message.body.handle, message.body.size, message.body.device);
       case 'kept':
@@ -256,18 +287,6 @@ export class SupervisedProcess implements LinkListener {
       default:
         for (const fd of fds) this.#options.parts.closeFd(fd);
         this.link.close(`${message.name} is not allowed now`);
-    }
-  }
-
-  #readImage(fd: number, bytes: number): Buffer {
-    const { parts } = this.#options;
-    try {
-      return parts.readImage(fd, bytes);
-    } catch {
-      // An image that cannot be read has no templates; its launches are unknown.
-      return Buffer.alloc(0);
-    } finally {
-      parts.closeFd(fd);
     }
   }
 

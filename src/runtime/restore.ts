@@ -91,6 +91,7 @@ export async function restore(
   const place = await findSaved(process, store, name);
   process.checkSaveable();
   await process.catchUp(signal);
+  process.checkSaveable();
   await process.custody.prepare(process.bridge.allocations.values());
   const saved = await openSaved(process, store, place);
   try {

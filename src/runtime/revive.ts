@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { checkImage, imageFolder, type Manifest, type ProcessImage, Store } from '../checkpoint/index.js';
 import { type Criu, findCriu, isOlder, machineNow, restoreTree } from './criu.js';
 import { RuntimeError } from './errors.js';
+import { type CutFile, checkOpenFiles, cutFiles, type OpenFile } from './open-files.js';
 import type { OperationContext } from './process.js';
 import { endAll, takenOf, treeOf } from './process-tree.js';
 import { type ResumeResult, resume } from './suspend.js';
@@ -18,6 +19,8 @@ export interface ReviveOptions {
   readonly checkpoint: string;
   readonly store: string;
   readonly criu?: string;
+  /** Cut files back that the process writes to and that have only grown since. */
+  readonly truncateFiles?: boolean;
   readonly onNote: (message: string) => void;
   readonly report: OperationContext['report'];
   /** Ends the supervision; the process goes on. */
@@ -27,6 +30,7 @@ export interface ReviveOptions {
 
 export interface ReviveResult extends ResumeResult {
   readonly pid: number;
+  readonly cutFiles: readonly CutFile[];
   /** Milliseconds: checks of the image, CRIU's work, until the recorder had told everything, and what `timings` is about. */
   readonly host: {
     readonly check: number;
@@ -104,6 +108,7 @@ export async function revive(options: ReviveOptions): Promise<void> {
       const hint = `make one with \`gcr-templates checkpoint --durable\`, or give the living process with --pid`;
       throw refuse(`checkpoint ${id} holds device memory only: its process cannot be made from it`, hint);
     }
+    let grown: readonly OpenFile[] = [];
     await timed('check', async () => {
       report({ step: 'check' });
       const criu = await findCriu(options.criu);
@@ -112,6 +117,7 @@ export async function revive(options: ReviveOptions): Promise<void> {
       checkStdio(image);
       const [problem] = await checkImage(store.place, image, true);
       if (problem) throw refuse(`${problem.file} ${problem.message}`, problem.remedy);
+      grown = await checkOpenFiles(imageFolder(store.place, image), options.truncateFiles === true, onNote);
       (await store.restorePlan(id)).close();
     });
     const criu = await findCriu(options.criu);
@@ -125,9 +131,10 @@ export async function revive(options: ReviveOptions): Promise<void> {
     successor = await Successor.listen(origin.pid, surroundings, options.store, onNote);
     await checkDevice(successor, manifest);
     report({ step: 'revive' });
+    const cut = await cutFiles(grown, onNote);
     await timed('restore', () => restoreTree(criu, imageFolder(store.place, image), image.stdio));
     const result = await bringBack(successor, id, image, context, timed);
-    options.onReady({ ...result, pid: origin.pid, host });
+    options.onReady({ ...result, pid: origin.pid, cutFiles: cut, host });
     await successor.ended(signal);
   } finally {
     successor?.close();

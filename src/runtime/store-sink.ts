@@ -178,7 +178,7 @@ export class StoreSink implements Sink {
   async #begun(): Promise<WriteSession> {
     const { process, options, context } = this;
     const { kind, parent } = this.#plan!;
-    const [device] = process.hello.devices;
+    const device = process.hello.devices[process.custody.deviceNumbers[0]!];
     const statistics = this.#statistics();
     return this.store.begin({
       kind,

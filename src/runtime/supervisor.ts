@@ -15,6 +15,7 @@ import { checkpointWithControl } from './control-checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
 import { durableCheckpoint } from './durable.js';
+import { RuntimeError } from './errors.js';
 import { dropImage, HostImages } from './host-images.js';
 import { HostMemory } from './host-memory.js';
 import { nativeLibraries } from './libraries.js';
@@ -32,14 +33,13 @@ import {
   removeIfStale,
   removeLeftOvers,
   runtimeFolder,
-  takeoverSocket,
 } from './runtime-folder.js';
 import { startSimulatedDevice } from './simulated-device.js';
 import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
-import { surroundingsOf } from './surroundings.js';
+import { offerPlace, surroundingsOf } from './surroundings.js';
 import { resume, suspend } from './suspend.js';
-import { cacheFolder, TemplateCache } from './template-cache.js';
+import { cacheFolder } from './template-cache.js';
 import { TextSearch } from './text-search.js';
 
 export interface RunOptions {
@@ -59,11 +59,10 @@ type SupervisorOptions = Pick<RunOptions, 'unknown' | 'onNote' | 'hostMemory'> &
   readonly command: readonly string[];
 };
 
-/** How the application ended. */
-export interface RunOutcome {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
+/** How the application ended; when it was left suspended (`left`) it has not. */
+export type RunOutcome =
+  | { readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly left?: never }
+  | { readonly left: number };
 
 const FORWARDED: readonly NodeJS.Signals[] = [
   'SIGTERM',
@@ -88,6 +87,7 @@ export class Supervisor {
   readonly #images: HostImages;
   #reserved = false;
   #whenEmpty: () => void = () => {};
+  #whenLeft: (pid: number) => void = () => {};
   /** Told of a process whose supervisor was another one. */
   onTakenOver: (subject: SupervisedProcess) => void = () => {};
 
@@ -97,7 +97,7 @@ export class Supervisor {
     readonly store: Store,
     readonly parts: Parts,
   ) {
-    this.#builder = new TemplateBuilder(new TemplateCache(cacheFolder()), new TextSearch(), options.onNote);
+    this.#builder = new TemplateBuilder(cacheFolder(), new TextSearch(), options.onNote);
     this.#staging = new StagingPool(parts.createArena);
     const limit = options.hostMemory ?? Math.floor(totalmem() * HOST_MEMORY_SHARE);
     this.#images = new HostImages(new HostMemory(parts.createArena, limit));
@@ -151,7 +151,7 @@ export class Supervisor {
         parts: this.parts,
         builder: this.#builder,
         command: options.command,
-        offer: (one) => listen(takeoverSocket(surroundingsOf(one).socket, one), (back) => this.connected(back)),
+        offer: (one) => listen(offerPlace(one, surroundingsOf(one).socket), (back) => this.connected(back)),
         staging: this.#staging,
         images: this.#images,
         ...(options.unknown && { unknown: options.unknown }),
@@ -227,6 +227,17 @@ export class Supervisor {
     if (this.#processes.size === 0) this.#whenEmpty();
   }
 
+  /** Resolves with its number when a process was left, and there is no other one. */
+  left(): Promise<number> {
+    return new Promise((resolve) => (this.#whenLeft = resolve));
+  }
+
+  /** Lets a suspended process go. All that is needed to resume it is in the store and with its recorder. */
+  #leave(subject: SupervisedProcess): void {
+    subject.link.close();
+    if (this.#processes.size === 0) this.#whenLeft(subject.pid);
+  }
+
   /** Resolves when no process is supervised any more. */
   empty(): Promise<void> {
     return this.#processes.size === 0 ? Promise.resolve() : new Promise((resolve) => (this.#whenEmpty = resolve));
@@ -253,8 +264,18 @@ export class Supervisor {
         return subject.operate('checkpoint', context, (own) => save(subject, store, { ...asked, command }, own));
       }
       case 'suspend': {
-        const { operation: _operation, ...asked } = request;
-        return subject.operate('suspend', context, (own) => suspend(subject, store, { ...asked, command }, own));
+        const { operation: _operation, leave, ...asked } = request;
+        if (leave && asked.to === 'memory') {
+          const hint = 'suspend it to the store, or do not leave it';
+          const message = `process ${subject.pid} cannot be left: its memory would go with its supervisor`;
+          throw new RuntimeError('refused', 'GCR8116', message, hint);
+        }
+        const result = await subject.operate('suspend', context, (own) =>
+          suspend(subject, store, { ...asked, command }, own),
+        );
+        // When whoever asked has the answer.
+        if (leave) setImmediate(() => this.#leave(subject));
+        return result;
       }
       case 'resume':
         return subject.operate('resume', context, (own) => resume(subject, store, own));
@@ -325,8 +346,10 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
       const outcome = await new Promise<RunOutcome>((resolve, reject) => {
         child.once('error', reject);
         child.once('exit', (code, signal) => resolve({ code, signal }));
+        void supervisor.left().then((left) => resolve({ left }));
       });
       await supervisor.empty();
+      child.unref();
       return outcome;
     } finally {
       stop();

@@ -1,6 +1,11 @@
-/** What an application was started with under supervision, read from its environment: it says where its recorder looks for supervisors. */
-import { readFileSync } from 'node:fs';
+/**
+ * What an application was started with under supervision, read from its environment, and where its recorder looks for supervisors. A process in a container has a
+ * number and a file system of its own; numbers here are this process's, paths are the ones by which this process reaches what the other one sees.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { RuntimeError } from './errors.js';
+import { takeoverSocket } from './runtime-folder.js';
 
 /** What a supervised process was started with. */
 export interface Surroundings {
@@ -34,3 +39,34 @@ export function surroundingsOf(pid: number): Surroundings {
     simulatedDevice: values.get('GCR_SIM_SOCKET') || undefined,
   };
 }
+
+/** The numbers that a process has, from this process's PID namespace down to its own. */
+export function numbersOf(pid: number): readonly number[] {
+  try {
+    const numbers = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+    return numbers ? numbers.split(/\s+/).map(Number) : [pid];
+  } catch {
+    return [pid];
+  }
+}
+
+/** A path of another process's, as this one reaches it: by its root, where both see different folders. */
+export function reached(pid: number, path: string): string {
+  const folder = dirname(path);
+  const theirs = `/proc/${pid}/root`;
+  try {
+    const [own, other] = [folder, theirs + folder].map((place) => statSync(place, { throwIfNoEntry: false }));
+    if (other && (own?.ino !== other.ino || own.dev !== other.dev)) return theirs + path;
+  } catch {
+    // Its root cannot be looked at.
+  }
+  return path;
+}
+
+/**
+ * Where the recorder of a process looks for another supervisor: at the socket of its first one, with the number by which it knows itself.
+ *
+ * @param socket of its first supervisor, as the process knows it
+ */
+export const offerPlace = (pid: number, socket: string): string =>
+  reached(pid, takeoverSocket(socket, numbersOf(pid).at(-1)!));

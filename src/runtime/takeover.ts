@@ -12,10 +12,10 @@ import { RuntimeError } from './errors.js';
 import { nativeParts } from './native-parts.js';
 import type { SupervisedProcess } from './process.js';
 import { takeUp } from './restore.js';
-import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder, takeoverSocket } from './runtime-folder.js';
+import { controlSocket, ensureRuntimeFolder, removeIfStale, runtimeFolder } from './runtime-folder.js';
 import { type SimulatedDevice, startSimulatedDevice } from './simulated-device.js';
 import { Supervisor } from './supervisor.js';
-import { type Surroundings, surroundingsOf } from './surroundings.js';
+import { offerPlace, reached, type Surroundings, surroundingsOf } from './surroundings.js';
 
 export interface AdoptOptions {
   readonly pid: number;
@@ -73,7 +73,7 @@ export class Successor {
   ): Promise<Successor> {
     const folder = runtimeFolder();
     ensureRuntimeFolder(folder);
-    const place = takeoverSocket(socket, pid);
+    const place = offerPlace(pid, socket);
     if ((await removeIfStale(controlSocket(folder, pid))) || (await removeIfStale(place))) {
       const hint = `\`gcr-templates status --pid ${pid}\` shows what it is doing`;
       throw new RuntimeError('busy', 'GCR8104', `process ${pid} has a supervisor`, hint);
@@ -93,10 +93,15 @@ export class Successor {
     );
     const successor = new Successor(supervisor, opened, pid, device);
     try {
-      successor.#offer = listen(place, (connection) => supervisor.connected(connection));
+      successor.#offer = listen(place, (connection) => {
+        // In another namespace another process may have this number.
+        if (connection.peer.pid === pid) supervisor.connected(connection);
+        else connection.close();
+      });
       // Processes that it starts look for the first supervisor.
-      if (!(await removeIfStale(socket)))
-        successor.#listeners.push(listen(socket, (connection) => supervisor.connected(connection)));
+      const first = reached(pid, socket);
+      if (!(await removeIfStale(first)))
+        successor.#listeners.push(listen(first, (connection) => supervisor.connected(connection)));
     } catch (error) {
       successor.close();
       throw new RuntimeError('failed', 'GCR8111', `cannot listen at ${place}: ${(error as Error).message}`);

@@ -7,8 +7,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { FoundText } from '../sources/index.js';
-import { TemplateCache } from './template-cache.js';
+import type { FoundText, WantedImage } from '../sources/index.js';
 import type { TextAnswer, TextQuestion } from './text-worker.js';
 
 const SEARCH_MS = 5_000;
@@ -61,9 +60,8 @@ export class TextSearch {
   #worker: Worker | undefined;
   #next = 1;
 
-  /** The text that stands for an image which process `pid` loaded. Never fails. */
-  find(pid: number, image: Buffer): Promise<FoundText | undefined> {
-    if (!isMachineCode(image)) return Promise.resolve(undefined);
+  /** The text that stands for machine code which process `pid` loaded. Never fails. */
+  find(pid: number, wanted: WantedImage): Promise<FoundText | undefined> {
     let owner: number;
     try {
       owner = statSync(`/proc/${pid}`).uid;
@@ -73,7 +71,7 @@ export class TextSearch {
     const question: TextQuestion = {
       number: this.#next++,
       roots: compilerCaches(environmentOf(pid)),
-      wanted: { bytes: image.length, sha256: TemplateCache.nameOf(image) },
+      wanted,
       owner,
       milliseconds: SEARCH_MS,
     };

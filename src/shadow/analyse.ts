@@ -14,12 +14,13 @@ import { AbstractExecution, type AbstractResult } from './abstract/execute.js';
 import type { Environment } from './abstract/leaves.js';
 import { Plan } from './abstract/plan.js';
 import { POINTER_BYTES } from './allocations.js';
-import { checkLaunch, executeConcretely } from './concrete.js';
+import { checkLaunch, executeConcretely, withCluster } from './concrete.js';
 import { clipDescriptor, hullOf, rangeDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import { KernelCache } from './kernel-cache.js';
 import type { LaunchRecord } from './launch.js';
 import { type LaunchEnvironment, type Placed, placeResult } from './placement.js';
+import type { TensorMap } from './tensor-maps.js';
 
 /** A superset is worth a second look, thread by thread, up to this many threads times values. */
 const CONCRETE_WORK = 4_000_000;
@@ -42,8 +43,9 @@ interface Outer {
   /** {@link AllocationMap.epoch} that it holds for; −1 when allocations do not matter. */
   readonly epoch: number;
   readonly symbols: readonly (readonly [name: string, address: bigint | undefined])[];
-  /** {@link ContentView.version} at which its reads were last checked. */
+  /** {@link ContentView.version} and {@link TensorMaps.version} at which its reads were last checked. */
   memoryVersion: number;
+  mapsVersion: number;
 }
 
 const PLANS = new WeakMap<KernelTemplate, Plan>();
@@ -81,6 +83,10 @@ class World implements Environment {
     return this.#missed ?? NOTHING_MISSED;
   }
 
+  tensorMap(content: Uint8Array): TensorMap | undefined {
+    return this.#environment.maps.find(content);
+  }
+
   symbol(name: string): bigint | undefined {
     return this.#environment.symbols.get(name);
   }
@@ -112,7 +118,8 @@ class KernelAnalyser {
     this.#cache.dependOn(new Uint8Array(0), pointers);
   }
 
-  analyse(launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
+  analyse(record: LaunchRecord, environment: LaunchEnvironment): DirtySet {
+    const launch = withCluster(this.template, record);
     const cache = this.#cache;
     if (launch.parameters.length < this.template.parameterBytes) checkLaunch(this.template, launch);
     cache.select(launch);
@@ -135,6 +142,7 @@ class KernelAnalyser {
       epoch: placed.usesAllocations ? environment.allocations.epoch : -1,
       symbols: placed.symbols,
       memoryVersion: environment.memory.version,
+      mapsVersion: environment.maps.version,
     };
     cache.storeOuter(outer, inner.result.outcomes.length === 0 && inner.result.knownReads.length === 0);
     return placed.set;
@@ -145,10 +153,11 @@ class KernelAnalyser {
     for (const [name, address] of outer.symbols) if (environment.symbols.get(name) !== address) return false;
     for (const [name, address] of outer.inner.result.symbols)
       if (environment.symbols.get(name) !== address) return false;
-    const { memory } = environment;
-    if (outer.memoryVersion !== memory.version) {
+    const { memory, maps } = environment;
+    if (outer.memoryVersion !== memory.version || outer.mapsVersion !== maps.version) {
       if (!isCurrent(outer.inner, environment)) return false;
       outer.memoryVersion = memory.version;
+      outer.mapsVersion = maps.version;
     }
     return true;
   }
@@ -208,7 +217,8 @@ class KernelAnalyser {
 }
 
 /** Whether a result would be the same again, as far as memory and the places of variables go. */
-function isCurrent({ result, missed, blind }: Inner, { memory, symbols }: LaunchEnvironment): boolean {
+function isCurrent({ result, missed, blind }: Inner, { memory, symbols, maps }: LaunchEnvironment): boolean {
+  if (result.untold.some((content) => maps.find(content))) return false;
   if (result.symbols.length + missed.length + result.knownReads.length === 0 && !result.unread) return true;
   if (result.symbols.some(([name, address]) => symbols.get(name) !== address)) return false;
   if (blind) return true;
@@ -234,6 +244,13 @@ function overlapsReads(set: DirtySet, inner: Inner): boolean {
   });
 }
 
+/** A launch that names no cluster is in the one that its kernel requires; one whose grid does not fit it does not run. */
+function inRequiredCluster({ bounds }: KernelTemplate, launch: LaunchRecord): LaunchRecord {
+  const { requiredCluster: cluster } = bounds;
+  const fits = cluster?.every((size, axis) => launch.grid[axis]! % size === 0);
+  return launch.cluster === undefined && cluster && fits ? { ...launch, cluster } : launch;
+}
+
 /** Analyses launches of any kernel, and remembers. One for each device, since memory is part of what is remembered. */
 export class LaunchAnalyser {
   readonly #kernels = new Map<KernelTemplate, KernelAnalyser>();
@@ -248,6 +265,6 @@ export class LaunchAnalyser {
       kernel = new KernelAnalyser(template);
       this.#kernels.set(template, kernel);
     }
-    return kernel.analyse(launch, environment);
+    return kernel.analyse(inRequiredCluster(template, launch), environment);
   }
 }

@@ -250,7 +250,13 @@ class Execution {
   }
 }
 
-/** @throws InputError GCR5001 when a launch does not fit a template */
+/** A launch with the cluster that its kernel was compiled for, which prevails; no other can be asked for. */
+export function withCluster(template: KernelTemplate, launch: LaunchRecord): LaunchRecord {
+  const { requiredCluster } = template.bounds;
+  return requiredCluster ? { ...launch, cluster: requiredCluster } : launch;
+}
+
+/** @throws InputError GCR5001 when a launch does not fit its template */
 export function checkLaunch(template: KernelTemplate, launch: LaunchRecord): void {
   const bad = (message: string): Diagnostic => ({ code: 'GCR5001', severity: 'error', message, source: launch.kernel });
   if (launch.parameters.length < template.parameterBytes) {
@@ -265,6 +271,8 @@ export function checkLaunch(template: KernelTemplate, launch: LaunchRecord): voi
         throw new InputError(bad(`launch size ${size} is not a positive whole number`));
     }
   }
+  if (cluster?.some((size, axis) => grid[axis]! % size !== 0))
+    throw new InputError(bad(`clusters of ${cluster.join(', ')} do not divide a grid of ${grid.join(', ')}`));
 }
 
 /**
@@ -274,9 +282,10 @@ export function checkLaunch(template: KernelTemplate, launch: LaunchRecord): voi
  */
 export function executeConcretely(
   template: KernelTemplate,
-  launch: LaunchRecord,
+  record: LaunchRecord,
   options: ConcreteOptions = {},
 ): ConcreteResult {
+  const launch = withCluster(template, record);
   checkLaunch(template, launch);
   const [gridX, gridY, gridZ] = launch.grid;
   const [blockX, blockY, blockZ] = launch.block;

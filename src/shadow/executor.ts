@@ -7,18 +7,20 @@
  * content that this one may have changed. A launch that is `unknown` takes all known content with it.
  */
 import type { Diagnostic } from '../diagnostics/index.js';
-import type { KernelTemplate, Reason, TemplateFile } from '../templates/index.js';
+import type { KernelTemplate, PackedTemplates, Reason, TemplateFile } from '../templates/index.js';
 import { DirtyAccumulator, type Mark } from './accumulator.js';
 import { AllocationMap } from './allocations.js';
+import { Alternatives } from './alternatives.js';
 import { LaunchAnalyser } from './analyse.js';
 import type { AccessDescriptor } from './descriptor.js';
 import { DirtySet } from './dirty-set.js';
 import type { LaunchRecord } from './launch.js';
 import { ModuleMemory } from './module-memory.js';
-import { type LoadedModule, loadModule, ModuleTable, templateOf } from './module-table.js';
+import { type LoadedModule, loadImage, ModuleTable } from './module-table.js';
 import type { LaunchEnvironment } from './placement.js';
 import type { AddressRange } from './ranges.js';
 import { type ContentView, NO_CONTENT, StreamMemory } from './stream-memory.js';
+import { TensorMaps } from './tensor-maps.js';
 import type { TraceEvent } from './trace.js';
 
 /**
@@ -42,8 +44,11 @@ const MAX_WHYS = 10_000;
 export class ShadowExecutor {
   readonly allocations = new AllocationMap();
   readonly memory = new StreamMemory();
+  /** Tensor maps that were encoded: to be told before the launches that use them. */
+  readonly maps = new TensorMaps();
   readonly #accumulator = new DirtyAccumulator();
   readonly #analyser = new LaunchAnalyser();
+  readonly #alternatives = new Alternatives();
   readonly #initial = new ModuleMemory(this.memory);
   readonly #modules: ModuleTable;
   readonly #provenance: boolean;
@@ -94,6 +99,8 @@ export class ShadowExecutor {
         return this.fill(event.address, event.size, event.value, event.width);
       case 'memcpyDtoD':
         return this.copy(event.source, event.address, event.size);
+      case 'tensorMap':
+        this.maps.tell(event.map, event.record);
     }
   }
 
@@ -102,9 +109,9 @@ export class ShadowExecutor {
     this.enter(this.#modules.find(path, hash));
   }
 
-  /** A module loaded by itself, beside those of the constructor; see {@link enter}. */
-  load(templates: TemplateFile): LoadedModule {
-    return loadModule(templates);
+  /** An image loaded by itself, beside the modules of the constructor; see {@link enter}. */
+  load(templates: PackedTemplates): LoadedModule {
+    return loadImage(templates);
   }
 
   /** Later launches and variables are of this module. */
@@ -119,7 +126,7 @@ export class ShadowExecutor {
   }
 
   #environmentOf({ symbols }: LoadedModule, memory: ContentView): LaunchEnvironment {
-    return { symbols, memory, allocations: this.allocations, provenance: this.#provenance };
+    return { symbols, memory, allocations: this.allocations, maps: this.maps, provenance: this.#provenance };
   }
 
   /** Tells the place of a variable of the present module. Telling it again changes nothing. */
@@ -223,12 +230,20 @@ export class ShadowExecutor {
   }
 
   #answer(launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
-    const template = templateOf(this.#module, launch.kernel);
-    return template ? this.#analyse(template, launch, environment) : this.#withoutTemplate(launch);
+    const templates = this.#module.kernels(launch.kernel);
+    return templates.length > 0 ? this.#analyse(templates, launch, environment) : this.#withoutTemplate(launch);
   }
 
-  #analyse(template: KernelTemplate, launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
-    const set = this.#analyser.analyse(template, launch, environment);
+  #analyse(templates: readonly KernelTemplate[], launch: LaunchRecord, environment: LaunchEnvironment): DirtySet {
+    const [template, ...others] = templates;
+    const first = this.#analyser.analyse(template!, launch, environment);
+    const set =
+      others.length === 0
+        ? first
+        : this.#alternatives.join([
+            first,
+            ...others.map((other) => this.#analyser.analyse(other, launch, environment)),
+          ]);
     return set.verdict === 'unknown' ? this.#unknownSet(launch, set.reasons) : set;
   }
 
@@ -244,9 +259,8 @@ export class ShadowExecutor {
   }
 
   #whyWithout(kernel: string): string {
-    const { missing } = this.#module.templates;
-    const known = missing.length > 0 ? missing.find(({ name }) => name === kernel) : undefined;
-    return known ? `kernel ${kernel} has no template: ${known.message}` : `kernel ${kernel} has no template`;
+    const why = this.#module.whyMissing(kernel);
+    return why === undefined ? `kernel ${kernel} has no template` : `kernel ${kernel} has no template: ${why}`;
   }
 
   #unknownSet(launch: LaunchRecord, reasons: readonly Reason[]): DirtySet {

@@ -17,7 +17,7 @@ export { DirtySet } from './dirty-set.js';
 export { ShadowExecutor, type ShadowOptions, type UnknownPolicy } from './executor.js';
 export { KnownMemory } from './known-memory.js';
 export type { LaunchRecord } from './launch.js';
-export { type LoadedModule, templateOf } from './module-table.js';
+export type { LoadedModule } from './module-table.js';
 export type { LaunchEnvironment } from './placement.js';
 export { ADDRESS_SPACE, type AddressRange, hexAddress, RangeCollector } from './ranges.js';
 export {
@@ -28,4 +28,5 @@ export {
   VerdictStatistics,
 } from './report.js';
 export { type ContentView, StreamMemory } from './stream-memory.js';
+export { TENSOR_MAP_BYTES, type TensorMapRecord, TensorMaps } from './tensor-maps.js';
 export { errorAt, formatTraceEvent, parseTraceLine, readTrace, type TraceEvent, type TraceLine } from './trace.js';

@@ -7,7 +7,7 @@ export interface LaunchRecord {
   readonly grid: readonly [number, number, number];
   /** Threads of a block in x, y, z. */
   readonly block: readonly [number, number, number];
-  /** Blocks of a cluster; `[1, 1, 1]` when absent. */
+  /** Blocks of a cluster; when absent what the kernel requires (`.reqnctapercluster`), else `[1, 1, 1]`. */
   readonly cluster?: readonly [number, number, number];
   /** Bytes of dynamic shared memory. */
   readonly sharedMemory?: number;

@@ -4,17 +4,22 @@
  * the wrong kernel's template gives wrong bytes.
  */
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
-import type { KernelTemplate, TemplateFile } from '../templates/index.js';
+import { type KernelTemplate, objectsOf, type PackedTemplates, type TemplateFile } from '../templates/index.js';
 
 /** Templates that one `module` event stands for: usually one module; several when one file holds several texts. */
 export interface LoadedModule {
-  readonly kernels: ReadonlyMap<string, readonly KernelTemplate[]>;
+  /**
+   * The templates of a kernel: none, one, or several of which one is true.
+   *
+   * @throws InputError GCR5015 when several kernels that differ have that name
+   */
+  kernels(name: string): readonly KernelTemplate[];
   /** Its variables in device memory that templates name; not those that templates disagree on. */
   readonly objects: ReadonlyMap<string, MemoryObject>;
   /** Places of its variables, by name. */
   readonly symbols: Map<string, bigint>;
-  /** The templates it was made of. */
-  readonly templates: TemplateFile;
+  /** Why a kernel has no template. */
+  whyMissing(name: string): string | undefined;
 }
 
 type MemoryObject = KernelTemplate['objects'][number];
@@ -34,17 +39,6 @@ function groupByName(kernels: readonly KernelTemplate[]): Map<string, KernelTemp
   return groups;
 }
 
-function objectsByName(kernels: readonly KernelTemplate[]): Map<string, MemoryObject> {
-  const found = new Map<string, MemoryObject | undefined>();
-  for (const object of kernels.flatMap(({ objects }) => objects)) {
-    if (object.space !== 'global' && object.space !== 'constant') continue;
-    const known = found.get(object.name);
-    const agrees = !found.has(object.name) || (known && JSON.stringify(known) === JSON.stringify(object));
-    found.set(object.name, agrees ? object : undefined);
-  }
-  return new Map([...found].flatMap(([name, object]) => (object ? [[name, object]] : [])));
-}
-
 /** A file that holds several texts gives several sources, `path[0]`, `path[1]`, …: the path means all of them. */
 const withoutNumber = (source: string): string => source.replace(/\[\d+\]$/, '');
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
@@ -56,26 +50,37 @@ const MATCHES: readonly ((source: string, path: string) => boolean)[] = [
   (source, path) => baseName(source) === baseName(path),
 ];
 
-/** Templates as one module, loaded by itself: the same templates loaded twice are two modules with places of their own. */
-export function loadModule(templates: TemplateFile): LoadedModule {
-  const { kernels } = templates;
-  return { kernels: groupByName(kernels), objects: objectsByName(kernels), symbols: new Map(), templates };
+const NONE: readonly KernelTemplate[] = [];
+
+/** Templates of a trace's module: it says which text it means, so kernels of one name are different kernels. */
+function moduleOf(templates: TemplateFile, objects = objectsOf(templates.kernels)): LoadedModule {
+  const kernels = groupByName(templates.kernels);
+  return {
+    kernels: (name) => {
+      const found = kernels.get(name) ?? NONE;
+      if (found.length < 2) return found;
+      const [first] = found;
+      if (found.some(({ hash }) => hash !== first!.hash)) {
+        const sources = found.map(({ module }) => templates.modules[module]?.source ?? '?');
+        const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
+        throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
+      }
+      return found.slice(0, 1);
+    },
+    objects: new Map([...objects].flatMap(([name, object]) => (object ? [[name, object]] : []))),
+    symbols: new Map(),
+    whyMissing: (name) => templates.missing.find((one) => one.name === name)?.message,
+  };
 }
 
-/**
- * The template of a launched kernel; undefined when there is none.
- *
- * @throws InputError GCR5015 when several kernels that differ have that name
- */
-export function templateOf({ kernels, templates }: LoadedModule, name: string): KernelTemplate | undefined {
-  const found = kernels.get(name);
-  const first = found?.[0];
-  if (found && found.length > 1 && found.some((other) => other.hash !== first!.hash)) {
-    const sources = found.map((kernel) => templates.modules[kernel.module]?.source ?? '?');
-    const message = `kernel ${name} is in several modules: ${sources.slice(0, 5).join(', ')}`;
-    throw refuse('GCR5015', message, 'put a module event before the launch, with a "hash" if paths do not tell');
-  }
-  return first;
+/** An image, loaded by itself: the same one loaded twice is two modules with places of their own. */
+export function loadImage(templates: PackedTemplates): LoadedModule {
+  return {
+    kernels: (name) => templates.kernels(name),
+    objects: templates.objects,
+    symbols: new Map(),
+    whyMissing: (name) => templates.whyMissing(name),
+  };
 }
 
 export class ModuleTable {
@@ -87,7 +92,7 @@ export class ModuleTable {
   readonly everything: LoadedModule;
 
   constructor(readonly templates: TemplateFile) {
-    this.everything = { ...loadModule(templates), objects: new Map() };
+    this.everything = moduleOf(templates, new Map());
   }
 
   /**
@@ -140,7 +145,7 @@ export class ModuleTable {
     if (!module) {
       const wanted = new Set(indices);
       const kernels = this.templates.kernels.filter((kernel) => wanted.has(kernel.module));
-      module = loadModule({ ...this.templates, kernels });
+      module = moduleOf({ ...this.templates, kernels });
       this.#loaded.set(key, module);
     }
     return module;

@@ -22,6 +22,7 @@ import { DirtySet } from './dirty-set.js';
 import type { LaunchRecord } from './launch.js';
 import { hexAddress } from './ranges.js';
 import type { ContentView } from './stream-memory.js';
+import type { TensorMaps } from './tensor-maps.js';
 
 /** What a launch finds on the device. */
 export interface LaunchEnvironment {
@@ -29,6 +30,7 @@ export interface LaunchEnvironment {
   readonly symbols: ReadonlyMap<string, bigint>;
   readonly memory: ContentView;
   readonly allocations: AllocationMap;
+  readonly maps: TensorMaps;
   /** Whether pointers stay in what they were derived from. */
   readonly provenance: boolean;
 }

@@ -6,6 +6,7 @@
 import { type Diagnostic, type DiagnosticCode, InputError } from '../diagnostics/index.js';
 import type { LaunchRecord } from './launch.js';
 import { ADDRESS_SPACE, hexAddress } from './ranges.js';
+import { TENSOR_MAP_BYTES, type TensorMapRecord } from './tensor-maps.js';
 
 /** Addresses are below 2^64, sizes in bytes. */
 export type TraceEvent =
@@ -23,6 +24,8 @@ export type TraceEvent =
       readonly width?: 1 | 2 | 4;
     }
   | { readonly event: 'memcpyDtoD'; readonly address: bigint; readonly source: bigint; readonly size: number }
+  /** A tensor map was encoded. */
+  | { readonly event: 'tensorMap'; readonly map: Uint8Array; readonly record: TensorMapRecord }
   | { readonly event: 'launch'; readonly launch: LaunchRecord };
 
 /** Longest line in bytes. */
@@ -108,6 +111,13 @@ class Fields {
     return value.toLowerCase();
   }
 
+  numbers(name: string): readonly number[] {
+    const value = this.values[name];
+    if (!Array.isArray(value) || !value.every((item) => Number.isSafeInteger(item) && item >= 0))
+      throw this.#wrong(name, 'an array of whole numbers from 0');
+    return value as number[];
+  }
+
   triple(name: string, most: readonly [number, number, number]): [number, number, number] {
     const value = this.values[name];
     const fits = (size: number, axis: number) => Number.isInteger(size) && size >= 1 && size <= most[axis]!;
@@ -160,6 +170,27 @@ function readHostCopy(fields: Fields): TraceEvent {
   return { event: 'memcpyHtoD', address, size, bytes };
 }
 
+function readTensorMap(fields: Fields): TraceEvent {
+  const map = fields.bytes('map');
+  if (map.length !== TENSOR_MAP_BYTES) fields.wrong('map', `${TENSOR_MAP_BYTES} bytes`);
+  const kind = fields.text('kind');
+  if (kind !== 'tiled' && kind !== 'im2col') return fields.wrong('kind', '"tiled" or "im2col"');
+  return {
+    event: 'tensorMap',
+    map,
+    record: {
+      kind,
+      address: fields.address('address'),
+      dataType: fields.size('dataType'),
+      sizes: fields.numbers('dimensions').map(BigInt),
+      strides: fields.numbers('strides').map(BigInt),
+      box: kind === 'tiled' ? fields.numbers('box') : [],
+      elementStrides: fields.numbers('elementStrides'),
+      interleave: fields.size('interleave'),
+    },
+  };
+}
+
 /** The events, by name. */
 const EVENTS: ReadonlyMap<string, (fields: Fields) => TraceEvent> = new Map([
   [
@@ -192,6 +223,7 @@ const EVENTS: ReadonlyMap<string, (fields: Fields) => TraceEvent> = new Map([
       return { event: 'memcpyDtoD', address, source, size: fields.sizeAt(address) };
     },
   ],
+  ['tensorMap', readTensorMap],
   ['launch', readLaunch],
 ]);
 
@@ -292,6 +324,14 @@ export function formatTraceEvent(event: TraceEvent): string {
     case 'memcpyHtoD': {
       const { address, bytes, ...rest } = event;
       return JSON.stringify({ ...rest, address: hexAddress(address), ...(bytes && { bytes: digits(bytes) }) });
+    }
+    case 'tensorMap': {
+      const { kind, address, dataType, sizes, strides, box, elementStrides, interleave } = event.record;
+      const shape = { dimensions: sizes.map(Number), strides: strides.map(Number), box, elementStrides, interleave };
+      return JSON.stringify({
+        ...{ event: 'tensorMap', map: digits(event.map), kind, address: hexAddress(address), dataType },
+        ...shape,
+      });
     }
     default:
       return JSON.stringify(event, (_, value: unknown) => (typeof value === 'bigint' ? hexAddress(value) : value));

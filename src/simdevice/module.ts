@@ -47,7 +47,9 @@ export class LoadedModule {
   describe(): Buffer {
     const writer = new MessageWriter().u32(this.programs.length);
     for (const program of this.programs) {
-      writer.u32(program.parameterBytes).u32(staticShared(program)).u32(program.parameters.length);
+      writer.u32(program.parameterBytes).u32(staticShared(program));
+      for (const size of program.bounds.requiredCluster ?? [0, 0, 0]) writer.u32(size);
+      writer.u32(program.parameters.length);
       for (const { offset, size } of program.parameters) writer.u32(offset).u32(size);
       writer.string(program.name);
     }

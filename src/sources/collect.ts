@@ -246,7 +246,9 @@ class Collector {
       for (const kernel of cubin.kernels) {
         if (kernels && !kernels.includes(kernel)) continue;
         const source = `${name}#${cubin.label}`;
-        this.machineCode.push({ name: kernel, source, architecture: cubin.architecture, hasPtx: entries.has(kernel) });
+        const { architecture, compiledFor } = cubin;
+        const hasPtx = entries.has(kernel);
+        this.machineCode.push({ name: kernel, source, architecture, ...(compiledFor && { compiledFor }), hasPtx });
       }
     }
     if (named && product.ptx.length === 0 && product.cubins.length === 0 && diagnostics.length === 0) {

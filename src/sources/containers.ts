@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Diagnostic } from '../diagnostics/index.js';
 import { withoutPadding } from './bytes.js';
-import { cubinArchitecture, cubinKernels, elfSections, isCubin, isElf } from './elf.js';
+import { cubinKernels, cubinTargets, elfSections, isCubin, isElf } from './elf.js';
 import { FATBIN_MAGIC, type FatbinBudget, type FatbinLimits, FatbinReader, newBudget } from './fatbin.js';
 
 /** A PTX text in a container. */
@@ -20,7 +20,10 @@ export interface ContainerPtx {
 /** A machine-code image in a container. */
 export interface ContainerCubin {
   readonly label: string;
+  /** With its suffix: `sm_90a`. */
   readonly architecture: string;
+  /** What its text was for, without a suffix; absent where it is not known. */
+  readonly compiledFor?: string;
   /** Of its plain bytes. */
   readonly sha256: string;
   readonly kernels: readonly string[];
@@ -98,7 +101,8 @@ class ContainerReader {
     for (const diagnostic of reader.diagnostics) this.diagnostics.push(diagnostic);
     for (const entry of reader.entries) {
       const label = `${prefix}fatbin[${entry.fatbin}].entry[${entry.index}]`;
-      if (entry.kind === 'elf') this.#cubin(entry.bytes, `${label}.cubin(${entry.architecture})`, entry.architecture);
+      if (entry.kind === 'elf')
+        this.#cubin(entry.bytes, `${label}.cubin(${entry.architecture})`, entry.architecture + entry.suffix);
       else {
         const text = withoutPadding(entry.bytes).toString('latin1');
         this.ptx.push({ label: `${label}.ptx(${entry.architecture})`, text, architecture: entry.architecture });
@@ -114,9 +118,12 @@ class ContainerReader {
     }
     const { kernels, damaged } = cubinKernels(bytes);
     if (damaged) this.#damaged(`the section table of ${label} does not fit it`);
+    const targets = cubinTargets(bytes);
     this.cubins.push({
       label,
-      architecture: architecture ?? cubinArchitecture(bytes),
+      ...targets,
+      // The container knows what it is for; a suffix that only one of the two tells counts.
+      ...(architecture && !targets.architecture.startsWith(architecture) && { architecture }),
       sha256: createHash('sha256').update(bytes).digest('hex'),
       kernels,
     });

@@ -1,6 +1,6 @@
 /**
- * The little of ELF64 that finding device code needs: sections by name, and the kernels of a cubin. Tables that do not fit
- * the file are left out.
+ * The little of ELF64 that finding device code needs: sections by name, and of a cubin its kernels, what it runs on and what it was
+ * compiled from. Tables that do not fit the file are left out.
  */
 import { cString, u16, u32, u64 } from './bytes.js';
 
@@ -64,11 +64,61 @@ export function elfSections(bytes: Buffer): { readonly sections: readonly ElfSec
   return { sections, damaged };
 }
 
-/** `sm_90` of a cubin, by its ELF flags; ABI 8 moved the number up by a byte (seen with CUDA 13.0). */
-export function cubinArchitecture(bytes: Buffer): string {
+/** From this ABI version on (CUDA 13.0) the architecture is a byte further up, and notes tell what the flags told before. */
+const NOTED_ABI = 8;
+/** In flags of before: architecture with suffix `a`. */
+const ACCELERATED = 0x800;
+/** Section with the virtual architecture: in each note behind length of the name, of the content, type and name. */
+const VIRTUAL_NOTES = '.note.nv.cuinfo';
+const NOTE_NAME_BYTES = 12;
+/** Section with the command lines of the tools that made the file. */
+const TOOL_NOTES = '.note.nv.tkinfo';
+/** Command lines are looked at up to this size. */
+const MAX_TOOL_NOTES = 1 << 16;
+
+/** What a cubin says of itself. */
+export interface CubinTargets {
+  /** What it runs on: `sm_90`, `sm_90a`; without a suffix where it does not tell. */
+  readonly architecture: string;
+  /** What its text was for: `sm_80` for compute_80. Suffixes are not kept. Absent where parts of it were for different ones. */
+  readonly compiledFor?: string;
+}
+
+/** By its ELF flags and its notes; seen with CUDA 13.0, before that by what the flags were. */
+export function cubinTargets(bytes: Buffer): CubinTargets {
   const flags = u32(bytes, 48) ?? 0;
-  const number = (bytes[8] ?? 0) >= 8 ? (flags >> 8) & 0xff : flags & 0xff;
-  return `sm_${number}`;
+  if ((bytes[8] ?? 0) < NOTED_ABI) {
+    const suffix = flags & ACCELERATED ? 'a' : '';
+    const number = flags & 0xff;
+    return { architecture: `sm_${number}${suffix}`, compiledFor: `sm_${(flags >> 16) & 0xff || number}` };
+  }
+  const number = (flags >> 8) & 0xff;
+  const { sections } = elfSections(bytes);
+  const content = (name: string): Buffer => {
+    const section = sections.find((one) => one.name === name);
+    return section ? bytes.subarray(section.offset, section.offset + section.size) : bytes.subarray(0, 0);
+  };
+  const tools = content(TOOL_NOTES).subarray(0, MAX_TOOL_NOTES).toString('latin1');
+  const suffix = new RegExp(`-arch sm_${number}([af])\\b`).exec(tools)?.[1] ?? '';
+  const virtual = virtualNumbers(content(VIRTUAL_NOTES));
+  // Without a note: of a tool that writes none, and that no one says compiles for another architecture than the text's.
+  const compiledFor = virtual.size === 0 ? number : virtual.size === 1 ? [...virtual][0] : undefined;
+  return {
+    architecture: `sm_${number}${suffix}`,
+    ...(compiledFor !== undefined && { compiledFor: `sm_${compiledFor}` }),
+  };
+}
+
+function virtualNumbers(notes: Buffer): Set<number> {
+  const numbers = new Set<number>();
+  for (let at = 0; at + 12 + NOTE_NAME_BYTES + 4 <= notes.length; ) {
+    const name = u32(notes, at)!;
+    const size = u32(notes, at + 4)!;
+    if (name !== NOTE_NAME_BYTES || size < 4) break;
+    numbers.add(u16(notes, at + 12 + NOTE_NAME_BYTES + 2)!);
+    at += 12 + NOTE_NAME_BYTES + size + ((4 - (size % 4)) % 4);
+  }
+  return numbers;
 }
 
 /** Names of a cubin's kernels, in order of its symbol table. `damaged`: there may be more. */

@@ -16,6 +16,8 @@ const KIND_PTX = 1;
 const KIND_ELF = 2;
 const FLAG_LZ4 = 0x2000;
 const FLAG_ZSTD = 0x8000;
+const FLAG_ACCELERATED = 0x100000;
+const FLAG_FAMILY = 0x200000;
 
 export type Compression = 'none' | 'lz4' | 'zstd';
 
@@ -26,6 +28,8 @@ export interface FatbinEntry {
   readonly index: number;
   /** `sm_90`. */
   readonly architecture: string;
+  /** Of the architecture: `a` for one device's own features, `f` for its family's. */
+  readonly suffix: '' | 'a' | 'f';
   readonly compression: Compression;
   /** Decompressed. */
   readonly bytes: Buffer;
@@ -183,7 +187,8 @@ export class FatbinReader {
         return;
       }
     }
-    this.entries.push({ kind, fatbin, index, architecture, compression, bytes: content });
+    const suffix = flags & FLAG_ACCELERATED ? 'a' : flags & FLAG_FAMILY ? 'f' : '';
+    this.entries.push({ kind, fatbin, index, architecture, suffix, compression, bytes: content });
   }
 }
 

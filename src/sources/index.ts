@@ -1,4 +1,4 @@
 export { collectSources, sourcesFromBuffer } from './collect.js';
-export { splitVersions } from './split.js';
+export { entryNames, splitVersions } from './split.js';
 export { type FoundText, TritonIndex, type WantedImage } from './triton-index.js';
 export type { CollectOptions, MachineCodeKernel, PtxSource, SourceOrigin, SourceSet } from './types.js';

@@ -26,8 +26,10 @@ export interface PtxSource {
 export interface MachineCodeKernel {
   readonly name: string;
   readonly source: string;
-  /** `sm_90`. */
+  /** What it runs on: `sm_90`, `sm_90a`. */
   readonly architecture: string;
+  /** What the text that it was compiled from was for: `sm_90`, without a suffix; absent where it does not tell. */
+  readonly compiledFor?: string;
   /** Whether a text of the same input has an entry of that name. */
   readonly hasPtx: boolean;
 }

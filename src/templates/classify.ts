@@ -9,6 +9,7 @@
  */
 import { COMPARISON_OPERATIONS, type KernelProgram, ORDER_OPERATIONS, type Value, type ValueId } from '../ir/form.js';
 import type { ControlDependence } from './control.js';
+import { SharedMemory } from './shared-memory.js';
 
 /** 0: exact. 1: one of a bounded set. 2: depends on the content of memory, or is not modelled. */
 export type Precision = 0 | 1 | 2;
@@ -172,6 +173,9 @@ export class Classification {
   /** Worst precision of the conditions that decide whether a block runs, and their cause. */
   readonly #control: { precision: Precision; cause: ValueId }[];
   readonly #blockOf: Int32Array;
+  /** What loads from shared memory may give; undefined for one that may give anything. */
+  readonly #sources = new Map<ValueId, readonly ValueId[] | undefined>();
+  #shared: SharedMemory | undefined;
 
   constructor(
     readonly program: KernelProgram,
@@ -182,6 +186,11 @@ export class Classification {
     this.#blockOf = new Int32Array(program.values.length);
     for (const [index, block] of program.blocks.entries())
       this.#blockOf.fill(index, block.first, block.first + block.count);
+    this.#solve();
+    // A value that only comes from itself was never put there.
+    const empty = [...this.#sources.keys()].filter((id) => this.#knowledge[id]!.forms.length === 0);
+    if (empty.length === 0) return;
+    for (const id of empty) this.#sources.set(id, undefined);
     this.#solve();
   }
 
@@ -315,8 +324,21 @@ export class Classification {
         ? rooted(ROOT_PARAMETERS, precision, address.cause)
         : single(NO_ROOTS, precision, address.cause);
     }
-    if (value.width === 64) return rooted(ROOT_MEMORY, 2, id);
+    if (value.width === 64) return value.space === 'shared' ? this.#fromShared(id) : rooted(ROOT_MEMORY, 2, id);
     return single(NO_ROOTS, this.#narrow(value.width, 2), id);
+  }
+
+  /** One of the values that threads of the block put there, whichever. */
+  #fromShared(id: ValueId): Knowledge {
+    if (!this.#sources.has(id)) {
+      this.#shared ??= new SharedMemory(this.program, this.control);
+      this.#sources.set(id, this.#shared.sourcesOf(id));
+    }
+    const sources = this.#sources.get(id);
+    if (!sources) return rooted(ROOT_MEMORY, 2, id);
+    let result: Knowledge = { forms: [], precision: 0, cause: -1 };
+    for (const source of sources) result = join(result, this.#knowledge[source]!);
+    return atLeast(result, 2, id);
   }
 
   #resize(value: Value, a: Knowledge): Knowledge {

@@ -117,6 +117,7 @@ class Derivation {
       ...(access.rows && { rows: { count: access.rows.count, stride: slice.value(access.rows.stride) } }),
       ...(access.masked && { masked: true }),
       ...(access.coordinates && { coordinates: access.coordinates.map((c) => slice.value(c)) }),
+      ...(access.tensorMode && { tensorMode: access.tensorMode }),
       bases: knowledge ? basesOf(knowledge) : [],
       verdict,
       reasons,

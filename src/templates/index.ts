@@ -24,4 +24,5 @@ export {
   templateFileParts,
 } from './file.js';
 export { endTargets, FormulaPrinter, operandsOf, type SiteFormula } from './formula.js';
+export { buffersOf, objectsOf, type PackedParts, PackedTemplates, packTemplates } from './packed.js';
 export * from './types.js';

@@ -4,7 +4,15 @@
  * are the JSON (docs/formats/template.md, schema/template.schema.json): reading a file and checking it gives these.
  */
 import type { DiagnosticCode } from '../diagnostics/index.js';
-import type { KernelParameter, LaunchBounds, MemoryObject, MemorySpace, ReadKind, WriteKind } from '../ir/form.js';
+import type {
+  KernelParameter,
+  LaunchBounds,
+  MemoryObject,
+  MemorySpace,
+  ReadKind,
+  TensorMode,
+  WriteKind,
+} from '../ir/form.js';
 
 export const TEMPLATE_FORMAT = 'gcr-templates';
 /** Version of the file format; raised when a reader of the old one would misread the new one. */
@@ -73,6 +81,8 @@ export interface Site {
   readonly masked?: boolean;
   /** Coordinates of a tensor access: values, innermost first. */
   readonly coordinates?: readonly number[];
+  /** How they choose elements of the tensor. */
+  readonly tensorMode?: TensorMode;
   readonly bases: readonly Base[];
   readonly verdict: Verdict;
   readonly reasons: readonly Reason[];

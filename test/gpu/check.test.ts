@@ -13,12 +13,16 @@ const hasGpu = spawnSync('nvidia-smi', { stdio: 'ignore' }).status === 0;
 if (!hasGpu) console.info('no GPU here: test/gpu is skipped');
 
 describe.skipIf(!hasGpu || !isBuilt)('on a GPU', () => {
-  it.each(['scenarios', 'samples', 'runtime', 'pytorch', 'increments'])('%s', { timeout: 600_000 }, (part) => {
-    if (part === 'scenarios') buildPrograms();
-    const { status, stdout, stderr } = spawnSync(join(ROOT, 'scripts/gpu/check.sh'), [part], { encoding: 'utf8' });
-    expect({ status, failed: stdout.match(/^FAILED.*/gm) ?? [] }, `${stdout}${stderr}`).toEqual({
-      status: 0,
-      failed: [],
-    });
-  });
+  it.each(['pytorch', 'samples', 'runtime', 'chains', 'takeover', 'scenarios', 'increments', 'failures', 'device'])(
+    '%s',
+    { timeout: 600_000 },
+    (part) => {
+      if (part === 'scenarios' || part === 'device') buildPrograms();
+      const { status, stdout, stderr } = spawnSync(join(ROOT, 'scripts/gpu/check.sh'), [part], { encoding: 'utf8' });
+      expect({ status, failed: stdout.match(/^FAILED.*/gm) ?? [] }, `${stdout}${stderr}`).toEqual({
+        status: 0,
+        failed: [],
+      });
+    },
+  );
 });

@@ -61,7 +61,7 @@ const hasNamespaces = spawnSync('unshare', ['--pid', '--fork', 'true']).status =
 const CONTROL_STEPS = ['detach', 'lock', 'checkpoint', 'restore', 'unlock', 'attach'];
 
 describe.skipIf(!isBuilt)('a program whose control state is taken off the device', () => {
-  for (const app of ['graphs', 'pools', 'variables', 'training'])
+  for (const app of ['graphs', 'pools', 'variables', 'devices', 'training'])
     it(`${app}: leaves nothing there while it is suspended, and comes to the same end`, async () => {
       const digest = await undisturbed(app);
       const program = await bench.start(app, ARGS).ready();

@@ -2,7 +2,7 @@
  * Durable checkpoints: a program on the simulated device is written to disk with CRIU, killed with its supervisor, and brought back by another one to the end
  * that nothing disturbs. Where there is no CRIU only what is refused is tested, with programs that play it.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -28,7 +28,13 @@ const criu = await findCriu(process.env['GCR_CRIU']).catch((error: Error) => {
 const CRIU = criu ? ['--criu', criu.path] : [];
 
 interface Durable {
-  readonly manifest: { readonly id: string; readonly kind: string };
+  readonly manifest: {
+    readonly id: string;
+    readonly kind: string;
+    readonly parent: string | null;
+    readonly chunks: { readonly changed: number };
+  };
+  readonly totalBytes: number;
   readonly image: { readonly folder: string; readonly bytes: number };
   readonly stopped: boolean;
 }
@@ -53,12 +59,13 @@ class Application {
     this.#err = join(bench.folder, `${name}.err`);
   }
 
-  async start(steps = 8): Promise<this> {
-    const command = [CLI, 'run', '--device', 'sim', '--store', this.bench.store, '--'];
-    const args = [join(APPS, this.app), '--pace', '--steps', String(steps), '--size', '64'];
+  /** @param options of the program; `through` a command that starts it; `mode` of its output's file */
+  async start(options: readonly string[] = [], through: readonly string[] = [], mode = 'w'): Promise<this> {
+    const command = [CLI, 'run', '--device', 'sim', '--store', this.bench.store, '--', ...through];
+    const args = [join(APPS, this.app), '--pace', '--steps', '8', '--size', '64', ...options];
     const files = [
       openSync(join(this.bench.folder, `${this.name}.in`), 'r+'),
-      openSync(this.#out, 'w'),
+      openSync(this.#out, mode),
       openSync(this.#err, 'w'),
     ];
     const child = spawn(process.execPath, [...command, ...args], { env: this.bench.environment, stdio: files });
@@ -131,20 +138,29 @@ afterEach(() => {
   bench.close();
 });
 
-async function application(app = 'training', name = app): Promise<Application> {
+async function application(app = 'training', name = app, ...how: Parameters<Application['start']>) {
   const made = new Application(bench, app, name);
   applications.push(made);
-  return made.start();
+  return made.start(...how);
 }
 
 const durable = (app: Application, ...options: string[]): Durable =>
   bench.json('checkpoint', '--pid', String(app.pid), '--durable', ...CRIU, ...options);
 
-function restore(app: Application, id = 'latest'): { readonly id: string; readonly pid: number } {
-  const result = bench.json('restore', id, '--store', bench.store, '--background', ...CRIU) as {
-    id: string;
-    pid: number;
-  };
+interface Restored {
+  readonly id: string;
+  readonly pid: number;
+  readonly cutFiles: readonly object[];
+}
+
+const restoreArguments = (id: string, ...options: string[]) => [
+  ...['restore', id, '--store', bench.store],
+  ...CRIU,
+  ...options,
+];
+
+function restore(app: Application, id = 'latest', ...options: string[]): Restored {
+  const result = bench.json(...restoreArguments(id, '--background', ...options)) as Restored;
   app.supervisor = (bench.json('status', '--pid', String(app.pid)) as { supervisor: number }).supervisor;
   return result;
 }
@@ -190,19 +206,126 @@ describe.skipIf(!isBuilt || !criu)('a durable checkpoint', () => {
     restore(program, second.manifest.id);
     await program.step();
     const third = durable(program, '--stop');
-    // A file that grew has to be cut to what it was.
     const grown = program.output;
-    const refused = bench.command('restore', first.manifest.id, '--store', bench.store, ...CRIU);
-    expect({ status: refused.status, says: /truncate -s 13 /.test(refused.stderr) }).toEqual({
-      status: 69,
-      says: true,
-    });
-    writeFileSync(join(bench.folder, 'training.out'), 'ready\nstep 1\n');
-    restore(program, first.manifest.id);
+    restore(program, first.manifest.id, '--truncate-files');
     await program.die();
     writeFileSync(join(bench.folder, 'training.out'), grown);
     restore(program, third.manifest.id);
     expect(await program.finish()).toBe(digest);
+  });
+
+  it('copies in the stop what changed since the last increment, however much memory there is', async () => {
+    const size = ['--mib', '64', '--permille', '10'];
+    const digest = await (await application('holder', 'undisturbed', size)).finish();
+    const program = await application('holder', 'holder', size);
+    // All memory before it is stopped, when there is nothing to compare with.
+    const first = durable(program);
+    const { checkpoints } = bench.json('list', bench.store) as { checkpoints: { id: string; kind: string }[] };
+    expect(checkpoints.map(({ kind }) => kind).sort()).toEqual(['full', 'increment']);
+    expect(first.manifest.chunks.changed).toBe(0);
+    for (let round = 0; round < 2; round++) {
+      await program.step();
+      bench.json('checkpoint', '--pid', String(program.pid));
+      await program.step();
+      const { manifest, totalBytes } = durable(program);
+      const share = (manifest.chunks.changed * 65_536) / totalBytes;
+      expect({ kind: manifest.kind, little: share > 0 && share < 0.05 }).toEqual({ kind: 'increment', little: true });
+    }
+    // Or nothing that can be compared with any more.
+    for (const name of readdirSync(join(bench.store, 'manifests')))
+      if (name.endsWith('.json')) rmSync(join(bench.store, 'manifests', name));
+    const last = durable(program, '--stop');
+    expect({ kind: last.manifest.kind, changed: last.manifest.chunks.changed }).toEqual({
+      kind: 'increment',
+      changed: 0,
+    });
+    restore(program);
+    expect(await program.finish()).toBe(digest);
+  });
+
+  describe('of a program whose files are not what they were', () => {
+    const OUT = 'training.out';
+    const SAVED = 'ready\nstep 1\n';
+    let program: Application;
+    let digest: string;
+    /** Saves it after its first step, and ends it after its second. */
+    const saved = async (mode?: string) => {
+      digest = await undisturbed('training');
+      program = await application('training', 'training', [], [], mode);
+      await program.step();
+      durable(program);
+      await program.step();
+      await program.die();
+      expect(program.output).toBe(`${SAVED}step 2\n`);
+    };
+    const write = (text: string) => writeFileSync(join(bench.folder, OUT), text);
+    const refused = (says: RegExp, ...options: string[]) => {
+      const before = program.output;
+      const { status, stderr } = bench.command(...restoreArguments('latest', ...options));
+      expect({ status, stderr }).toEqual({ status: 69, stderr: expect.stringMatching(says) });
+      expect(program.output).toBe(before);
+      expect(program.isAlive).toBe(false);
+    };
+
+    it('cuts those that have only grown when that is asked for, and says so', async () => {
+      await saved();
+      refused(/GCR8117.*training\.out by 7 bytes[\s\S]*--truncate-files/);
+      const { stderr } = bench.command(...restoreArguments('latest', '--background', '--truncate-files'));
+      expect(stderr).toContain(`${OUT} was cut from 20 to 13 bytes`);
+      expect(program.output).toBe(SAVED);
+      program.supervisor = (bench.json('status', '--pid', String(program.pid)) as { supervisor: number }).supervisor;
+      expect(await program.finish()).toBe(digest);
+    });
+
+    it('never touches those that are shorter, gone, or another one', async () => {
+      await saved();
+      for (const options of [[], ['--truncate-files']]) {
+        write(SAVED.slice(0, 5));
+        refused(/GCR8117.*training\.out is shorter/, ...options);
+        write('another program says much more than the first one');
+        refused(/GCR8117.*training\.out is another one/, ...options);
+        rmSync(join(bench.folder, OUT));
+        refused(/GCR8117.*training\.out is missing/, ...options);
+      }
+      write(SAVED);
+      restore(program, 'latest', '--truncate-files');
+      expect(await program.finish()).toBe(digest);
+    });
+
+    it('goes on behind those that are appended to, unless they are to be cut', async () => {
+      await saved('a');
+      const { status, stderr } = bench.command(...restoreArguments('latest', '--background'));
+      expect({ status, stderr }).toEqual({
+        status: 0,
+        stderr: expect.stringMatching(/training\.out has grown by 7 bytes/),
+      });
+      await program.step();
+      expect(program.output).toBe(`${SAVED}step 2\nstep 2\n`);
+      program.supervisor = (bench.json('status', '--pid', String(program.pid)) as { supervisor: number }).supervisor;
+      await program.die();
+      const { cutFiles } = restore(program, 'latest', '--truncate-files');
+      expect(cutFiles).toEqual([{ path: join(bench.folder, OUT), from: 27, to: 13 }]);
+      expect(await program.finish()).toBe(digest);
+    });
+
+    it('leaves a file alone that took the place of a deleted one', async () => {
+      program = await application();
+      rmSync(join(bench.folder, OUT));
+      write('another program says much more than the first one');
+      durable(program);
+      await program.die();
+      write('another program says something else, and more of it than before');
+      restore(program, 'latest', '--truncate-files');
+      expect(program.output).toContain('something else, and more');
+    });
+  });
+
+  it('is refused for a process in a PID namespace of its own', async () => {
+    if (spawnSync('unshare', ['--pid', '--fork', 'true']).status !== 0) return;
+    const program = await application('training', 'training', [], ['unshare', '--pid', '--fork']);
+    const { status, stderr } = bench.command('checkpoint', '--pid', String(program.pid), '--durable', ...CRIU);
+    expect({ status, stderr }).toEqual({ status: 69, stderr: expect.stringMatching(/GCR8117.*PID namespace/) });
+    expect(await program.finish()).toBeDefined();
   });
 
   it('is known to list, verify and prune, and damage is found', async () => {
@@ -250,6 +373,39 @@ describe.skipIf(!isBuilt || !criu)('a durable checkpoint', () => {
     expect((bench.json('list', bench.store) as { checkpoints: object[] }).checkpoints).toHaveLength(1);
     expect(durable(program).manifest.kind).toBe('increment');
     expect(await program.finish()).toBe(digest);
+  });
+
+  describe('while CRIU writes it', () => {
+    /** CRIU, and what else happens then. */
+    const during = (what: string): string => {
+      const path = join(bench.folder, 'during');
+      const script = `[ "$1" = dump ] || exec ${criu!.path} "$@"\n${what}`;
+      writeFileSync(path, `#!/bin/sh\n${script}\n`);
+      chmodSync(path, 0o755);
+      return path;
+    };
+    const ask = (program: Application, path: string, ...options: string[]) =>
+      bench.command('checkpoint', '--pid', String(program.pid), '--durable', '--criu', path, ...options);
+    const supervisorGone = async ({ supervisor }: Application) => {
+      for (const end = Date.now() + 10_000; existsSync(`/proc/${supervisor}`) && Date.now() < end; ) await sleep(20);
+      return !existsSync(`/proc/${supervisor}`);
+    };
+
+    for (const stop of [[], ['--stop']])
+      it(`a program that is killed leaves no supervisor waiting ${stop}`, async () => {
+        const program = await application();
+        expect(ask(program, during('kill -9 "$3"; exit 1'), ...stop).status).not.toBe(0);
+        expect(await supervisorGone(program)).toBe(true);
+        expect(readdirSync(join(bench.store, 'images'))).toEqual([]);
+      });
+
+    it('a supervisor that is killed leaves no program stopped', async () => {
+      const program = await application();
+      // What CRIU leaves stopped only the supervisor would let go on.
+      const path = during(`${criu!.path} "$@"; kill -9 $PPID`);
+      expect(ask(program, path, '--stop').status).not.toBe(0);
+      await program.gone();
+    });
   });
 
   it('is refused where its number is taken, or it needs what is not there', async () => {

@@ -27,10 +27,14 @@ import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
 import { StagingPool } from '../../src/runtime/staging.js';
 import { compileKernel, DeviceMemory } from '../../src/sim/index.js';
+import { PackedTemplates, packTemplates } from '../../src/templates/index.js';
 import { programsOfText, ROOT } from '../sim/helpers.js';
 
 export type { ContentOf };
 export const APP_KERNELS = join(ROOT, 'fixtures/apps/kernels/apps.ptx');
+
+/** All bytes of the first device's number. */
+const FIRST_UUID = 7;
 
 type Body<N extends RecordedEvent['name']> = Extract<RecordedEvent, { readonly name: N }>['body'];
 
@@ -66,23 +70,26 @@ export class FakeDriver implements DriverControl {
     if (this.at !== from[action]) throw new Error(`${action}: CUDA_ERROR_ILLEGAL_STATE`);
     // Memory that is mapped and was exported.
     if (action === 'checkpoint' && !this.app.detached) throw new Error(`${action}: CUDA_ERROR_NOT_SUPPORTED`);
-    if (action === 'restore' && this.free < this.controlBytes) {
+    if (action === 'restore' && [this.free, ...this.elsewhere.values()].some((free) => free < this.controlBytes)) {
       this.lost = true;
       throw new Error('restore: CUDA_ERROR_OUT_OF_MEMORY');
     }
     if (action === 'restore' && this.lost) throw new Error('restore: CUDA_ERROR_OPERATING_SYSTEM');
     this.at = to[action];
-    if (action === 'checkpoint') this.free += this.controlBytes;
-    if (action === 'restore') this.free -= this.controlBytes;
+    const given = action === 'checkpoint' ? this.controlBytes : action === 'restore' ? -this.controlBytes : 0;
+    this.free += given;
+    for (const [device, free] of this.elsewhere) this.elsewhere.set(device, free + given);
     await this.after(action);
   }
 
   /** Bytes that are free, and that the process's control state takes. */
   free = 2 ** 33;
   controlBytes = 24 << 20;
+  /** The same of devices beside the first. */
+  readonly elsewhere = new Map<number, number>();
 
-  async freeMemory(): Promise<number> {
-    return this.free;
+  async freeMemory(uuid: Uint8Array): Promise<number> {
+    return this.elsewhere.get(uuid[0]! - FIRST_UUID) ?? this.free;
   }
 
   async state(): Promise<DriverState> {
@@ -97,6 +104,8 @@ export interface FakeOptions {
   /** Changes what templates are made of. */
   readonly plant?: (text: string) => string;
   readonly namesOnDevice?: boolean;
+  /** How many it has; memory is on the first when nothing else is said. */
+  readonly devices?: number;
   /** Bytes of host memory for staging, and for images. */
   readonly staging?: number;
   readonly hostMemory?: number;
@@ -110,14 +119,16 @@ const SLOT = 65_536;
 class PhysicalMemory implements SharedMemory {
   constructor(
     readonly bytes: Uint8Array,
+    readonly device: number,
     readonly close: () => void = () => {},
   ) {}
 }
 
-/** Chunks of spans, as views. */
-function chunksOfSpans(spans: readonly DeviceSpan[]): Uint8Array[] {
+/** Chunks of spans of a device, as views. */
+function chunksOfSpans(spans: readonly DeviceSpan[], device: number): Uint8Array[] {
   return spans.flatMap(({ memory, offset, bytes }) => {
-    const all = (memory as PhysicalMemory).bytes;
+    const { bytes: all, device: own } = memory as PhysicalMemory;
+    if (own !== device) throw new Error(`memory of device ${own} was given to device ${device}`);
     if (offset + bytes > all.length) throw new Error('a span ends outside of its memory');
     return Array.from({ length: Math.ceil(bytes / SLOT) }, (_, i) =>
       all.subarray(offset + i * SLOT, offset + Math.min(bytes, (i + 1) * SLOT)),
@@ -209,6 +220,7 @@ export class FakeApplication {
   readonly #functions = new Map<string, number>();
   /** Physical memory by descriptor. */
   readonly #descriptors = new Map<number, Uint8Array>();
+  readonly #deviceOf = new WeakMap<Uint8Array, number>();
   readonly #handles = new Map<number, { memory: Uint8Array | undefined }>();
   readonly #link: RecorderLink;
   #ring: Buffer[] = [];
@@ -221,6 +233,7 @@ export class FakeApplication {
     file = APP_KERNELS,
     plant,
     namesOnDevice = false,
+    devices: count = 1,
     staging,
     hostMemory = 1 << 30,
     systemFree = 0,
@@ -236,7 +249,7 @@ export class FakeApplication {
         },
         close: () => {},
       }),
-      openDevice: async () => this.#device(namesOnDevice),
+      openDevice: async (uuid) => this.#device(uuid[0]! - FIRST_UUID, namesOnDevice),
       createArena: async (bytes) => {
         const arena = new CountedArena(this);
         await arena.grow(bytes);
@@ -252,7 +265,6 @@ export class FakeApplication {
           close: () => this.#descriptors.delete(fd),
         };
       },
-      readImage: (fd) => Buffer.from(this.#descriptors.get(fd)!),
       closeFd: (fd) => this.#descriptors.delete(fd),
     };
     const owner = this;
@@ -260,19 +272,23 @@ export class FakeApplication {
       templatesOf: async () => {
         throw new Error('a process that begins names no images');
       },
-      templates: async (bytes: Buffer) => {
+      templates: async ({ fd }: { readonly fd: number }) => {
+        const bytes = Buffer.from(this.#descriptors.get(fd)!);
         const key = plant ? `${file} ${plant}` : file;
         const image = plant ? Buffer.from(plant(bytes.toString('latin1')), 'latin1') : bytes;
         if (!templates.has(key)) templates.set(key, buildTemplatesFromImage(image, 'image'));
-        return (await templates.get(key)!).product;
+        return new PackedTemplates(packTemplates((await templates.get(key)!).product));
       },
     };
     const connection: Connection = {
       send: (bytes, fds = []) => queueMicrotask(() => this.#answer(decodeMessage(bytes, fds.length), fds)),
       close: () => queueMicrotask(() => this.#link.closed()),
     };
-    const devices = [{ uuid: new Uint8Array(16).fill(7), memory: 1 << 30, name: 'fake' }];
-    const hello = { version: 2, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
+    const devices = Array.from({ length: count }, (_, device) => {
+      const name = device === 0 ? 'fake' : `fake ${device}`;
+      return { uuid: new Uint8Array(16).fill(FIRST_UUID + device), memory: 1 << 30, name, architecture: 90 };
+    });
+    const hello = { version: 3, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
       builder,
@@ -299,33 +315,37 @@ export class FakeApplication {
     return fd;
   }
 
-  #device(namesOnDevice: boolean): Device {
+  #device(device: number, namesOnDevice: boolean): Device {
     return {
       namesOnDevice,
-      import: async (fd) => new PhysicalMemory(this.#descriptors.get(fd)!),
+      import: async (fd) => {
+        const memory = this.#descriptors.get(fd)!;
+        return new PhysicalMemory(memory, this.#deviceOf.get(memory)!);
+      },
       create: async (bytes) => {
         await this.onCreate(bytes);
         const memory = new Uint8Array(bytes).fill(0xaa);
+        this.#deviceOf.set(memory, device);
         this.driver.free -= bytes;
         const close = () => {
           this.driver.free += bytes;
         };
-        return { memory: new PhysicalMemory(memory, close), fd: this.#descriptor(memory) };
+        return { memory: new PhysicalMemory(memory, device, close), fd: this.#descriptor(memory) };
       },
       names: async (spans) => {
         await this.onNames();
-        const chunks = chunksOfSpans(spans);
+        const chunks = chunksOfSpans(spans, device);
         this.moved.names += chunks.length;
         return Buffer.concat(chunks.map((chunk) => hashChunks(chunk)));
       },
       save: async (spans, arena, slots) => {
         this.onSave();
-        for (const [i, chunk] of chunksOfSpans(spans).entries()) arena.view(slots[i]!, 1).set(chunk);
+        for (const [i, chunk] of chunksOfSpans(spans, device).entries()) arena.view(slots[i]!, 1).set(chunk);
         this.moved.save += slots.length;
       },
       load: async (spans, arena, slots) => {
         this.onWrite();
-        for (const [i, chunk] of chunksOfSpans(spans).entries())
+        for (const [i, chunk] of chunksOfSpans(spans, device).entries())
           chunk.set(arena.view(slots[i]!, 1).subarray(0, chunk.length));
         this.moved.load += slots.length;
       },
@@ -341,7 +361,11 @@ export class FakeApplication {
   }
 
   /** A message of the recorder's. */
-  tell(name: 'image' | 'handle' | 'handle-gone' | 'stopped', body: object, fds: readonly number[] = []): void {
+  tell(
+    name: 'image' | 'handle' | 'in-use' | 'handle-gone' | 'stopped',
+    body: object,
+    fds: readonly number[] = [],
+  ): void {
     const bytes = encodeMessage(name, body as never);
     bytes.writeUInt16LE(fds.length, 6);
     this.#link.message(bytes, fds);
@@ -430,7 +454,7 @@ export class FakeApplication {
     throw new Error(`nothing at ${address}`);
   }
 
-  alloc(size: number, { handle = true, saveable = true, kind = 0 } = {}): Allocation {
+  alloc(size: number, { handle = true, saveable = true, kind = 0, device = 0 } = {}): Allocation {
     const number = this.#next++;
     const bytes = new Uint8Array(size);
     const own = handle ? this.#next++ : 0;
@@ -438,7 +462,8 @@ export class FakeApplication {
     this.#address += BigInt(Math.ceil(size / 65_536 + 1) * 65_536);
     if (handle) {
       this.#handles.set(own, { memory: bytes });
-      this.tell('handle', { handle: own, size, device: 0 }, [this.#descriptor(bytes)]);
+      this.#deviceOf.set(bytes, device);
+      this.tell('handle', { handle: own, size, device }, [this.#descriptor(bytes)]);
     }
     this.allocations.set(number, allocation);
     const { address } = allocation;
@@ -540,10 +565,10 @@ export class FakeApplication {
   readonly symbols = new Map<string, bigint>();
 
   /** A module variable, without a handle of its own. */
-  variable(name: string, size: number): Allocation {
+  variable(name: string, size: number, flags = 0): Allocation {
     const found = this.alloc(size, { handle: false, kind: 1 });
     const { address, number } = found;
-    this.event('variable', { module: MODULE, address, size, allocation: number, name });
+    this.event('variable', { module: MODULE, address, size, allocation: number, name }, { flags });
     this.symbols.set(name, address);
     return found;
   }

@@ -4,6 +4,7 @@ import { buildTemplatesFromText } from '../../src/pipeline/index.js';
 import { EventBridge } from '../../src/runtime/event-bridge.js';
 import type { GraphNode, Place, RecordedEvent } from '../../src/runtime/events.js';
 import { ModuleImages } from '../../src/runtime/module-images.js';
+import { PackedTemplates, packTemplates } from '../../src/templates/index.js';
 
 /** Writes one word at its parameter, or where memory says. */
 const TEXT = (name: string, load: string) => `.version 8.0
@@ -17,7 +18,8 @@ const TEXT = (name: string, load: string) => `.version 8.0
 `;
 const KNOWN = TEXT('known', '');
 const UNKNOWN = TEXT('unknown', 'ld.global.u64 %rd0, [%rd0];');
-const TWICE = TEXT('twice', '') + TEXT('twice', 'add.u64 %rd0, %rd0, 4;').replace('sm_90', 'sm_80');
+const TWICE =
+  TEXT('twice', '') + TEXT('twice', '').replace('sm_90', 'sm_80').replace('u64 p)', 'u64 p, .param .u32 q)');
 
 const C = 0x10_0000n;
 const OTHER = 0x20_0000n;
@@ -60,8 +62,16 @@ function dirty(mark: ReturnType<typeof bridge.dirty.mark>): Record<string, reado
 
 beforeEach(async () => {
   const built = await buildTemplatesFromText(KNOWN + UNKNOWN + TWICE);
-  const images = new ModuleImages({ templates: () => Promise.resolve(built.product) }, 1, () => {});
-  images.image(1, Buffer.from('image'));
+  const templates = new PackedTemplates(packTemplates(built.product));
+  const builder = { templates: async () => templates, templatesOf: async () => templates };
+  const user = { pid: 1, devices: [] };
+  const images = new ModuleImages(
+    builder,
+    user,
+    () => {},
+    () => {},
+  );
+  images.image(1, { fd: 0, bytes: 0 }, () => {});
   await new Promise((resolve) => setImmediate(resolve));
   bridge = new EventBridge(images);
   tell('module', { module: 1 });
@@ -74,7 +84,7 @@ beforeEach(async () => {
 
 const UNKNOWN_KERNELS = [
   ['places are in memory', 1],
-  ['is in several texts', 2],
+  ['takes different parameters in different texts', 2],
   ['is machine code', 3],
 ] as const;
 
@@ -131,6 +141,7 @@ describe('a launch inside of a call', () => {
     alloc(3, OWN, 1);
     alloc(4, OWN + 65_536n, 2);
     bridge.pump();
+    expect([1, 3, 4].map((number) => bridge.allocations.get(number)!.label)).toEqual(['', 'cuBLAS', 'NCCL']);
     const mark = bridge.dirty.mark();
     tell('call', call(1, []));
     tell('launch', launch(3, 1));

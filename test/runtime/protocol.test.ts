@@ -20,6 +20,7 @@ import { decodeFromRecorder, decodeMessage, encodeMessage, type MessageName } fr
 import { SupervisedProcess } from '../../src/runtime/process.js';
 import { RecorderLink } from '../../src/runtime/recorder-link.js';
 import { StagingPool } from '../../src/runtime/staging.js';
+import { PackedTemplates, packTemplates } from '../../src/templates/index.js';
 
 const u32 = fc.nat({ max: 0xffffffff });
 const id = fc.nat({ max: Number.MAX_SAFE_INTEGER });
@@ -35,7 +36,7 @@ const MESSAGES: { readonly [N in MessageName]?: fc.Arbitrary<object> } = {
     ringBytes: id,
     driver: u32,
     greeting: fc.nat(2),
-    devices: fc.array(fc.record({ uuid: bytes(16), memory: id, name: text }), { maxLength: 3 }),
+    devices: fc.array(fc.record({ uuid: bytes(16), memory: id, name: text, architecture: u32 }), { maxLength: 3 }),
   }),
   image: fc.record({ module: id, size: id, kind: u32 }),
   handle: fc.record({ handle: id, size: id, device: u32 }),
@@ -44,6 +45,7 @@ const MESSAGES: { readonly [N in MessageName]?: fc.Arbitrary<object> } = {
   vacant: fc.record({ handle: id, size: id, device: u32 }),
   'known-image': fc.record({ module: id, image: bytes(32) }),
   kept: fc.record({ text }),
+  'in-use': fc.record({ device: u32 }),
   keep: fc.record({ flags: u32, text }),
   'image-name': fc.record({ module: id, image: bytes(32) }),
   reply: fc.record({ status: u32, message: text, result: fc.uint8Array({ maxLength: 20 }) }),
@@ -255,7 +257,10 @@ describe('control requests', () => {
 
 // A sample of scripts/protocol-fuzz.mjs.
 describe('whoever lies', () => {
-  const library = { Store, InputError, buildTemplatesFromImage, checkpoint, ControlServer, encodeEvent, encodeMessage };
+  const library = {
+    ...{ Store, InputError, buildTemplatesFromImage, PackedTemplates, packTemplates },
+    ...{ checkpoint, ControlServer, encodeEvent, encodeMessage },
+  };
   const folder = mkdtempSync(join(tmpdir(), 'gcr-liars-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

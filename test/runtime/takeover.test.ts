@@ -2,11 +2,15 @@
  * Processes whose supervisor was killed get another one: real programs on the simulated device, by the commands that a user has. Whatever their
  * first supervisor knew of them the second one is told, so that they come to the end that nothing disturbs.
  */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Store } from '../../src/checkpoint/index.js';
 import { decodeKept, encodeKept } from '../../src/runtime/kept.js';
-import { Bench, isBuilt, type Program } from './supervised.js';
+import { Bench, CLI, isBuilt, type Program } from './supervised.js';
 
 interface Saved {
   readonly manifest: {
@@ -22,6 +26,11 @@ const ARGS = ['--steps', '8', '--size', '64'];
 /** Between them they have everything that is told again. */
 const SUSPENDED = ['graphs', 'variables', 'threads', 'training'];
 const RUNNING = ['streams', 'pools', 'pointers', 'training'];
+
+/** Commands that start a program in a container, as far as it is one: with a number of its own, and with a file system of its own, too. */
+const IN_NAMESPACE = ['unshare', '--pid', '--fork', '--mount-proc'];
+const hasNamespaces = spawnSync(IN_NAMESPACE[0]!, [...IN_NAMESPACE.slice(1), 'true']).status === 0;
+if (!hasNamespaces) process.stderr.write('processes in PID namespaces are not tested: unshare is not permitted\n');
 
 let bench: Bench;
 /** Supervisors in the background. */
@@ -103,6 +112,29 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
       expect(await program.finish()).toBe(digest);
     });
 
+  it('that left it suspended is resumed by another one', async () => {
+    const digest = await undisturbed('training');
+    const program = await bench.start('training', ARGS).ready();
+    const pid = String(program.pid);
+    await program.step(2);
+    const refused = bench.command('suspend', '--pid', pid, '--leave', '--to', 'memory');
+    expect({ status: refused.status, stderr: refused.stderr }).toEqual({
+      status: 69,
+      stderr: expect.stringMatching(/GCR8116.*cannot be left/),
+    });
+    const { manifest } = bench.json('suspend', '--pid', pid, '--leave') as Saved;
+    expect(await program.exit()).toEqual({ code: 75, signal: null });
+    expect(program.stderr).toContain(`process ${pid} was left suspended`);
+    expect(bench.json('ps')).toEqual({ processes: [] });
+    // It waits for as long as it takes.
+    process.kill(program.pid, 0);
+    expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
+    supervisorOf(program);
+    await program.step();
+    expect(checkpoint(program, '--verify').manifest).toMatchObject({ kind: 'increment', parent: manifest.id });
+    expect(await program.finish()).toBe(digest);
+  });
+
   it('finds a third one, and is suspended and resumed by it', async () => {
     const digest = await undisturbed('training');
     const program = await bench.start('training', ARGS).ready();
@@ -120,6 +152,60 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     await program.step();
     expect(checkpoint(program, '--verify').missedCount).toBe(0);
     expect(await program.finish()).toBe(digest);
+  });
+
+  describe.skipIf(!hasNamespaces)('in a PID namespace of its own', () => {
+    /** What it is started through: as it is, or with sockets where only the program finds them, as by a container's bind mount. */
+    const ways = {
+      'and the same file system': () => IN_NAMESPACE,
+      'and a file system of its own': () => {
+        const place = join(bench.folder, 'gcr-templates');
+        const inside = '/mnt/gcr-test';
+        const script = `mount -t tmpfs none /mnt && mkdir ${inside} && mount --bind ${place} ${inside} \
+          && export GCR_SOCKET=${inside}/\${GCR_SOCKET##*/} && exec "$0" "$@"`;
+        return [...IN_NAMESPACE, '--mount', 'sh', '-c', script];
+      },
+    };
+    for (const [name, through] of Object.entries(ways))
+      it(`${name}: suspended it is resumed by another one, running it is adopted`, async () => {
+        const digest = await undisturbed('training');
+        const program = await bench.start('training', ARGS, through()).ready();
+        const pid = String(program.pid);
+        await program.step();
+        const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
+        await killSupervisor(program);
+        expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
+        kill(supervisorOf(program));
+        await program.step();
+        expect(bench.json('adopt', '--pid', pid, '--background')).toMatchObject({ pid: program.pid, state: 'running' });
+        supervisorOf(program);
+        await program.step();
+        expect(checkpoint(program).manifest.kind).toBe('full');
+        await program.step();
+        expect(checkpoint(program, '--verify').missedCount).toBe(0);
+        expect(await program.finish()).toBe(digest);
+      });
+
+    it('is not taken for another one that has the same number in another namespace', async () => {
+      // Both are number 1 to themselves, and look for a supervisor at the same place.
+      const unshare = IN_NAMESPACE.join(' ');
+      const other = `${unshare} "$0" --steps 1000 --sleep 50 >/dev/null &`;
+      const program = await bench.start('training', ARGS, ['sh', '-c', `${other} exec ${unshare} "$0" "$@"`]).ready();
+      const supervised = () => (bench.json('ps') as { processes: { pid: number }[] }).processes.map(({ pid }) => pid);
+      while (supervised().length < 2) await sleep(50);
+      const pids = supervised();
+      const wanted = pids.find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--pace'))!;
+      await killSupervisor(program);
+      // While it does not look, the other one does.
+      process.kill(wanted, 'SIGSTOP');
+      const adopting = spawn(process.execPath, [CLI, 'adopt', '--pid', String(wanted)], { env: bench.environment });
+      supervisors.push(adopting.pid!, ...pids);
+      await sleep(3000);
+      expect(supervised()).toEqual([]);
+      process.kill(wanted, 'SIGCONT');
+      await once(adopting.stdout, 'data');
+      expect(supervised()).toEqual([wanted]);
+    });
   });
 
   it('is not taken from a supervisor that lives, and nobody is supervised who never was', async () => {

@@ -4,7 +4,16 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -42,20 +51,28 @@ function put(place: string): void {
   for (const file of ['scale.cubin', 'scale.ptx']) copyFileSync(join(FIXTURE, file), join(place, file));
 }
 
-const builder = (): TemplateBuilder =>
-  new TemplateBuilder(new TemplateCache(join(folder, 'cache')), new TextSearch(), (message) => {
+const builder = () => {
+  const made = new TemplateBuilder(join(folder, 'cache'), new TextSearch(), (message) => {
     throw new Error(message);
   });
+  const templates = async () => {
+    const path = join(FIXTURE, 'scale.cubin');
+    const fd = openSync(path, 'r');
+    const user = { pid: application.pid!, devices: [90] };
+    const found = await made.templates({ fd, bytes: CODE.length }, user, () => closeSync(fd));
+    return { found: found.kernels('scale').length, why: found.whyMissing('scale'), modules: found.parts.modules };
+  };
+  return { templates };
+};
 
 describe('templates of machine code', () => {
   it('come from every folder that its compilers use', async () => {
     const places = ['.triton/cache/HASH', 'tmp/torchinductor_so_me/triton/0/HASH', 'inductor/triton/0/HASH'];
     for (const place of places) {
       put(join(folder, place));
-      const { kernels, missing, modules } = await builder().templates(CODE, NAME, application.pid!);
-      expect(kernels.map(({ name }) => name)).toEqual(['scale']);
-      expect(missing).toEqual([]);
-      expect(modules[0]!.image).toBe(TemplateCache.nameOf(CODE));
+      const { found, why, modules } = await builder().templates();
+      expect([found, why]).toEqual([1, undefined]);
+      expect(modules[0]!.image).toBe(NAME);
       rmSync(join(folder, place), { recursive: true });
       rmSync(join(folder, 'cache'), { recursive: true });
     }
@@ -63,15 +80,14 @@ describe('templates of machine code', () => {
 
   it('are there once the text is, also for who asked before', async () => {
     const own = builder();
-    const before = await own.templates(CODE, NAME, application.pid!);
-    expect(before.kernels).toEqual([]);
-    expect(before.missing.map(({ name, code }) => [name, code])).toEqual([['scale', 'GCR1007']]);
+    const before = await own.templates();
+    expect([before.found, before.why]).toEqual([0, 'machine code for sm_90 without PTX of the same target']);
     put(join(folder, '.triton/cache/HASH'));
-    expect((await own.templates(CODE, NAME, application.pid!)).kernels).toHaveLength(1);
+    expect((await own.templates()).found).toBe(1);
     // Another supervisor, from the kept templates: the text must still be there.
-    expect((await builder().templates(CODE, NAME, application.pid!)).kernels).toHaveLength(1);
+    expect((await builder().templates()).found).toBe(1);
     rmSync(join(folder, '.triton'), { recursive: true });
-    expect((await builder().templates(CODE, NAME, application.pid!)).kernels).toEqual([]);
+    expect((await builder().templates()).found).toBe(0);
   });
 
   it('do not come from a text for another architecture', async () => {
@@ -80,7 +96,7 @@ describe('templates of machine code', () => {
     const text = readFileSync(join(FIXTURE, 'scale.ptx'), 'latin1');
     const { writeFileSync } = await import('node:fs');
     writeFileSync(join(place, 'scale.ptx'), text.replace(/^\.target sm_\d+a?/m, '.target sm_70'));
-    expect((await builder().templates(CODE, NAME, application.pid!)).kernels).toEqual([]);
+    expect((await builder().templates()).found).toBe(0);
   });
 
   it('are not looked for when the image is none of such a compiler', async () => {
@@ -99,10 +115,9 @@ it('cache folders follow the environment', () => {
 
 it('texts are looked for on a thread that keeps no supervisor alive', async () => {
   const script = `
-    import { readFileSync } from 'node:fs';
     import { TextSearch } from ${JSON.stringify(join(ROOT, 'dist/runtime/text-search.js'))};
     const busy = setInterval(() => {}, 1000);
-    await new TextSearch().find(process.pid, readFileSync(${JSON.stringify(join(FIXTURE, 'scale.cubin'))}));
+    await new TextSearch().find(process.pid, { bytes: 1, sha256: '' });
     clearInterval(busy);
     console.log('looked');`;
   const file = join(folder, 'search.mjs');

@@ -1,7 +1,13 @@
 /** Shadow execution over sequences of events: which template, which memory, which content. */
 import { describe, expect, it } from 'vitest';
 import { buildTemplatesFromText } from '../../src/pipeline/index.js';
-import { type DirtySet, ShadowExecutor, type ShadowOptions, VerdictStatistics } from '../../src/shadow/index.js';
+import {
+  type DirtySet,
+  executeConcretely,
+  ShadowExecutor,
+  type ShadowOptions,
+  VerdictStatistics,
+} from '../../src/shadow/index.js';
 import type { TemplateFile } from '../../src/templates/index.js';
 
 const HEAD = '.version 8.0\n.target sm_80\n.address_size 64\n';
@@ -52,10 +58,42 @@ async function executor(texts: Readonly<Record<string, string>>, options?: Shado
   return shadow;
 }
 
+/** Stores a word a block: where depends on the cluster. */
+const CLUSTERS = `.visible .entry k(.param .u64 out) .reqnctapercluster 4, 1, 1 { ${REGISTERS} ld.param.u64 %rd1, [out];
+  mov.u32 %r1, %clusterid.x; mov.u32 %r2, %cluster_nctaid.x; mov.u32 %r3, %cluster_ctarank;
+  mad.lo.u32 %r4, %r1, %r2, %r3; mul.lo.u32 %r4, %r4, %r2; mul.wide.u32 %rd2, %r4, 4; add.s64 %rd3, %rd1, %rd2;
+  st.global.u32 [%rd3], %r1; ret; }\n`;
+
 describe('a launch', () => {
+  it('is in the cluster that its kernel requires, when it names none', async () => {
+    const shadow = await executor({ 'a.ptx': CLUSTERS });
+    const words = Array.from({ length: 8 }, (_, block) => [0x1000n + BigInt(16 * block), 4]);
+    const [plain, named] = [{}, { cluster: [4, 1, 1] as const }].map((more) =>
+      list(shadow.launch({ ...launch('k', 0x1000n), grid: [8, 1, 1], ...more })),
+    );
+    expect(plain).toEqual(['exact', words]);
+    expect(named).toEqual(plain);
+  });
   it('writes exactly what its threads write', async () => {
     const shadow = await executor({ 'a.ptx': VECTOR });
     expect(list(shadow.launch(launch('k', 0x1010n)))).toEqual(['exact', [[0x1010n, 32]]]);
+  });
+
+  it('has the cluster that its kernel was compiled for, whatever the launch says', async () => {
+    const text = `.visible .entry ranks(.param .u64 out) .reqnctapercluster 2, 1, 1 { ${REGISTERS}
+      ld.param.u64 %rd1, [out]; mov.u32 %r1, %cluster_ctarank; mul.wide.u32 %rd3, %r1, 4; add.s64 %rd4, %rd1, %rd3;
+      st.global.u32 [%rd4], 1; ret; }\n`;
+    const file = await templates({ 'a.ptx': text });
+    const shadow = new ShadowExecutor(file);
+    shadow.allocate(0x1000n, 256);
+    for (const rest of [{}, { cluster: [1, 1, 1] as const }, { cluster: [2, 1, 1] as const }]) {
+      const one = { ...launch('ranks', 0x1010n), grid: [4, 1, 1] as const, ...rest };
+      expect(list(shadow.launch(one))).toEqual(['exact', [[0x1010n, 8]]]);
+      const threads = executeConcretely(file.kernels[0]!, one);
+      expect(threads.ranges).toEqual([{ from: 0x1010n, to: 0x1018n }]);
+    }
+    const odd = { ...launch('ranks', 0x1010n), grid: [3, 1, 1] as const };
+    expect(() => shadow.launch(odd)).toThrow('clusters of 2, 1, 1 do not divide a grid of 3, 1, 1');
   });
 
   it('counts the whole allocation when only the pointer is known', async () => {

@@ -49,6 +49,25 @@ const event: fc.Arbitrary<TraceEvent> = fc.oneof(
     width: fc.constantFrom<1 | 2 | 4>(1, 2, 4),
   }),
   fc.record({ event: fc.constant('memcpyDtoD' as const), address: place, source: place, size }),
+  fc.integer({ min: 1, max: 5 }).chain((rank) => {
+    const numbers = <T>(element: fc.Arbitrary<T>, count: number) =>
+      fc.array(element, { minLength: count, maxLength: count });
+    const sizes = fc.bigInt({ min: 0n, max: 1n << 40n });
+    return fc.record({
+      event: fc.constant('tensorMap' as const),
+      map: fc.uint8Array({ minLength: 128, maxLength: 128 }).map((content) => Buffer.from(content)),
+      record: fc.record({
+        kind: fc.constant('tiled' as const),
+        address: place,
+        dataType: fc.nat(20),
+        sizes: numbers(sizes, rank),
+        strides: numbers(sizes, rank - 1),
+        box: numbers(fc.nat(256), rank),
+        elementStrides: numbers(fc.nat(8), rank),
+        interleave: fc.nat(2),
+      }),
+    });
+  }),
   fc
     .record({
       grid: fc.tuple(fc.integer({ min: 1, max: 2 ** 31 - 1 }), fc.integer({ min: 1, max: 65535 }), fc.constant(4)),

@@ -15,12 +15,26 @@ import {
   type LaunchRecord,
   RangeCollector,
   ShadowExecutor,
+  TENSOR_MAP_BYTES,
 } from '../../src/shadow/index.js';
 import type { TemplateFile, Verdict } from '../../src/templates/index.js';
 
 /** Equal runs at equal distances are one entry. */
 type Run = readonly [address: string, bytes: number, stride?: number, count?: number];
 type Triple = readonly [number, number, number];
+
+interface RecordedMap {
+  readonly parameter?: number;
+  readonly place?: string;
+  readonly address: string;
+  readonly dataType: number;
+  readonly dimensions: readonly number[];
+  readonly strides: readonly number[];
+  readonly box: readonly number[];
+  readonly elementStrides: readonly number[];
+  readonly interleave: number;
+  readonly lower?: readonly number[];
+}
 
 interface RecordedLaunch {
   readonly file: string;
@@ -35,6 +49,7 @@ interface RecordedLaunch {
   readonly allocations?: readonly (readonly [address: string, bytes: number])[];
   readonly variables?: readonly (readonly [name: string, address: string, bytes: number, kept: boolean])[];
   readonly fixed?: readonly (readonly [address: string, hex: string])[];
+  readonly maps?: readonly RecordedMap[];
   readonly written: readonly Run[];
 }
 
@@ -95,6 +110,27 @@ function recordOf({ kernel, grid, block, cluster, sharedMemory, parameters }: Re
   return { kernel, grid, block, ...(cluster && { cluster }), sharedMemory, parameters: bytesOf(parameters) };
 }
 
+/** The tensor maps of a launch, as its program encoded them. */
+function tellMaps({ maps }: ShadowExecutor, { parameters, fixed = [], maps: recorded = [] }: RecordedLaunch): void {
+  for (const { parameter, place, ...map } of recorded) {
+    const [address, hex] = fixed.find(([at, content]) => {
+      const offset = place === undefined ? -1 : Number(BigInt(place) - BigInt(at));
+      return offset >= 0 && offset + TENSOR_MAP_BYTES <= content.length / 2;
+    }) ?? ['0x0', parameters];
+    const offset = parameter ?? Number(BigInt(place!) - BigInt(address));
+    maps.tell(bytesOf(hex).subarray(offset, offset + TENSOR_MAP_BYTES), {
+      kind: map.lower ? 'im2col' : 'tiled',
+      address: BigInt(map.address),
+      dataType: map.dataType,
+      sizes: map.dimensions.map(BigInt),
+      strides: map.strides.map(BigInt),
+      box: map.lower ? [] : map.box,
+      elementStrides: map.elementStrides,
+      interleave: map.interleave,
+    });
+  }
+}
+
 interface Mode {
   readonly provenance: boolean;
   /** Whether the fixed contents are told. */
@@ -115,6 +151,7 @@ function shadow(templates: TemplateFile, launch: RecordedLaunch, mode: Mode) {
     // Noise was put there, which the trace does not tell.
     if (!kept) executor.copyIn(BigInt(address), bytes);
   }
+  if (mode.known) tellMaps(executor, launch);
   if (mode.known)
     for (const [address, hex] of launch.fixed ?? []) executor.copyIn(BigInt(address), hex.length / 2, bytesOf(hex));
   return executor.launch(recordOf(launch));
@@ -146,6 +183,61 @@ describe('the comparison', () => {
 });
 
 const planned = read('h200-launches.json');
+
+/** Stores through maps whose tile is the same for every launch of the kernel: what is told is what was written, in full. */
+const THROUGH_MAPS: Readonly<Record<string, Verdict>> = {
+  'k_tensor_1d overlapping boxes': 'exact',
+  'k_tensor_1d clipped at the end': 'exact',
+  'k_tensor_2d tiles': 'exact',
+  // Rows of 148 bytes, written in pieces of 16.
+  'k_tensor_2d clipped': 'bounded',
+  'k_tensor_2d every second row': 'exact',
+  'k_tensor_2d swizzled bytes': 'exact',
+  'k_tensor_2d stepping elements': 'exact',
+  'k_tensor_5d tiles': 'exact',
+  'k_tensor_5d clipped': 'exact',
+};
+
+describe('stores through tensor maps', () => {
+  const rows = planned.launches.filter(({ status, maps }) => status === 'ok' && maps);
+
+  it.each(Object.entries(THROUGH_MAPS))('%s: %s, and all of it was written', async (name, verdict) => {
+    const launch = rows.find((row) => `${row.kernel} ${row.case}` === name)!;
+    const { product } = await buildTemplates([join(ROOT, launch.file)]);
+    const templates = { ...product, modules: product.modules.map((module) => ({ ...module, source: launch.file })) };
+    const set = shadow(templates, launch, MODES[0]!);
+    expect(set.verdict).toBe(verdict);
+    expect(set.ranges()).toEqual(rangesOf(launch.written));
+    // Without pointers that keep to their allocations as well.
+    expect(shadow(templates, launch, MODES[1]!).ranges()).toEqual(rangesOf(launch.written));
+    // A map that differs in a bit, and one that nobody told.
+    const flipped = bytesOf(launch.parameters);
+    flipped[100]! ^= 1;
+    const other = { ...launch, parameters: Buffer.from(flipped).toString('hex') };
+    const executor = new ShadowExecutor(templates);
+    executor.module(launch.file);
+    tellMaps(executor, launch);
+    expect(executor.launch(recordOf(other)).verdict).toBe('unknown');
+    expect(shadow(templates, launch, MODES[2]!).verdict).toBe('unknown');
+  });
+
+  it('of real kernels keep to the tensor', async () => {
+    for (const launch of rows.filter(({ kernel }) => kernel === 'matmul_tma' || kernel === 'k_im2col')) {
+      const { product } = await buildTemplates([join(ROOT, launch.file)]);
+      const templates = { ...product, modules: product.modules.map((module) => ({ ...module, source: launch.file })) };
+      const set = shadow(templates, launch, MODES[0]!);
+      expect(['exact', 'bounded']).toContain(set.verdict);
+      const { address, dimensions, strides } = launch.maps!.at(-1)!;
+      const rows = dimensions.reduce(
+        (size, count, axis) => (axis === 0 ? size : size + strides[axis - 1]! * (count - 1)),
+        0,
+      );
+      const size = rows + dimensions[0]! * (launch.kernel === 'k_im2col' ? 4 : 2);
+      expect(set.ranges().at(0)!.from).toBe(BigInt(address));
+      expect(set.ranges().at(-1)!.to).toBe(BigInt(address) + BigInt(size));
+    }
+  });
+});
 
 describe(`launches of the plan, recorded on ${planned.device}`, () => {
   const launches = planned.launches.filter(({ status }) => status === 'ok');

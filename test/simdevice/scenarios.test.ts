@@ -1,7 +1,10 @@
 /** Programs written to the driver's interface, over the simulated driver and a simulated device of 1 GiB. */
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildPrograms, DeviceProcess } from './programs.js';
+import { Bench, CLI, isBuilt } from '../runtime/supervised.js';
+import { buildPrograms, DeviceProcess, ROOT } from './programs.js';
 
 let programs = '';
 const device = new DeviceProcess();
@@ -27,6 +30,7 @@ describe('programs run right', () => {
     'streams',
     'events',
     'captured_graphs',
+    'broken_captures',
     'built_graphs',
     'virtual_memory',
     'shared_memory',
@@ -35,6 +39,8 @@ describe('programs run right', () => {
     'trap',
     'unmapped_after_free',
     'without_context',
+    'gone_handles',
+    'simulated_only',
     'checkpoint',
     'lock_timeout',
   ])('%s', async (scenario) => {
@@ -49,6 +55,43 @@ describe('programs run right', () => {
   it('says with GCR_SIM_TRACE what a kernel did', async () => {
     const { err } = await device.run(programs, 'fault', { GCR_SIM_TRACE: '1' }).ended;
     expect(err).toMatch(/kernel 'store_to': .*GCR6001.* touches 0x7000/);
+  });
+});
+
+describe.skipIf(!isBuilt)('programs see the same under a recorder', () => {
+  // Left out is what is checkpointed beside the supervisor, or asks how much memory is free at once.
+  it.each([
+    'vector_add',
+    'parameters',
+    'copies',
+    'variables',
+    'modules',
+    'cooperative',
+    'streams',
+    'events',
+    'captured_graphs',
+    'built_graphs',
+    'virtual_memory',
+    'memory_limit',
+    'fault',
+    'trap',
+    'unmapped_after_free',
+    'without_context',
+    'lock_timeout',
+  ])('%s', (scenario) => {
+    const bench = new Bench();
+    try {
+      const program = [join(programs, 'simdriver_scenarios'), scenario];
+      const args = [CLI, 'run', '--device', 'sim', '--store', bench.store, '--', ...program];
+      const { status, stderr } = spawnSync(process.execPath, args, {
+        env: { ...bench.environment, GCR_TEST_KERNELS: join(ROOT, 'fixtures/apps/kernels') },
+        encoding: 'utf8',
+        timeout: 60_000,
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    } finally {
+      bench.close();
+    }
   });
 });
 

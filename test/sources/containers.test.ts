@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { FatbinReader, newBudget } from '../../src/sources/fatbin.js';
 import { entryNames } from '../../src/sources/split.js';
+import type { MachineCodeKernel } from '../../src/sources/types.js';
 import {
   CONTAINERS,
   codes,
@@ -80,10 +81,34 @@ describe('images as nvcc makes them', () => {
 
   it('names the machine code of both architectures', () => {
     const { machineCode } = fromBytes(container('kernels.default.fatbin')).product;
+    const own = { name: TRANSPOSE, hasPtx: true };
     expect(machineCode.filter(({ name }) => name === TRANSPOSE)).toEqual([
-      { name: TRANSPOSE, source: 'input#fatbin[0].entry[0].cubin(sm_80)', architecture: 'sm_80', hasPtx: true },
-      { name: TRANSPOSE, source: 'input#fatbin[0].entry[2].cubin(sm_90)', architecture: 'sm_90', hasPtx: true },
+      { ...own, source: 'input#fatbin[0].entry[0].cubin(sm_80)', architecture: 'sm_80', compiledFor: 'sm_80' },
+      { ...own, source: 'input#fatbin[0].entry[2].cubin(sm_90)', architecture: 'sm_90', compiledFor: 'sm_90' },
     ]);
+  });
+
+  it.each([
+    ['targets.cross.fatbin', 'sm_90', 'sm_80'],
+    ['targets.accelerated.fatbin', 'sm_90a', 'sm_90'],
+    ['targets.family.fatbin', 'sm_103f', 'sm_100'],
+    ['targets.sm_90a.cubin', 'sm_90a', 'sm_90'],
+  ])('tells of %s that it runs on %s and was compiled for %s', (file, architecture, compiledFor) => {
+    const { machineCode } = fromBytes(container(file)).product;
+    expect(machineCode.filter(({ name }) => name === 'place')).toMatchObject([{ architecture, compiledFor }]);
+  });
+
+  it('tells of machine code of older compilers what its flags say', () => {
+    const bytes = Buffer.from(container('targets.sm_90a.cubin'));
+    const told = (flags: number) => {
+      bytes[8] = 7;
+      bytes.writeUInt32LE(flags, 48);
+      const [{ architecture, compiledFor }] = fromBytes(bytes).product.machineCode as [MachineCodeKernel];
+      return [architecture, compiledFor];
+    };
+    expect(told(0x500556)).toEqual(['sm_86', 'sm_80']);
+    expect(told(0x5a0d5a)).toEqual(['sm_90a', 'sm_90']);
+    expect(told(0x00055a)).toEqual(['sm_90', 'sm_90']);
   });
 
   it('numbers the fatbins of a file across its sections', () => {

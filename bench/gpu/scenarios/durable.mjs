@@ -1,126 +1,94 @@
 /**
  * Cold start by restore: a training program is checkpointed durably, killed with its supervisor, and brought back from disk by CRIU, several times
- * from the same checkpoint; in the end it must have computed what one has that nobody disturbed. Beside a start from nothing (scenario `start`).
+ * from the same checkpoint; what it then computes must be what one has computed after as many steps that nobody disturbed. Beside a start from nothing
+ * (scenario `start`).
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, truncateSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { call, callAll } from '../../../dist/runtime/index.js';
-import { app, CLI, ROOT, SIM_DRIVER } from '../programs.mjs';
+import { join } from 'node:path';
+import { Apart, findCriu, pause, until } from '../apart.mjs';
+import { app, ROOT } from '../programs.mjs';
 import { row } from '../rows.mjs';
 
 /** How long it runs between what is done to it. */
-const BETWEEN_MS = 1000;
-const WAIT_MS = 60_000;
+const BETWEEN_MS = 700;
+/** PyTorch's first calls of its libraries are over by then. */
+const WARM_UP_MS = 3000;
+/** The program in PyTorch tells a digest after so many steps, again and again: how fast it is does not matter. */
+const STEPS = 20;
+const REPEATED = 500;
 
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-
-async function until(what, holds) {
-  for (const end = Date.now() + WAIT_MS; Date.now() < end; await pause(50)) {
-    const found = await holds();
-    if (found) return found;
+/** The program, and how many digests it tells that it began to compute after it had been brought back. */
+function workOf({ python, quick, rounds }) {
+  if (!python) {
+    const steps = String(150 + 150 * rounds);
+    return { what: 'a sample program', command: [app('training'), '--steps', steps, '--sleep', '50'], digests: 1 };
   }
-  throw new Error(`${what} took more than ${WAIT_MS / 1000} s`);
+  const program = [python, join(ROOT, 'bench/gpu/llama.py'), ...(quick ? ['--small'] : []), '--sleep', '0.05'];
+  const steps = Array.from({ length: REPEATED }, () => ['last', String(STEPS)]).flat();
+  return { what: 'training of the last layer', command: [...program, ...steps], digests: 2 };
 }
 
-/** The program as it runs by itself to its end: nothing that CRIU could not bring back is its standard input or output. */
-function commandOf({ python, quick }, steps) {
-  if (!python) return [app('training'), '--steps', String(steps), '--sleep', '50'];
-  const size = quick ? ['--small'] : [];
-  return [python, join(ROOT, 'bench/gpu/llama.py'), ...size, '--sleep', '0.05', 'last', String(steps)];
-}
-
-const digestIn = (file) => /^digest (\w+)$/m.exec(readFileSync(file, 'utf8'))?.[1];
-
-function killAll(pids) {
-  for (const pid of pids)
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {}
-}
+const digestsIn = (output) => [...output.matchAll(/^digest (\w+)$/gm)].map(([, digest]) => digest);
 
 export async function run(bench) {
   const { programs, log, add, reference } = bench;
-  const criu =
-    (bench.criu && resolve(bench.criu)) ?? (spawnSync('criu', ['--version']).status === 0 ? 'criu' : undefined);
+  const criu = findCriu(bench);
   if (!criu) return bench.skip('no CRIU in PATH, and no --criu');
-  const sockets = join(programs.folder, 'run');
-  mkdirSync(sockets, { recursive: true, mode: 0o700 });
-  const place = join(sockets, 'gcr-templates');
-  const environment = { ...process.env, XDG_RUNTIME_DIR: sockets };
+  const { what, command, digests } = workOf(bench);
   const store = join(programs.folder, 'durable');
-  const what = bench.python ? 'training of the last layer' : 'a sample program';
-  const device = bench.simulated ? ['--device', 'sim'] : [];
-  const steps = 80 + 35 * bench.rounds;
-  const command = commandOf(bench, steps);
-  const alone = bench.simulated
-    ? { ...environment, GCR_SIM_SOCKET: programs.options.simulated, LD_LIBRARY_PATH: SIM_DRIVER }
-    : environment;
-  const start = (line, name, env = environment) => {
-    const output = openSync(join(programs.folder, name), 'w');
-    const child = spawn(line[0], line.slice(1), { stdio: ['ignore', output, output], env });
-    closeSync(output);
-    return child;
-  };
-  const outputs = ['plain', 'recorded'].map((name) => join(programs.folder, name));
+  const apart = new Apart(bench);
+  const toldBy = (name) => digestsIn(apart.outputOf(name));
   const found = { stop: [], back: [] };
-  const begun = [
-    start(command, 'plain', alone),
-    start([process.execPath, CLI, 'run', ...device, '--store', store, '--', ...command], 'recorded'),
-  ];
-  const gone = new Set(begun.map(({ pid }) => pid));
-  const supervised = async () => (await callAll(place)).find(({ status }) => status?.bytes > 0);
   try {
-    const { pid } = await until('its start', supervised);
-    gone.add(pid);
-    // What a library does at its first call is over.
-    await pause(bench.python ? 3 * BETWEEN_MS : BETWEEN_MS);
-    await call(place, pid, { operation: 'checkpoint' });
+    apart.plain(command, 'plain');
+    const pid = await apart.recorded(command, 'recorded', store);
+    await pause(bench.python ? WARM_UP_MS : BETWEEN_MS);
+    await apart.operate(pid, 'checkpoint');
     let id;
-    let written;
     for (let round = 0; round <= bench.rounds; round++) {
       await pause(BETWEEN_MS);
-      // The last one ends it, so that what it has written to files is what it had written then; it is not counted.
+      // The last one ends it, and is not counted.
       const stop = round === bench.rounds;
-      const saved = await call(place, pid, { operation: 'checkpoint', durable: true, stop, criu });
+      const saved = await apart.operate(pid, 'checkpoint', { durable: true, stop, criu });
       id = saved.manifest.id;
       if (!stop) found.stop.push(saved.heldMs / 1000);
       log(`stopped ${(saved.heldMs / 1000).toFixed(2)} s; ${JSON.stringify({ ...saved.timings, ...saved.host })}`);
     }
+    const before = toldBy('recorded').length;
+    log(`it had told ${before} digests by then, the other one ${toldBy('plain').length}`);
+    await apart.end(pid);
     for (let round = 0; round < bench.rounds; round++) {
       if (round > 0) {
         await pause(BETWEEN_MS);
-        const { status: now } = await until('its supervisor', supervised);
-        killAll([pid, now.supervisor]);
+        await apart.die(pid);
       }
-      await until('its end', () => !existsSync(`/proc/${pid}`));
-      written ??= statSync(outputs[1]).size;
-      truncateSync(outputs[1], written);
       const begin = performance.now();
-      const back = [CLI, 'restore', id, '--store', store, '--criu', criu, '--background'];
-      const { status, stderr } = spawnSync(process.execPath, back, { env: environment, encoding: 'utf8' });
-      if (status !== 0) throw new Error(`restore ended with ${status}: ${stderr}`);
+      // What it has told since the checkpoint it tells again.
+      apart.command('restore', id, '--store', store, '--criu', criu, '--background', '--truncate-files');
       found.back.push((performance.now() - begin) / 1000);
       log(`back in ${found.back.at(-1).toFixed(2)} s`);
     }
-    await until('the end of the program that was brought back', () => digestIn(outputs[1]));
-    await until('the end of the undisturbed program', () => digestIn(outputs[0]));
+    const wanted = before + digests;
+    await until('what it computes after it was brought back', () => toldBy('recorded').length >= wanted);
+    await until('the same by the undisturbed program', () => toldBy('plain').length >= wanted);
+    const [theirs, ours] = ['plain', 'recorded'].map((name) => toldBy(name).slice(0, wanted).join());
+    log(`${wanted} digests compared`);
+    const anew = reference.anew
+      ? { reference: { name: 'a decoding program started anew', samples: reference.anew }, ratio: 'reference/ours' }
+      : {};
+    add(row({ what: `durable checkpoint of ${what}, to disk: stop`, unit: 's', ours: found.stop }));
+    add(row({ what: 'cold start of it from disk, after a kill', unit: 's', ours: found.back, ...anew }));
+    add(
+      row({
+        what: 'durably checkpointed, killed and restored programs that come to another result',
+        unit: 'programs',
+        ours: [theirs === ours ? 0 : 1],
+        atMost: 0,
+      }),
+    );
+  } catch (error) {
+    for (const text of apart.said()) log(text);
+    throw error;
   } finally {
-    const last = await supervised();
-    killAll([...gone, ...(last ? [last.status.supervisor] : [])]);
+    await apart.close();
   }
-  const same = digestIn(outputs[0]) === digestIn(outputs[1]);
-  const anew = reference.anew
-    ? { reference: { name: 'a decoding program started anew', samples: reference.anew }, ratio: 'reference/ours' }
-    : {};
-  add(row({ what: `durable checkpoint of ${what}, to disk: stop`, unit: 's', ours: found.stop }));
-  add(row({ what: 'cold start of it from disk, after a kill', unit: 's', ours: found.back, ...anew }));
-  add(
-    row({
-      what: 'durably checkpointed, killed and restored programs that end with another result',
-      unit: 'programs',
-      ours: [same ? 0 : 1],
-      atMost: 0,
-    }),
-  );
 }

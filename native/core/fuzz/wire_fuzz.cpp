@@ -95,7 +95,10 @@ std::vector<std::vector<uint8_t>> fuzz_seeds() {
   append(seeds[2], FreeEvent{1});
   append(seeds[2], OrderedEvent{});
   append(seeds[2], WaitEvent{4});
-  append(seeds[2], TensorMapEvent{4096, {content, 128}});
+  TensorMapEvent map;
+  map.rank = 2;
+  map.map = map.from = {content, TensorMapEvent::map_bytes};
+  append(seeds[2], map);
   HelloMessage hello;
   hello.devices.resize(3);
   hello.devices[0].name = "device";

@@ -135,6 +135,24 @@ void vectors() {
   const auto swap = ANSWER(cublasSswap_v2, handle, 5, at(0x1000), 1, at(0x2000), 1);
   CHECK(swap.outputs.size() == 2 && is(swap.outputs[0], 0x1000, 20) && is(swap.outputs[1], 0x2000, 20));
   CHECK(is((ANSWER(cublasSdot_v2, handle, 5, none, 1, none, 1, at(0x3000))).outputs[0], 0x3000, 4));
+  const auto rotm = ANSWER(cublasRotmEx, handle, 5, at(0x1000), 2, 1, at(0x2000), 1, -2, none, 0, 0);
+  CHECK(rotm.outputs.size() == 2 && is(rotm.outputs[0], 0x1000, 10) && is(rotm.outputs[1], 0x2000, 8, 5, 16));
+  CHECK((ANSWER(cublasDrotmg_v2, handle, at(0x1000), at(0x2000), at(0x3000), none, at(0x4000))).outputs.size() == 4);
+}
+
+// Matrices of which a half is packed, and bands of them.
+void halves() {
+  void *const handle = at(1), *const none = nullptr;
+  CHECK(is((ANSWER(cublasSspr_v2, handle, 0, 10, none, none, 1, at(0x1000))).outputs[0], 0x1000, 4 * 55));
+  CHECK(is((ANSWER(cublasZhpr2_v2, handle, 0, 10, none, none, 1, none, 1, at(0x1000))).outputs[0], 0x1000, 16 * 55));
+  CHECK(is((ANSWER(cublasStrttp, handle, 0, 10, none, 12, at(0x1000))).outputs[0], 0x1000, 4 * 55));
+  CHECK(is((ANSWER(cublasStpttr, handle, 0, 10, none, at(0x1000), 12)).outputs[0], 0x1000, 40, 10, 48));
+  CHECK((ANSWER(cublasSspr_v2, handle, 0, 0, none, none, 1, at(0x1000))).outputs.empty());
+  CHECK((ANSWER(cublasSspr_v2, handle, 0, -3, none, none, 1, at(0x1000))).outputs.empty());
+  CHECK(!(ANSWER(cublasSspr_v2_64, handle, 0, std::int64_t{1} << 40, none, none, 1, at(0x1000))).described);
+  CHECK(is((ANSWER(cublasDsbmv_v2, handle, 0, 10, 2, none, none, 3, none, 1, none, at(0x1000), 1)).outputs[0], 0x1000, 80));
+  CHECK(is((ANSWER(cublasCtpsv_v2, handle, 0, 0, 0, 10, none, at(0x1000), 1)).outputs[0], 0x1000, 80));
+  CHECK(is((ANSWER(cublasCherkEx, handle, 0, 0, 10, 5, none, none, 4, 12, none, at(0x1000), 4, 12)).outputs[0], 0x1000, 80, 10, 96));
 }
 
 void workspaces() {
@@ -146,7 +164,15 @@ void workspaces() {
   CHECK(is(one.outputs[0], 0x9000, 4096));
   ANSWER(cublasSetStream_v2, handle, none);
   CHECK(outputs(handle) == 1);
+  // How many bits an emulated product took; another stream has nothing to do with it.
+  CHECK(!(ANSWER(cublasSetFixedPointEmulationMantissaBitCountPointer, handle, at(0xa000))).described);
+  ANSWER(cublasSetStream_v2, handle, none);
+  CHECK(is((ANSWER(cublasSscal_v2, handle, 5, none, at(0x1000), 1)).outputs[0], 0xa000, 4));
   ANSWER(cublasSetWorkspace_v2, handle, at(0x9000), 4096);
+  CHECK(outputs(handle) == 3);
+  ANSWER(cublasSetFixedPointEmulationMantissaBitCountPointer, handle, none);
+  CHECK(outputs(handle) == 2);
+  ANSWER(cublasSetFixedPointEmulationMantissaBitCountPointer, handle, at(0xa000));
   ANSWER(cublasDestroy_v2, handle);
   CHECK(outputs(handle) == 1);
 }
@@ -199,9 +225,9 @@ void epilogues() {
   // Largest values.
   one = product({{7, of(1u)}, {21, of(at(0x40000))}, {24, of(at(0x50000))}}, result);
   CHECK(one.described && one.outputs.size() == 4 && is(one.outputs[2], 0x40000, 4) && is(one.outputs[3], 0x50000, 4));
-  // What nobody knows, scales that are written, counters that are written.
+  // What nobody knows, scales that are written, counters that are written, emulation that may tell what it did.
   CHECK(!product({{7, of(1024u)}}, result).described);
-  for (const int which : {30, 36}) CHECK(!product({{7, of(1u)}, {which, of(at(0x40000))}}, result).described);
+  for (const int which : {30, 36, 38}) CHECK(!product({{7, of(1u)}, {which, of(at(0x40000))}}, result).described);
 }
 
 void collectives() {
@@ -255,6 +281,7 @@ void nesting() {
 int main() {
   matrices();
   vectors();
+  halves();
   workspaces();
   light();
   epilogues();

@@ -52,6 +52,14 @@ static_assert(offsetof(gcr::KernelNodeParameters, kernel) == offsetof(CUDA_KERNE
 static_assert(sizeof(gcr::MemsetNodeParameters) == sizeof(CUDA_MEMSET_NODE_PARAMS));
 static_assert(offsetof(gcr::MemsetNodeParameters, value) == offsetof(CUDA_MEMSET_NODE_PARAMS, value));
 static_assert(offsetof(gcr::MemsetNodeParameters, width) == offsetof(CUDA_MEMSET_NODE_PARAMS, width));
+static_assert(sizeof(gcr::GraphNodeParameters) == sizeof(CUgraphNodeParams) && CU_GRAPH_NODE_TYPE_MEMSET == gcr::node_memset);
+static_assert(offsetof(gcr::GraphNodeParameters, set) == offsetof(CUgraphNodeParams, memset));
+static_assert(offsetof(gcr::GraphNodeParameters, set.context) == offsetof(CUgraphNodeParams, memset.ctx));
+static_assert(offsetof(CUDA_MEMSET_NODE_PARAMS_v2, width) == offsetof(gcr::MemsetNodeParameters, width));
+static_assert(gcr::attribute_programmatic_event == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT && gcr::attribute_completion_event == CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT);
+static_assert(gcr::attribute_preferred_cluster == CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION);
+static_assert(offsetof(CUlaunchAttributeValue, programmaticEvent.event) == 0 && offsetof(CUlaunchAttributeValue, launchCompletionEvent.event) == 0);
+static_assert(gcr::required_cluster_width == CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH && gcr::required_cluster_depth == CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH);
 static_assert(sizeof(gcr::LaunchConfiguration) == sizeof(CUlaunchConfig) && offsetof(gcr::LaunchConfiguration, stream) == offsetof(CUlaunchConfig, hStream));
 static_assert(sizeof(gcr::LaunchAttribute) == sizeof(CUlaunchAttribute) && offsetof(gcr::LaunchAttribute, value) == offsetof(CUlaunchAttribute, value));
 static_assert(sizeof(gcr::CooperativeLaunch) == sizeof(CUDA_LAUNCH_PARAMS) && offsetof(gcr::CooperativeLaunch, parameters) == offsetof(CUDA_LAUNCH_PARAMS, kernelParams));
@@ -66,6 +74,7 @@ static_assert(gcr::result::not_found == CUDA_ERROR_NOT_FOUND && gcr::result::not
 static_assert(gcr::result::graph_exec_update_failure == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE && gcr::result::device_unavailable == CUDA_ERROR_DEVICE_UNAVAILABLE);
 static_assert(gcr::result::stream_capture_wrong_thread == CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD && gcr::result::launch_timeout == CUDA_ERROR_LAUNCH_TIMEOUT);
 static_assert(gcr::result::cooperative_launch_too_large == CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE && gcr::result::not_permitted == CUDA_ERROR_NOT_PERMITTED);
+static_assert(gcr::result::invalid_cluster_size == CUDA_ERROR_INVALID_CLUSTER_SIZE);
 static_assert(sizeof(gcr::CheckpointLockArguments) == sizeof(CUcheckpointLockArgs));
 static_assert(gcr::attribute_cooperative == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && gcr::attribute_cluster == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
 static_assert(gcr::attribute_updatable_node == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE);

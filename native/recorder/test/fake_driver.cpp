@@ -48,9 +48,12 @@ struct Node {
 };
 struct FakeGraph {
   std::vector<Node *> nodes;
+  int mode = 0;  // of a capture; 2: relaxed
+  bool broken = false;
 };
 struct FakeFunction {
   std::string name;
+  unsigned cluster[3] = {};
 };
 
 struct Block {
@@ -153,6 +156,16 @@ Result behave(Tag<tags::mem_import>, Handle *handle, void *exported, int) {
   blocks[*handle = next_handle++] = {file, static_cast<std::size_t>(lseek(file, 0, SEEK_END)), 1};
   return 0;
 }
+// What a capture does not allow breaks it.
+bool forbidden_by_capture() {
+  const std::lock_guard lock(mutex);
+  bool found = false;
+  for (auto &[stream, graph] : capturing) {
+    if (graph->mode == 2) continue;
+    graph->broken = found = true;
+  }
+  return found;
+}
 Result allocate(DevicePointer *address, std::size_t size) {
   if (!address || !size) return result::invalid_value;
   void *got = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -169,10 +182,15 @@ Result behave(Tag<tags::ipc_get>, void *handle, DevicePointer address) {
 Result behave(Tag<tags::ipc_open>, DevicePointer *address, IpcHandle, unsigned) { return allocate(address, 4096); }
 Result behave(Tag<tags::ipc_close>, DevicePointer address) { return address ? 0 : result::invalid_value; }
 Result behave(Tag<tags::enable_peer>, Context peer, unsigned) { return peer ? 0 : result::invalid_value; }
-Result behave(Tag<tags::mem_alloc>, DevicePointer *address, std::size_t size) { return allocate(address, size); }
+Result behave(Tag<tags::mem_alloc>, DevicePointer *address, std::size_t size) { return forbidden_by_capture() ? 900 : allocate(address, size); }
 Result behave(Tag<tags::mem_alloc_async>, DevicePointer *address, std::size_t size, Stream) { return allocate(address, size); }
 Result behave(Tag<tags::mem_alloc_managed>, DevicePointer *address, std::size_t size, unsigned) { return allocate(address, size); }
-Result behave(Tag<tags::mem_free>, DevicePointer address) { return address ? 0 : result::invalid_value; }
+Result behave(Tag<tags::mem_free>, DevicePointer address) {
+  if (forbidden_by_capture()) return 900;
+  if (!address) return 0;
+  const std::lock_guard lock(mutex);
+  return plain.erase(address) ? 0 : result::invalid_value;
+}
 Result behave(Tag<tags::mem_free_async>, DevicePointer address, Stream) { return address ? 0 : result::invalid_value; }
 Result behave(Tag<tags::host_alloc>, void **place, std::size_t size, unsigned) {
   if (!place) return result::invalid_value;
@@ -194,12 +212,12 @@ Result behave(Tag<tags::library_load_data>, Library *library, const void *image,
 Result behave(Tag<tags::module_unload>, Module module) { return module ? 0 : result::invalid_value; }
 Result behave(Tag<tags::module_get_function>, Function *function, Module, const char *name) {
   if (!function || !name) return result::invalid_value;
-  *function = reinterpret_cast<Function>(new FakeFunction{name});
+  *function = reinterpret_cast<Function>(new FakeFunction{name, {}});
   return 0;
 }
 Result behave(Tag<tags::library_get_kernel>, Kernel *kernel, Library, const char *name) {
   if (!kernel || !name) return result::invalid_value;
-  *kernel = reinterpret_cast<Kernel>(new FakeFunction{name});
+  *kernel = reinterpret_cast<Kernel>(new FakeFunction{name, {}});
   return 0;
 }
 Result find_variable(DevicePointer *address, std::size_t *size, const char *name) {
@@ -213,8 +231,14 @@ Result find_variable(DevicePointer *address, std::size_t *size, const char *name
 Result behave(Tag<tags::module_get_global>, DevicePointer *address, std::size_t *size, Module module, const char *name) {
   return module ? find_variable(address, size, name) : result::invalid_value;
 }
+// Of a library each context has its own.
 Result behave(Tag<tags::library_get_global>, DevicePointer *address, std::size_t *size, Library library, const char *name) {
-  return library ? find_variable(address, size, name) : result::invalid_value;
+  if (!library || !name || !current) return result::invalid_value;
+  if (std::string_view(name) == "nowhere") return result::not_found;
+  const auto context = reinterpret_cast<int *>(current) - context_places;
+  std::string own = name;
+  if (context) own.append(" ").append(std::to_string(context));
+  return find_variable(address, size, own.c_str());
 }
 Result behave(Tag<tags::library_unload>, Library library) { return library ? 0 : result::invalid_value; }
 Node *capture(Stream stream, int type) {
@@ -277,10 +301,10 @@ Result behave(Tag<tags::stream_synchronize>, Stream) { return 0; }
 Result behave(Tag<tags::stream_wait_event>, Stream, Event, unsigned) { return 0; }
 Result behave(Tag<tags::event_record>, Event event, Stream) { return event ? 0 : result::invalid_value; }
 Result behave(Tag<tags::event_synchronize>, Event event) { return event ? 0 : result::invalid_value; }
-Result behave(Tag<tags::begin_capture_v2>, Stream stream, int) {
+Result behave(Tag<tags::begin_capture_v2>, Stream stream, int mode) {
   if (!stream) return result::invalid_value;
   const std::lock_guard lock(mutex);
-  capturing[stream] = new FakeGraph;
+  (capturing[stream] = new FakeGraph)->mode = mode;
   captures = static_cast<int>(capturing.size());
   return 0;
 }
@@ -288,10 +312,11 @@ Result behave(Tag<tags::end_capture>, Stream stream, Graph *graph) {
   const std::lock_guard lock(mutex);
   const auto found = capturing.find(stream);
   if (found == capturing.end() || !graph) return result::invalid_value;
-  *graph = reinterpret_cast<Graph>(found->second);
+  const bool broken = found->second->broken;
+  *graph = broken ? nullptr : reinterpret_cast<Graph>(found->second);
   capturing.erase(found);
   captures = static_cast<int>(capturing.size());
-  return 0;
+  return broken ? 901 : 0;
 }
 Result behave(Tag<tags::graph_instantiate_flags>, GraphExec *exec, Graph graph, unsigned long long) {
   if (!exec || !graph) return result::invalid_value;
@@ -301,6 +326,34 @@ Result behave(Tag<tags::graph_instantiate_flags>, GraphExec *exec, Graph graph, 
 Result behave(Tag<tags::exec_set_kernel>, GraphExec exec, GraphNode, const KernelNodeParameters *) { return exec ? 0 : result::invalid_value; }
 Result behave(Tag<tags::graph_launch>, GraphExec exec, Stream) { return exec ? 0 : result::invalid_value; }
 Result behave(Tag<tags::exec_destroy>, GraphExec exec) { return exec ? 0 : result::invalid_value; }
+// A memset needs a context where the memory says nothing of one.
+Result set_node(const MemsetNodeParameters *how, Context context) {
+  const std::lock_guard lock(mutex);
+  return how && (context || plain.contains(how->target)) ? 0 : result::invalid_value;
+}
+Result add_set_node(GraphNode *node, Graph graph, const MemsetNodeParameters *how, Context context) {
+  if (!node || !graph || set_node(how, context)) return result::invalid_value;
+  Node *const added = reinterpret_cast<FakeGraph *>(graph)->nodes.emplace_back(new Node{node_memset, {}, {}, {}, {}, *how});
+  *node = reinterpret_cast<GraphNode>(added);
+  return 0;
+}
+Result behave(Tag<tags::graph_add_memset>, GraphNode *node, Graph graph, const GraphNode *, std::size_t, const MemsetNodeParameters *how,
+              Context context) {
+  return add_set_node(node, graph, how, context);
+}
+Result behave(Tag<tags::graph_add_node>, GraphNode *node, Graph graph, const GraphNode *, std::size_t, GraphNodeParameters *how) {
+  return how && how->type == node_memset ? add_set_node(node, graph, &how->set.parameters, how->set.context) : result::invalid_value;
+}
+Result behave(Tag<tags::exec_set_memset>, GraphExec exec, GraphNode, const MemsetNodeParameters *how, Context context) {
+  return exec ? set_node(how, context) : result::invalid_value;
+}
+Result behave(Tag<tags::function_set_attribute>, Function function, int attribute, int value) {
+  if (!function || attribute < required_cluster_width || attribute > required_cluster_depth) return result::invalid_value;
+  reinterpret_cast<FakeFunction *>(function)->cluster[attribute - required_cluster_width] = static_cast<unsigned>(value);
+  return 0;
+}
+Result behave(Tag<tags::event_record_elsewhere>, void *, Event event) { return event ? 0 : result::invalid_value; }
+Result behave(Tag<tags::pointer_get_attribute>, void *value, int, DevicePointer) { return value ? 0 : result::invalid_value; }
 Result behave(Tag<tags::array_create>, Array *array, const void *) {
   if (!array) return result::invalid_value;
   *array = reinterpret_cast<Array>(new int);
@@ -311,6 +364,11 @@ Result behave(Tag<tags::tensor_map_tiled>, TensorMap *map, int, std::uint32_t, v
               const std::uint32_t *, const std::uint32_t *, int, int, int, int) {
   if (!map) return result::invalid_value;
   std::memset(map, 0xee, sizeof(*map));
+  std::memcpy(map, &address, 8);
+  return 0;
+}
+Result behave(Tag<tags::tensor_map_replace>, TensorMap *map, void *address) {
+  if (!map) return result::invalid_value;
   std::memcpy(map, &address, 8);
   return 0;
 }
@@ -386,6 +444,11 @@ FAKE int gcr_fake_calls(const char *symbol) {
   const std::lock_guard lock(mutex);
   return calls()[symbol];
 }
+// How much memory of its own the driver has given out.
+FAKE int gcr_fake_plain() {
+  const std::lock_guard lock(mutex);
+  return static_cast<int>(plain.size());
+}
 FAKE unsigned gcr_fake_access(DevicePointer mapping) {
   const std::lock_guard lock(mutex);
   return access_to.contains(mapping) ? access_to[mapping] : 0;
@@ -399,6 +462,10 @@ FAKE Result cuDeviceGet(Device *device, int number) { return *device = number, 0
 FAKE Result cuDeviceGetName(char *name, int, Device device) { return std::strcpy(name, device ? "Fake 1" : "Fake 0"), 0; }
 FAKE Result cuDeviceGetUuid_v2(Uuid *uuid, Device device) { return std::memset(uuid, 0x40 + device, 16), 0; }
 FAKE Result cuDeviceTotalMem_v2(std::size_t *size, Device) { return *size = limit, 0; }
+FAKE Result cuDeviceGetAttribute(int *value, int attribute, Device device) {
+  // Compute capability 9.0 and 9.1.
+  return *value = attribute == 75 ? 9 : attribute == 76 ? device : 0, 0;
+}
 FAKE Result cuDevicePrimaryCtxGetState(Device, unsigned *flags, int *active) { return *flags = 0, *active = 1, 0; }
 FAKE Result cuCtxSetCurrent(Context context) { return current = context, 0; }
 FAKE Result cuCtxGetCurrent(Context *context) { return *context = current, 0; }
@@ -406,6 +473,7 @@ FAKE Result cuCtxGetDevice(Device *device) {
   if (!current) return 201;
   return *device = static_cast<int>(reinterpret_cast<int *>(current) - context_places) % 4, 0;
 }
+FAKE Result cuDeviceCanAccessPeer(int *can, Device device, Device peer) { return *can = device != peer && !getenv("FAKE_NO_PEERS"), 0; }
 FAKE Result cuGetErrorName(Result, const char **name) { return *name = "CUDA_ERROR_FAKE", 0; }
 FAKE Result cuMemAddressReserve(DevicePointer *address, std::size_t size, std::size_t, DevicePointer, unsigned long long) {
   constexpr std::size_t unit = 2 << 20;
@@ -422,12 +490,18 @@ FAKE Result cuFuncGetParamInfo(Function, std::size_t index, std::size_t *offset,
   *size = index ? 4 : 8;
   return 0;
 }
+FAKE Result cuFuncGetAttribute(int *value, int attribute, Function function) {
+  if (!function) return result::invalid_handle;
+  if (attribute < required_cluster_width || attribute > required_cluster_depth) return result::invalid_value;
+  return *value = static_cast<int>(reinterpret_cast<FakeFunction *>(function)->cluster[attribute - required_cluster_width]), 0;
+}
 FAKE Result cuKernelGetParamInfo(Kernel kernel, std::size_t index, std::size_t *offset, std::size_t *size) {
   return cuFuncGetParamInfo(reinterpret_cast<Function>(kernel), index, offset, size);
 }
 FAKE Result cuStreamIsCapturing(Stream stream, int *status) {
   const std::lock_guard lock(mutex);
-  return *status = capturing.contains(stream), 0;
+  const auto found = capturing.find(stream);
+  return *status = found == capturing.end() ? 0 : found->second->broken ? 2 : 1, 0;
 }
 FAKE Result cuGraphGetNodes(Graph graph, GraphNode *nodes, std::size_t *count) {
   const auto &all = reinterpret_cast<FakeGraph *>(graph)->nodes;

@@ -16,6 +16,7 @@
 using namespace gcr;
 
 extern "C" unsigned gcr_fake_access(DevicePointer mapping);
+extern "C" Result cuCtxGetCurrent(Context *context);
 
 namespace {
 
@@ -94,6 +95,25 @@ void locate() {
   step("loaded");
   CHECK(cuModuleUnload(module) == 0);
   step("unloaded");
+}
+
+void contexts() {
+  begin();
+  Library library;
+  CHECK(cuLibraryLoadData(&library, ".version 8.1\n", nullptr, nullptr, 0, nullptr, nullptr, 0) == 0);
+  DevicePointer first = 0, second = 0;
+  std::size_t size = 0;
+  CHECK(cuLibraryGetGlobal(&first, &size, library, "asked") == 0);
+  step("loaded");
+  Context here, there;
+  CHECK(cuCtxGetCurrent(&here) == 0 && cuDevicePrimaryCtxRetain(&there, 1) == 0);
+  // Told before the program can launch anything there, and no context is current that was not.
+  Context current;
+  CHECK(cuCtxGetCurrent(&current) == 0 && current == here);
+  step("second");
+  CHECK(cuCtxSetCurrent(there) == 0 && cuLibraryGetGlobal(&second, &size, library, "asked") == 0 && second != first);
+  CHECK(cuCtxSetCurrent(here) == 0 && cuDevicePrimaryCtxRetain(&there, 1) == 0);
+  step("again");
 }
 
 void guard() {
@@ -179,7 +199,28 @@ void forks_while_launching() {
   say_and_wait("done", count);
 }
 
+// Of devices that can reach each other's memory both may, once both have a context: the driver's own memory is copied by any context, too.
+void reach() {
+  begin();
+  DevicePointer small = 0, large = 0, later = 0, other = 0;
+  CHECK(cuMemAlloc_v2(&small, 100) == 0 && cuMemAlloc_v2(&large, granule) == 0);
+  const auto access = [](DevicePointer address) { return gcr_fake_access(address / granule * granule); };
+  CHECK(access(small) == 1 && access(large) == 1);
+  Context first, second;
+  CHECK(cuCtxGetCurrent(&first) == 0 && cuDevicePrimaryCtxRetain(&second, 1) == 0);
+  CHECK(access(small) == 3 && access(large) == 3);
+  CHECK(cuMemAlloc_v2(&later, granule) == 0 && cuCtxSetCurrent(second) == 0 && cuMemAlloc_v2(&other, granule) == 0);
+  const auto check = [&] { CHECK(access(small) == 3 && access(large) == 3 && access(later) == 3 && access(other) == 3); };
+  check();
+  CHECK(cuCtxEnablePeerAccess(first, 0) == 0);
+  step("reached");
+  check();
+  step("done");
+}
+
+// Of those that cannot only what the program says.
 void peers() {
+  setenv("FAKE_NO_PEERS", "1", 1);
   begin();
   DevicePointer small = 0, large = 0, later = 0, other = 0;
   CHECK(cuMemAlloc_v2(&small, 100) == 0 && cuMemAlloc_v2(&large, granule) == 0);
@@ -219,10 +260,12 @@ void shares() {
 int main(int, char **arguments) {
   const std::string what = arguments[1];
   if (what == "locate") locate();
+  if (what == "contexts") contexts();
   if (what == "guard") guard();
   if (what == "signals") signals();
   if (what == "calls_from_handler") calls_from_handler();
   if (what == "forks_while_launching") forks_while_launching();
   if (what == "peers") peers();
+  if (what == "reach") reach();
   if (what == "shares") shares();
 }

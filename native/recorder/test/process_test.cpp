@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <random>
+#include <set>
 #include <string>
 
 #include "recorder/test/session.h"
@@ -66,6 +67,44 @@ void variables_are_located() {
   CHECK(session.ask(MessageType::ping).status == 0);
   session.pump();
   CHECK(names().size() == 4);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
+// A library's variables have a place in every context: all are told, those of a new context before it can be used, and that there are several.
+void variables_lie_in_every_context() {
+  Session session(application, "contexts");
+  session.meet();
+  CHECK(session.said() == "loaded");
+  const auto told = [&] {
+    std::vector<std::string> all;
+    for (const Told &one : session.of(EventType::variable)) {
+      const auto variable = one.as<VariableEvent>();
+      all.push_back(std::string(variable.name) + (one.flags & variable_of_several ? " of several" : "") + (variable.address ? "" : " nowhere"));
+    }
+    return all;
+  };
+  session.tell(MessageType::locate, encode_message(LocateMessage{1, {"hidden", "nowhere"}}));
+  CHECK(session.ask(MessageType::ping).status == 0);
+  session.pump();
+  CHECK(told() == std::vector<std::string>({"asked", "hidden"}));
+  session.go_on();
+  CHECK(session.said() == "second");
+  session.pump();
+  const std::vector<std::string> both{"asked", "hidden", "asked of several", "hidden of several", "nowhere of several nowhere"};
+  CHECK(told() == both);
+  std::set<std::uint64_t> places;
+  for (const Told &one : session.of(EventType::variable)) places.insert(one.as<VariableEvent>().address);
+  CHECK(places.size() == 5);
+  // What is asked for later is told of both.
+  session.tell(MessageType::locate, encode_message(LocateMessage{1, {"later"}}));
+  CHECK(session.ask(MessageType::ping).status == 0);
+  session.pump();
+  CHECK(told().size() == 7 && told()[5] == "later of several" && told()[6] == "later of several");
+  session.go_on();
+  CHECK(session.said() == "again");
+  session.pump();
+  CHECK(told().size() == 7);
   session.go_on();
   CHECK(session.ended() == 0);
 }
@@ -163,6 +202,19 @@ void peers_keep_their_access() {
   Session session(application, "peers");
   session.meet();
   CHECK(session.said() == "enabled");
+  exchange(session);
+  session.go_on();
+  CHECK(session.said() == "done");
+  session.go_on();
+  CHECK(session.ended() == 0 && session.errors().empty());
+}
+
+void devices_reach_each_other() {
+  Session session(application, "reach");
+  session.meet();
+  CHECK(session.said() == "reached");
+  session.pump();
+  CHECK(session.in_use == std::set<std::uint32_t>({0, 1}));
   exchange(session);
   session.go_on();
   CHECK(session.said() == "done");
@@ -274,11 +326,13 @@ int main(int count, char **arguments) {
     name();                                        \
   }
   TEST(variables_are_located)
+  TEST(variables_lie_in_every_context)
   TEST(guard_ends_the_program)
   TEST(signals_are_the_programs)
   TEST(handler_that_calls_is_noticed)
   TEST(forks_leave_the_parent_alone)
   TEST(peers_keep_their_access)
+  TEST(devices_reach_each_other)
   TEST(sharing_stops_the_recording_of_writes)
   TEST(driver_is_closed_and_opened)
   TEST(hostile_supervisor)

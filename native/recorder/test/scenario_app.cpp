@@ -15,6 +15,8 @@
 
 using namespace gcr;
 
+extern "C" int gcr_fake_plain();
+
 namespace {
 
 void events() {
@@ -40,6 +42,11 @@ void events() {
   std::uint32_t count = 10;
   void *parameters[] = {&large, &count};
   CHECK(cuLaunchKernelEx(&how, function, parameters, nullptr) == 0);
+  // From here on a launch that names no cluster is in one.
+  for (int axis = 0; axis < 3; ++axis) CHECK(cuFuncSetAttribute(function, required_cluster_width + axis, 4 - axis) == 0);
+  how.attribute_count = 0;
+  CHECK(cuLaunchKernelEx(&how, function, parameters, nullptr) == 0);
+  for (int axis = 0; axis < 3; ++axis) CHECK(cuFuncSetAttribute(function, required_cluster_width + axis, 0) == 0);
   std::uint8_t block[12];
   std::memcpy(block, &other, 8);
   std::memcpy(block + 8, &count, 4);
@@ -62,6 +69,17 @@ void events() {
   const auto event = reinterpret_cast<Event>(&copy);
   CHECK(cuEventRecord(event, stream) == 0 && cuStreamWaitEvent(nullptr, event, 0) == 0 && cuEventSynchronize(event) == 0);
   CHECK(cuStreamSynchronize(stream) == 0 && cuCtxSynchronize() == 0);
+  // An event that something else records says nothing of what it said before.
+  CHECK(cuEventRecord(event, stream) == 0 && cuCtxRecordEvent(nullptr, event) == 0 && cuStreamWaitEvent(nullptr, event, 0) == 0);
+  LaunchAttribute records[1] = {};
+  records[0].id = attribute_completion_event;
+  records[0].value.event = event;
+  how.attributes = records;
+  how.attribute_count = 1;
+  CHECK(cuEventRecord(event, stream) == 0 && cuLaunchKernelEx(&how, function, parameters, nullptr) == 0);
+  CHECK(cuStreamWaitEvent(nullptr, event, 0) == 0);
+  Context owner = nullptr;
+  CHECK(cuPointerGetAttribute(&owner, 1, large + 100) == 0 && owner != nullptr);
   DevicePointer variable = 0;
   Module module;
   CHECK(cuModuleLoadData(&module, ".version 8.1\n") == 0);
@@ -70,7 +88,10 @@ void events() {
   Array array;
   CHECK(cuArrayCreate_v2(&array, words) == 0 && cuArrayDestroy(array) == 0);
   TensorMap map;
-  CHECK(cuTensorMapEncodeTiled(&map, 0, 1, reinterpret_cast<void *>(large), nullptr, nullptr, nullptr, nullptr, 0, 0, 0, 0) == 0);
+  const std::uint64_t sizes[] = {37, 18}, strides[] = {160};
+  const std::uint32_t box[] = {16, 8}, steps[] = {1, 2};
+  CHECK(cuTensorMapEncodeTiled(&map, 7, 2, reinterpret_cast<void *>(large), sizes, strides, box, steps, 0, 3, 0, 0) == 0);
+  CHECK(cuTensorMapReplaceAddress(&map, reinterpret_cast<void *>(large + 256)) == 0);
   CHECK(cuMemFree_v2(other) == 0 && cuMemFree_v2(large) == 0 && cuMemFreeAsync(pool, nullptr) == 0 && cuMemFree_v2(managed) == 0);
   // The place of the freed one is given out again.
   DevicePointer again = 0;
@@ -84,7 +105,7 @@ void graphs() {
   DevicePointer memory = 0;
   CHECK(cuMemAlloc_v2(&memory, 4096) == 0);
   Stream stream;
-  CHECK(cuStreamCreate(&stream, 1) == 0 && cuStreamBeginCapture_v2(stream, 0) == 0);
+  CHECK(cuStreamCreate(&stream, 1) == 0 && cuStreamBeginCapture_v2(stream, 2) == 0);
   fill(function, memory, 5, 1, stream);
   CHECK(cuMemsetD32Async(memory, 1, 1, stream) == 0);
   // Freed in the middle of a capture: nothing can be known to be idle, so the place is not given out again.
@@ -92,9 +113,26 @@ void graphs() {
   CHECK(cuMemAlloc_v2(&freed, 4096) == 0 && cuMemFree_v2(freed) == 0 && cuMemAlloc_v2(&next, 4096) == 0 && next != freed);
   Graph graph;
   CHECK(cuStreamEndCapture(stream, &graph) == 0);
+  // Nodes that are added without a context get the memory's.
+  GraphNode node;
+  MemsetNodeParameters set{memory + 64, 0, 9, 4, 4, 1};
+  CHECK(cuGraphAddMemsetNode(&node, graph, nullptr, 0, &set, nullptr) == 0);
+  GraphNodeParameters any{};
+  any.type = node_memset;
+  any.set.parameters = set;
+  CHECK(cuGraphAddNode(&node, graph, nullptr, 0, &any) == 0 && any.set.context == nullptr);
   GraphExec exec;
   CHECK(cuGraphInstantiateWithFlags(&exec, graph, 0) == 0);
+  set.value = 10;
+  CHECK(cuGraphExecMemsetNodeSetParams(exec, node, &set, nullptr) == 0);
   CHECK(cuGraphLaunch(exec, stream) == 0 && cuGraphExecDestroy(exec) == 0);
+  // What the driver refuses while a stream is captured is refused, and breaks the capture.
+  for (const bool allocates : {true, false}) {
+    CHECK(cuStreamBeginCapture_v2(stream, 0) == 0);
+    CHECK((allocates ? cuMemAlloc_v2(&freed, 4096) : cuMemFree_v2(next)) == 900);
+    CHECK(cuStreamEndCapture(stream, &graph) == 901);
+  }
+  CHECK(cuMemFree_v2(next) == 0 && gcr_fake_plain() == 0);
   step("done");
 }
 
@@ -109,6 +147,9 @@ void custody() {
   CHECK(cuMemAddressReserve(&mapped, 2 << 20, 0, 0, 0) == 0);
   AccessDescriptor access{{location_device, 0}, access_read_write};
   CHECK(cuMemMap(mapped, 2 << 20, 0, handle, 0) == 0 && cuMemSetAccess(mapped, 2 << 20, &access, 1) == 0);
+  // It was made exportable for the supervisor, not for the program.
+  int exported = -1;
+  CHECK(cuMemExportToShareableHandle(&exported, handle, handle_file_descriptor, 0) == result::invalid_value);
   fill(function, small, 100, 11);
   fill(function, large, 5 << 20, 12);
   fill(function, mapped, 2 << 20, 13);

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <memory>
 #include <optional>
 #include <string>
@@ -106,10 +107,11 @@ class Session {
     CHECK(channel_.send(static_cast<std::uint16_t>(MessageType::welcome), 0, encode_message(WelcomeMessage{})));
   }
 
-  // Takes what is there; messages that are no replies are kept.
+  // Takes what is there; messages that are no replies are kept. An application that writes faster than we read would keep us here, and fill our memory.
   void pump() {
-    std::vector<std::uint8_t> buffer(1 << 20);
-    while (const std::size_t size = reader_->drain(buffer)) {
+    const std::uint64_t end = reader_->position() + ring_default_bytes;
+    while (const std::size_t size = reader_->position() < end ? reader_->drain(buffer_) : 0) {
+      const auto &buffer = buffer_;
       for (std::size_t at = 0; at < size;) {
         const auto view = event_at(Bytes(buffer).subspan(at, size - at));
         CHECK(view);
@@ -151,6 +153,7 @@ class Session {
     CHECK(channel_.send(static_cast<std::uint16_t>(type), ++request_, body, descriptors));
     replied_.reset();
     while (!replied_) pump();
+    pump();  // what was written before the answer
     reply_ = std::move(*replied_);
     Reader reader(reply_);
     ReplyMessage reply;
@@ -203,12 +206,14 @@ class Session {
   std::map<std::uint64_t, std::string> images;
   std::map<std::uint64_t, std::uint64_t> vacant;  // sizes
   std::map<std::uint64_t, ImageName> known;
+  std::set<std::uint32_t> in_use;  // devices
   std::string kept;
   std::uint64_t position = 0;
   long seen = 0;
   bool keep = true;
 
  private:
+  std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(1 << 20);
   void take(Message &message) {
     switch (static_cast<MessageType>(message.type)) {
       case MessageType::reply:
@@ -242,6 +247,9 @@ class Session {
         known[image->module] = image->name;
         break;
       }
+      case MessageType::in_use:
+        in_use.insert(decode_message<InUseMessage>(message.body)->device);
+        break;
       case MessageType::kept:
         kept = decode_message<KeptMessage>(message.body)->text;
         break;

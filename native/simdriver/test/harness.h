@@ -34,6 +34,7 @@ inline const char *name_of(int result) {
   } while (false)
 
 #define OK(expression) RESULT(0, expression)
+#define REFUSED(expression) EXPECT((expression) != 0)
 
 inline std::string file_content(const std::string &path) {
   std::ifstream file(path, std::ios::binary);

@@ -1,4 +1,5 @@
-// Programs that a simulated device must run right: `scenarios NAME`. Each prints what its test looks at; 0 when all was as expected.
+// Programs that a device must run right: `scenarios NAME`. Each prints what its test looks at; 0 when all was as expected. They hold for a real
+// driver, too, where they are run by scripts/gpu/check.sh; what only the simulated one answers in a defined way has scenarios of its own.
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -162,8 +163,7 @@ void modules() {
   int options[] = {5, 6};
   void *values[] = {log, reinterpret_cast<void *>(sizeof(log))};
   RESULT(invalid_ptx, cuModuleLoadDataEx(&module, ".version 9.0\n.target sm_80\n.entry k() { nonsense }", 2, options, values));
-  EXPECT(std::strstr(log, "GCR8001"));
-  RESULT(no_binary_for_gpu, cuModuleLoadData(&module, "\177ELF\2\1\1"));
+  EXPECT(log[0]);
   void *library = nullptr, *kernel = nullptr, *function = nullptr;
   const std::string text = file_content(std::string(std::getenv("GCR_TEST_KERNELS")) + "/simulated.ptx");
   OK(cuLibraryLoadData(&library, text.c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0));
@@ -174,7 +174,6 @@ void modules() {
   OK(launch(kernel, 1, 1, 0, nullptr, x, std::uint32_t{2}));
   EXPECT(download<std::uint32_t>(x, 1)[0] == 3 * 16 + 2);
   OK(cuLibraryUnload(library));
-  RESULT(invalid_handle, launch(kernel, 1, 1, 0, nullptr, x, std::uint32_t{2}));
   int blocks = 0;
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, session.function("step"), 256, 0));
   EXPECT(blocks == 8);
@@ -200,7 +199,7 @@ void cooperative() {
   const auto ranks = download<std::uint32_t>(out, 8);
   for (std::uint32_t i = 0; i < 8; ++i) EXPECT(ranks[i] == 400 + i % 4);
   configuration.grid[0] = 7;
-  RESULT(invalid_value, cuLaunchKernelEx(&configuration, clusters.function("cluster_rank"), rank, nullptr));
+  RESULT(invalid_cluster_size, cuLaunchKernelEx(&configuration, clusters.function("cluster_rank"), rank, nullptr));
 }
 
 // --- streams ---
@@ -298,7 +297,6 @@ void streams() {
   EXPECT(seen.seen == 7 && seen.call == not_permitted && *seen.value == 26);
   OK(cuMemFreeHost(pinned));
   OK(cuStreamDestroy_v2(a));
-  RESULT(invalid_handle, cuStreamSynchronize(a));
 }
 
 void events() {
@@ -324,7 +322,6 @@ void events() {
   OK(cuEventElapsedTime(&ms, first, last));
   EXPECT(ms >= 0);
   OK(cuEventDestroy_v2(first));
-  RESULT(invalid_handle, cuEventQuery(first));
 }
 
 // --- graphs ---
@@ -362,8 +359,18 @@ void captured_graphs() {
   for (int i = 0; i < 3; ++i) OK(cuGraphLaunch(exec, a));
   OK(cuStreamSynchronize(a));
   EXPECT(download<std::uint32_t>(x, 1)[0] == after_steps(1, {9, 9, 9}));
+  OK(cuGraphExecDestroy(exec));
+}
 
-  // What breaks a capture says so, and again at its end.
+// What breaks a capture says so, and again at its end.
+void broken_captures() {
+  Session session;
+  void *const step = session.function("step");
+  const DevicePointer x = upload(std::vector<std::uint32_t>{1}), y = upload(std::vector<std::uint32_t>{1});
+  void *a = nullptr, *b = nullptr, *fork = nullptr, *graph = nullptr;
+  OK(cuStreamCreate(&a, 1));
+  OK(cuStreamCreate(&b, 1));
+  OK(cuEventCreate(&fork, 2));
   DevicePointer address = 0;
   OK(cuStreamBeginCapture_v2(a, 0));
   RESULT(stream_capture_unsupported, cuMemAlloc_v2(&address, 16));
@@ -380,7 +387,6 @@ void captured_graphs() {
   OK(launch(step, 1, 1, 0, b, y, std::uint32_t{9}));
   RESULT(stream_capture_unjoined, cuStreamEndCapture(a, &graph));
   RESULT(stream_capture_unsupported, cuStreamBeginCapture_v2(nullptr, 0));
-  OK(cuGraphExecDestroy(exec));
 }
 
 void built_graphs() {
@@ -468,30 +474,17 @@ void virtual_memory() {
   RESULT(invalid_value, cuMemcpyHtoD_v2(memory.address, &handle, 4));  // without access
   OK(cuMemSetAccess(memory.address, 2 * mib, &read_write, 1));
   EXPECT(download<std::uint32_t>(memory.address, 2)[1] == 77);
-  // What is refused.
+  // What is refused; in which words is each driver's own.
   std::uint64_t odd = 0;
-  RESULT(invalid_value, cuMemCreate(&odd, mib, &exportable, 0));
-  RESULT(invalid_value, cuMemMap(memory.address, 2 * mib, 0, handle, 0));
-  RESULT(invalid_value, cuMemMap(second, 4 * mib, 0, handle, 0));
-  RESULT(invalid_value, cuMemMap(second + mib, 2 * mib, 0, handle, 0));
-  RESULT(invalid_value, cuMemUnmap(memory.address, mib));
-  RESULT(invalid_value, cuMemAddressFree(memory.address, 2 * mib));
-  RESULT(invalid_value, cuMemSetAccess(second, 2 * mib, &read_write, 1));
-  RESULT(invalid_value, cuMemMap(0x10000000, 2 * mib, 0, handle, 0));
-  // Beyond what is reserved; parts of memory; memory that may only be read.
-  std::uint64_t large = 0;
-  OK(cuMemCreate(&large, 4 * mib, &exportable, 0));
-  DevicePointer small = 0;
-  OK(cuMemAddressReserve(&small, 2 * mib, 0, 0, 0));
-  RESULT(invalid_value, cuMemMap(small, 4 * mib, 0, large, 0));
-  RESULT(invalid_value, cuMemMap(small, 2 * mib, 2 * mib, large, 0));
-  RESULT(invalid_value, cuMemMap(small, 2 * mib, 0, large, 0));
-  OK(cuMemMap(second, 4 * mib, 0, large, 0));
-  constexpr AccessDescriptor read_only{{1, 0}, 1};
-  OK(cuMemSetAccess(second, 4 * mib, &read_only, 1));
-  EXPECT(download<std::uint32_t>(second, 1)[0] == 0);
-  RESULT(invalid_value, cuMemsetD8_v2(second, 1, 1));
-  OK(cuMemUnmap(second, 4 * mib));
+  REFUSED(cuMemCreate(&odd, mib, &exportable, 0));
+  REFUSED(cuMemMap(memory.address, 2 * mib, 0, handle, 0));
+  REFUSED(cuMemMap(second, 4 * mib, 0, handle, 0));
+  REFUSED(cuMemMap(second + mib, 2 * mib, 0, handle, 0));
+  REFUSED(cuMemUnmap(memory.address, mib));
+  REFUSED(cuMemAddressFree(memory.address, 2 * mib));
+  REFUSED(cuMemSetAccess(second, 2 * mib, &read_write, 1));
+  REFUSED(cuMemMap(0x10000000, 2 * mib, 0, handle, 0));
+  EXPECT(download<std::uint32_t>(memory.address, 2)[1] == 77);  // as it was, after all that
   // An address of one's own wish, once it is free again.
   OK(cuMemAddressFree(second, 4 * mib));
   DevicePointer wished = 0;
@@ -516,9 +509,8 @@ void virtual_memory() {
   AllocationProperties plain = exportable;
   plain.handle_types = 0;
   OK(cuMemCreate(&odd, 2 * mib, &plain, 0));
-  RESULT(invalid_value, cuMemExportToShareableHandle(&fd, odd, 1, 0));
-  RESULT(invalid_value, cuMemImportFromShareableHandle(&odd, reinterpret_cast<void *>(std::intptr_t{0}), 1));
-  RESULT(not_supported, cuMemAllocManaged(&wished, 16, 1));
+  REFUSED(cuMemExportToShareableHandle(&fd, odd, 1, 0));
+  REFUSED(cuMemImportFromShareableHandle(&odd, reinterpret_cast<void *>(std::intptr_t{0}), 1));
 }
 
 void send_fd(int socket, int fd) {
@@ -597,11 +589,22 @@ void shared_memory() {
   EXPECT(after >= before + 64 * mib);
 }
 
+// Whether as much is free as was before: at once, or, under a recorder, when its supervisor has let go, too. Drivers keep a little of it.
+bool is_free_again(std::size_t before) {
+  for (int look = 0; look < 200; ++look) {
+    std::size_t free = 0, total = 0;
+    OK(cuMemGetInfo_v2(&free, &total));
+    if (free + (total >> 10) >= before) return true;
+    usleep(10000);
+  }
+  return false;
+}
+
 void memory_limit() {
   Session session;
-  std::size_t total = 0, start = 0, free = 0;
+  std::size_t total = 0, start = 0;
   OK(cuMemGetInfo_v2(&start, &total));
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 6; ++round) {
     std::vector<DevicePointer> held;
     DevicePointer address = 0;
     Result result = success;
@@ -610,10 +613,9 @@ void memory_limit() {
     EXPECT(held.size() == 3 || held.size() == 4);
     for (const auto one : held) OK(cuMemFree_v2(one));
   }
-  OK(cuMemGetInfo_v2(&free, &total));
-  EXPECT(free == start);
+  EXPECT(is_free_again(start));
   std::uint64_t handle = 0;
-  RESULT(out_of_memory, cuMemCreate(&handle, total + 2 * mib, &exportable, 0));
+  RESULT(out_of_memory, cuMemCreate(&handle, (total / (2 * mib) + 1) * 2 * mib, &exportable, 0));
   // Small allocations share memory, and give it back.
   std::vector<DevicePointer> small(3000);
   for (auto &one : small) OK(cuMemAlloc_v2(&one, 1000));
@@ -625,8 +627,7 @@ void memory_limit() {
   EXPECT(base == small[7] && size == 1000);
   for (std::size_t i = 0; i < small.size(); ++i) OK(cuMemFree_v2(small[i * 7 % small.size()]));
   RESULT(invalid_value, cuMemFree_v2(small[0]));
-  OK(cuMemGetInfo_v2(&free, &total));
-  EXPECT(free == start);
+  EXPECT(is_free_again(start));
   OK(cuMemAllocAsync(&base, 1000, nullptr));
   OK(cuMemsetD32Async(base, 3, 250, nullptr));
   EXPECT(download<std::uint32_t>(base, 250)[249] == 3);
@@ -687,8 +688,7 @@ void without_context() {
   DevicePointer x = 0;
   OK(cuMemAlloc_v2(&x, 100));
   OK(cuCtxDestroy_v2(context));
-  RESULT(invalid_context, cuMemFree_v2(x));
-  RESULT(invalid_context, cuCtxSetCurrent(context));
+  REFUSED(cuMemFree_v2(x));
   const pid_t child = fork();
   if (child == 0) {
     RESULT(not_initialized, cuInit(0));
@@ -700,13 +700,70 @@ void without_context() {
   void *function = nullptr;
   int found = -1;
   OK(cuGetProcAddress_v2("cuMemAlloc", &function, 12000, 0, &found));
+  EXPECT(function && found == 0);
+  OK(cuGetProcAddress_v2("cuLaunchKernel", &function, 12000, 2, &found));
+  EXPECT(function && found == 0);
+  cuGetProcAddress_v2("cuNothing", &function, 12000, 0, &found);
+  EXPECT(!function && found == 1);
+}
+
+// --- what only the simulated driver answers in a defined way ---
+
+// Handles that are gone, which a real driver follows.
+void gone_handles() {
+  Session session;
+  void *stream = nullptr, *event = nullptr, *library = nullptr, *kernel = nullptr, *context = nullptr;
+  OK(cuStreamCreate(&stream, 1));
+  OK(cuStreamDestroy_v2(stream));
+  RESULT(invalid_handle, cuStreamSynchronize(stream));
+  OK(cuEventCreate(&event, 0));
+  OK(cuEventDestroy_v2(event));
+  RESULT(invalid_handle, cuEventQuery(event));
+  const std::string text = file_content(std::string(std::getenv("GCR_TEST_KERNELS")) + "/simulated.ptx");
+  OK(cuLibraryLoadData(&library, text.c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0));
+  OK(cuLibraryGetKernel(&kernel, library, "step"));
+  OK(cuLibraryUnload(library));
+  RESULT(invalid_handle, launch(kernel, 1, 1, 0, nullptr, DevicePointer{0}, std::uint32_t{2}));
+  OK(cuCtxCreate_v2(&context, 0, 0));
+  OK(cuCtxDestroy_v2(context));
+  RESULT(invalid_context, cuCtxSetCurrent(context));
+}
+
+// Its own diagnostics and addresses; images cut short, which a real driver reads beyond their end; mappings beyond what is reserved, which that takes;
+// what it does not have.
+void simulated_only() {
+  Session session;
+  void *module = nullptr, *function = nullptr;
+  char log[2000] = "";
+  int options[] = {5, 6};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof(log))};
+  RESULT(invalid_ptx, cuModuleLoadDataEx(&module, ".version 9.0\n.target sm_80\n.entry k() { nonsense }", 2, options, values));
+  EXPECT(std::strstr(log, "GCR8001"));
+  RESULT(no_binary_for_gpu, cuModuleLoadData(&module, "\177ELF\2\1\1"));
+  DevicePointer address = 0;
+  RESULT(not_supported, cuMemAllocManaged(&address, 16, 1));
+  int found = -1;
+  OK(cuGetProcAddress_v2("cuMemAlloc", &function, 12000, 0, &found));
   EXPECT(function == reinterpret_cast<void *>(&cuMemAlloc_v2) && found == 0);
   OK(cuGetProcAddress_v2("cuLaunchKernel", &function, 12000, 2, &found));
   EXPECT(function == reinterpret_cast<void *>(&cuLaunchKernel_ptsz));
-  OK(cuGetProcAddress_v2("cuNothing", &function, 12000, 0, &found));
-  EXPECT(!function && found == 1);
   OK(cuGetProcAddress_v2("cuTexObjectCreate", &function, 12000, 0, &found));
   RESULT(not_supported, reinterpret_cast<Result (*)()>(function)());
+  // Beyond what is reserved; parts of memory.
+  std::uint64_t large = 0;
+  OK(cuMemCreate(&large, 4 * mib, &exportable, 0));
+  DevicePointer small = 0;
+  OK(cuMemAddressReserve(&small, 2 * mib, 0, 0, 0));
+  RESULT(invalid_value, cuMemMap(small, 4 * mib, 0, large, 0));
+  RESULT(invalid_value, cuMemMap(small, 2 * mib, 2 * mib, large, 0));
+  RESULT(invalid_value, cuMemMap(small, 2 * mib, 0, large, 0));
+  // Memory that may only be read is refused at once; a real device finds out when it is written.
+  OK(cuMemAddressReserve(&address, 4 * mib, 0, 0, 0));
+  OK(cuMemMap(address, 4 * mib, 0, large, 0));
+  constexpr AccessDescriptor read_only{{1, 0}, 1};
+  OK(cuMemSetAccess(address, 4 * mib, &read_only, 1));
+  EXPECT(download<std::uint32_t>(address, 1)[0] == 0);
+  RESULT(invalid_value, cuMemsetD8_v2(address, 1, 1));
 }
 
 // --- held by the test ---
@@ -836,11 +893,11 @@ void checkpoint() {
   RESULT(out_of_memory, cuCheckpointProcessRestore(application, nullptr));
   for (const auto one : hog) OK(cuMemFree_v2(one));
   RESULT(operating_system, cuCheckpointProcessRestore(application, nullptr));
-  EXPECT(state_of(application) == 2);
+  EXPECT(state_of(application) >= 2);
   kill(application, SIGKILL);
   int status = 0;
   waitpid(application, &status, 0);
-  RESULT(not_initialized, cuCheckpointProcessLock(getpid() + 100000, nullptr));
+  REFUSED(cuCheckpointProcessLock(getpid() + 100000, nullptr));
 }
 
 // A queue that does not end within the deadline leaves the process running.
@@ -887,6 +944,7 @@ const std::map<std::string, std::function<void()>> scenarios = {
     {"streams", streams},
     {"events", events},
     {"captured_graphs", captured_graphs},
+    {"broken_captures", broken_captures},
     {"built_graphs", built_graphs},
     {"virtual_memory", virtual_memory},
     {"shared_memory", shared_memory},
@@ -896,6 +954,8 @@ const std::map<std::string, std::function<void()>> scenarios = {
     {"unmapped_after_free", unmapped_after_free},
     {"host_access", host_access},
     {"without_context", without_context},
+    {"gone_handles", gone_handles},
+    {"simulated_only", simulated_only},
     {"hold_memory", hold_memory},
     {"endless", endless},
     {"memory_info", memory_info},

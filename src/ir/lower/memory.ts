@@ -5,6 +5,7 @@
  */
 import type { InstructionForm, Operand } from '../../ptx/index.js';
 import type { Access, ElementType, MemorySpace, ReadKind, Transfer, ValueId, WriteKind } from '../program.js';
+import { act } from './actions.js';
 import { MEMORY_FORMS, type MemoryForm } from './effects.js';
 import type { Frame, View } from './frame.js';
 import type { Lowering } from './lower-kernel.js';
@@ -23,6 +24,7 @@ type Details = Partial<
     | 'rows'
     | 'masked'
     | 'coordinates'
+    | 'tensorMode'
     | 'values'
     | 'elements'
     | 'atomic'
@@ -99,7 +101,11 @@ class MemoryLowering {
       case 'cp.reduce.async.bulk.tensor':
         return this.#tensor(0, 'tensorReduction');
       case 'tensormap.replace':
-        if (has.has('shared::cta')) return;
+        // A change of shared memory, which no template counts and no execution follows.
+        if (has.has('shared::cta')) {
+          act(this.frame, this.view, 'unmodelled');
+          return;
+        }
         return this.#write(0, 'tensorMapUpdate', this.#space(), { bytes: TENSOR_MAP_BYTES });
       case 'tensormap.cp_fenceproxy':
         return this.#write(0, 'tensorMapUpdate', 'global', { ...this.#length(2), transfer: this.#source(1) });
@@ -390,7 +396,13 @@ class MemoryLowering {
     const vector = operand?.kind === 'address' ? operand.rest[0] : undefined;
     const coordinates =
       vector?.kind === 'vector' ? vector.elements.map((element) => frame.use(view, element, 32, true)) : [];
-    const details: Details = { coordinates, reason: 'GCR4005' };
+    const { modifiers } = view.node.mnemonic;
+    const tensorMode = modifiers.some((name) => name.startsWith('im2col'))
+      ? 'im2col'
+      : modifiers.some((name) => /^tile::./.test(name))
+        ? 'rows'
+        : 'tile';
+    const details: Details = { coordinates, tensorMode, reason: 'GCR4005' };
     if (kind === 'read') this.#read(index, 'tensorLoad', 'global', details);
     else this.#write(index, kind, 'global', details);
   }

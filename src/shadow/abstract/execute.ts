@@ -7,13 +7,25 @@ import type { Site, Verdict } from '../../templates/index.js';
 import { ROW_ALIGNMENT } from '../concrete.js';
 import type { Dimension } from '../descriptor.js';
 import type { LaunchRecord } from '../launch.js';
+import { TENSOR_MAP_BYTES, type TensorDimension, type TensorMap } from '../tensor-maps.js';
 import { type BoxBudget, type RelativeDescriptor, resolveAddresses } from './boxes.js';
-import { type Form, isNumber, LIMIT, NO_ROOT } from './form.js';
+import {
+  addForms,
+  constantForm,
+  type Form,
+  isNumber,
+  LIMIT,
+  NO_ROOT,
+  rootForm,
+  withoutBig,
+  withoutRoot,
+} from './form.js';
 import type { Environment, Root } from './leaves.js';
 import { type Place, Places } from './places.js';
 import type { SiteGroup } from './plan.js';
 import { Starting } from './start.js';
 import { EXHAUSTED, FORK, INFEASIBLE, type Option, PROBE_FAILED } from './state.js';
+import { type BoxInTensor, boxInTensor, spanOf, wholeTensor } from './tiles.js';
 
 /** Where a site goes, from one pointer. */
 export interface Effect {
@@ -47,6 +59,8 @@ export interface AbstractResult {
   readonly knownReads: readonly { readonly address: bigint; readonly content: Uint8Array }[];
   /** Memory was loaded from while none was known: known content might tell more. */
   readonly unread: boolean;
+  /** Tensor maps that nobody had told. */
+  readonly untold: readonly Uint8Array[];
   /** Variables whose place the result depends on. */
   readonly symbols: readonly (readonly [name: string, address: bigint | undefined])[];
 }
@@ -108,8 +122,8 @@ export class AbstractExecution extends Starting {
         if (outcome.runs && !outcome.movesTo(places)) outcomes.push(outcome);
       }
     }
-    const { knownReads, unread, symbols } = this;
-    return { outcomes, places: places.all, knownReads, unread, symbols };
+    const { knownReads, unread, untold, symbols } = this;
+    return { outcomes, places: places.all, knownReads, unread, untold, symbols };
   }
 
   #group(group: SiteGroup): void {
@@ -247,6 +261,7 @@ export class AbstractExecution extends Starting {
   #emit(outcome: Outcome): void {
     const { site } = outcome;
     outcome.runs = true;
+    if (site.coordinates !== undefined && site.address !== undefined) return this.#throughMap(outcome, site);
     if (site.address === undefined) {
       // What has no address says so in its verdict: memory of the device runtime is bounded, the rest may be anything.
       if (site.verdict === 'unknown') outcome.unbounded = true;
@@ -299,6 +314,87 @@ export class AbstractExecution extends Starting {
     const descriptors = rows ? boxes.descriptors.map((descriptor) => withRows(descriptor, rows)) : boxes.descriptors;
     if (!exact) outcome.exact = false;
     this.#add(outcome, address, exact, descriptors, false);
+  }
+
+  /** Through a tensor map: where the map's tensor is, if the map is known. */
+  #throughMap(outcome: Outcome, site: Site): void {
+    const { coordinates = [], tensorMode: mode } = site;
+    const map = this.#tensorMap(site.address!);
+    // A map of another kind than the instruction's, or nobody knows which: anywhere.
+    if (!map || mode === undefined || (mode === 'im2col') !== (map.kind === 'im2col'))
+      return this.#unbounded(outcome, constantForm(0));
+    const tensor = rootForm(this.root({ kind: 'loaded', value: map.address }));
+    const { dimensions } = map;
+    if (!dimensions) return this.#unbounded(outcome, tensor);
+    const rank = mode === 'rows' ? 2 : coordinates.length;
+    if (dimensions.length !== rank) return this.#unbounded(outcome, constantForm(0));
+    const corner = mode === 'tile' ? coordinates.map((id) => this.window(this.evaluate(id), 32, true)) : undefined;
+    // What a box adds to the domain is of this store alone.
+    const { state } = this;
+    const snapshot = state.save();
+    const box = corner ? boxInTensor(state.domain, map, dimensions, corner) : wholeTensor(state.domain, dimensions);
+    if (box === 'unknown') this.#unbounded(outcome, tensor);
+    else if (box !== 'outside') this.#tile(outcome, tensor, map, dimensions, box);
+    state.restore(snapshot);
+  }
+
+  /** Elements of a tensor at the places of a box. */
+  #tile(
+    outcome: Outcome,
+    tensor: Form,
+    map: TensorMap,
+    dimensions: readonly TensorDimension[],
+    { places, isExact }: BoxInTensor,
+  ): void {
+    const { domain } = this.state;
+    const addressOf = (forms: readonly Form[]): Form | undefined => {
+      let address: Form | undefined = tensor;
+      for (const [axis, form] of forms.entries())
+        address = address && addForms(address, form, dimensions[axis]!.stride, 64);
+      return address && domain.canonical(address);
+    };
+    const exactly = isExact ? addressOf(places) : undefined;
+    const boxes = exactly && resolveAddresses(domain, exactly, map.elementBytes, this.#budget);
+    if (boxes?.exact && !boxes.unbounded && !domain.inexact)
+      return this.#add(outcome, tensor, true, boxes.descriptors, false);
+    outcome.exact = false;
+    // Each coordinate for itself.
+    const hull = addressOf(places.map((form, axis) => spanOf(domain, form, dimensions[axis]!)));
+    const around = hull && resolveAddresses(domain, hull, map.elementBytes, this.#budget);
+    if (!around || around.unbounded) return this.#unbounded(outcome, tensor);
+    this.#add(outcome, tensor, false, around.descriptors, false);
+  }
+
+  /** The tensor map at an address, if its content and what it means are known. */
+  #tensorMap(id: number): TensorMap | undefined {
+    const address = this.evaluate(id);
+    const root = address.root === NO_ROOT ? undefined : this.roots[address.root]!;
+    if (root?.kind === 'window') {
+      const offset = root.space === 'parameter' && !address.isLarge ? this.settled(withoutRoot(address)) : undefined;
+      if (!offset || offset.constant < 0 || offset.constant + TENSOR_MAP_BYTES > this.plan.template.parameterBytes)
+        return undefined;
+      this.consult(offset.constant, TENSOR_MAP_BYTES);
+      const from = this.parameters.byteOffset + offset.constant;
+      return this.#told(new Uint8Array(this.parameters.buffer, from, TENSOR_MAP_BYTES));
+    }
+    if (!this.environment.hasKnownMemory) {
+      this.unread = true;
+      return undefined;
+    }
+    const plain = this.plain(address);
+    const offset = this.settled(withoutBig(plain));
+    if (!offset) return undefined;
+    const place = BigInt.asUintN(64, plain.big + BigInt(offset.constant));
+    const content = this.environment.read(place, TENSOR_MAP_BYTES);
+    if (!content) return undefined;
+    this.knownReads.push({ address: place, content });
+    return this.#told(content);
+  }
+
+  #told(content: Uint8Array): TensorMap | undefined {
+    const map = this.environment.tensorMap(content);
+    if (!map) this.untold.push(new Uint8Array(content));
+    return map;
   }
 
   #unbounded(outcome: Outcome, address: Form): void {

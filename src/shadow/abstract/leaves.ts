@@ -7,6 +7,7 @@
 import type { MemorySpace } from '../../templates/index.js';
 import { WARP } from '../concrete.js';
 import type { LaunchRecord } from '../launch.js';
+import type { TensorMap } from '../tensor-maps.js';
 import { divide } from './divide.js';
 import { Domain } from './domain.js';
 import { addForms, atomForm, constantForm, type Form, NO_ROOT, resolveRoot, rootForm, scaleForm } from './form.js';
@@ -29,6 +30,8 @@ export interface Environment {
   symbol(name: string): bigint | undefined;
   /** Known content of device memory; undefined unless every byte is known. */
   read(address: bigint, bytes: number): Uint8Array | undefined;
+  /** What a tensor map means; undefined when nobody told. */
+  tensorMap(content: Uint8Array): TensorMap | undefined;
   /** Whether any content is known at all. */
   readonly hasKnownMemory: boolean;
 }
@@ -55,6 +58,8 @@ export abstract class Leaves {
   protected symbols: (readonly [name: string, address: bigint | undefined])[] = [];
   /** Memory was loaded from while none was known. */
   unread = false;
+  /** Tensor maps that were asked for and are not known. */
+  protected untold: Uint8Array[] = [];
   /** While a loop's end is looked for: its round is unbounded, and windows are promised instead of checked. */
   bounding: { readonly atom: number; readonly promises: { form: Form; low: number; high: number }[] } | undefined;
   /** What is linear in a word of the parameter block, with that word's number; undefined when nothing is. */

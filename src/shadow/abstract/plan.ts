@@ -158,11 +158,12 @@ export class Plan {
   /** Values that sites use, directly or through others. */
   #findNeeded(): Uint8Array {
     const needed = new Uint8Array(this.values.length);
-    const work = this.template.writes.flatMap(({ address, guard, length, rows }) => [
+    const work = this.template.writes.flatMap(({ address, guard, length, rows, coordinates }) => [
       address,
       guard,
       length,
       rows?.stride,
+      ...(coordinates ?? []),
     ]);
     while (work.length > 0) {
       const id = work.pop();

@@ -33,6 +33,7 @@ export abstract class Starting extends Control {
     if (this.knownReads.length > 0) this.knownReads = [];
     if (this.symbols.length > 0) this.symbols = [];
     this.unread = false;
+    if (this.untold.length > 0) this.untold = [];
     this.bounding = undefined;
     if (this.everywhere.size > 0) this.everywhere.clear();
     const sameThreads = this.#history.follow(launch, this.parameters, this.consulted);
