@@ -97,14 +97,14 @@ class NativeHostArena : public Napi::ObjectWrap<NativeHostArena> {
   // grow(bytes, device or undefined, progress or undefined)
   Napi::Value grow(const Napi::CallbackInfo &info);
 
-  // Copies under way hold the memory; giving it back takes time, so another thread does that.
+  // Copies under way hold the memory; giving it back takes time, so another thread does that. A promise of its end where nobody else holds it.
   Napi::Value close(const Napi::CallbackInfo &info) {
     for (auto &[number, buffer] : buffers_) buffer.Value().Detach();
     buffers_.clear();
-    if (!*arena_) return info.Env().Undefined();
     auto *job = new Job(info.Env());
+    const Napi::Promise promise = job->promise();
     Environment::of(info.Env()).run_long(job, [arena = std::move(*arena_)]() mutable { arena.reset(); });
-    return info.Env().Undefined();
+    return promise;
   }
 
   // Empty when closed.

@@ -95,7 +95,7 @@ export interface NativeHostArena {
   readonly unpinnedBecause: string | undefined;
   segment(number: number): ArrayBuffer;
   grow(bytes: number, device: NativeDevice | undefined, progress: NativeProgress): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Spans are three numbers each: the memory's number, offset and bytes. */

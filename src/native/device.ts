@@ -62,10 +62,10 @@ export interface HostArena {
    */
   grow(bytes: number, onProgress?: ByteProgress): Promise<void>;
   /**
-   * Gives the memory back once copies under way on devices have ended. All views become empty at once; whoever still reads or writes one
-   * elsewhere (a store's writer, a file) has to be waited for before.
+   * Gives the memory back once copies under way on devices have ended; where there are none it is given back when this resolves. All views become
+   * empty at once; whoever still reads or writes one elsewhere (a store's writer, a file) has to be waited for before.
    */
-  close(): void;
+  close(): Promise<void>;
 }
 
 type ByteProgress = (done: { readonly bytes: number; readonly total: number }) => void;
@@ -149,8 +149,8 @@ class DriverArena implements HostArena {
     await this.native.grow(bytes, this.device, told);
   }
 
-  close(): void {
-    this.native.close();
+  async close(): Promise<void> {
+    await this.native.close();
   }
 }
 
@@ -194,7 +194,7 @@ export async function createHostArena(bytes: number, options: HostArenaOptions =
     await arena.grow(bytes, onProgress);
     return arena;
   } catch (error) {
-    arena.close();
+    await arena.close();
     throw error;
   }
 }

@@ -179,11 +179,13 @@ export class HostMemory {
     return this.arena.view(slot, count);
   }
 
-  close(): void {
-    this.#arena?.close();
+  /** Resolves when the system has it back. */
+  async close(): Promise<void> {
+    const arena = this.#arena;
     this.#arena = undefined;
     this.#users = new Uint32Array(0);
     this.#free = 0;
+    await arena?.close();
   }
 }
 

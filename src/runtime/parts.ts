@@ -47,8 +47,8 @@ export interface HostArena {
   grow(bytes: number): Promise<void>;
   /** Slots `first` to `first + count`, no copy; they lie between two multiples of {@link SEGMENT_SLOTS}. */
   view(first: number, count: number): Uint8Array;
-  /** Nobody may be at work on a view. */
-  close(): void;
+  /** Nobody may be at work on a view. Resolves when the system has the memory back. */
+  close(): Promise<void>;
 }
 
 /** Rejections are `Error`s with what the driver says. Any number of calls may be under way. */

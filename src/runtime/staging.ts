@@ -19,6 +19,8 @@ const freeBytes = (): number => Math.min(freemem(), process.availableMemory?.() 
 
 export class StagingPool {
   readonly #idle: HostMemory[] = [];
+  /** Memory on its way back to the system. */
+  #closing: Promise<unknown> = Promise.resolve();
 
   /**
    * @param limitBytes for each operation
@@ -40,7 +42,9 @@ export class StagingPool {
     const fits = this.#idle.findIndex(({ reservedBytes }) => reservedBytes >= wanted);
     if (fits >= 0) return this.#idle.splice(fits, 1)[0]!;
     // One that is too small is replaced, so that there are never more than operations at once.
-    this.#idle.pop()?.close();
+    this.#close(this.#idle.pop());
+    // Never more than there may be, for a moment either.
+    await this.#closing;
     for (;;) {
       const memory = new HostMemory(this.create, this.limitBytes);
       try {
@@ -61,11 +65,15 @@ export class StagingPool {
   /** @param memory with no slot in use */
   back(memory: HostMemory): void {
     memory.limitBytes = this.limitBytes;
-    if (memory.reservedBytes > this.limitBytes) memory.close();
+    if (memory.reservedBytes > this.limitBytes) this.#close(memory);
     else this.#idle.push(memory);
   }
 
   close(): void {
-    for (const memory of this.#idle.splice(0)) memory.close();
+    for (const memory of this.#idle.splice(0)) this.#close(memory);
+  }
+
+  #close(memory: HostMemory | undefined): void {
+    this.#closing = Promise.all([this.#closing, memory?.close()]);
   }
 }

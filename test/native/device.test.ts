@@ -34,7 +34,7 @@ beforeAll(async () => {
   for (let i = 0; i < 3; i++) memories.push(await filled());
 });
 afterAll(async () => {
-  arena.close();
+  await arena.close();
   for (const { memory } of memories) memory.close();
   await process_.stop();
 });
@@ -247,6 +247,15 @@ describe('a host arena', () => {
     await loaded;
     await memory.read(0, content);
     expect(content.every((byte) => byte === 99)).toBe(true);
+  });
+
+  it('is the system’s again when closing it has ended', async () => {
+    const segments = 4;
+    const own = await createHostArena(segments * SEGMENT_SLOTS * SLOT_BYTES);
+    const before = process.memoryUsage.rss();
+    await own.close();
+    expect(before - process.memoryUsage.rss()).toBeGreaterThan((segments - 1) * SEGMENT_SLOTS * SLOT_BYTES);
+    await own.close();
   });
 
   it('is refused where there is no such memory', async () => {

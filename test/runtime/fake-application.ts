@@ -156,7 +156,7 @@ export class PlainArena implements HostArena {
     return this.#bytes[Math.floor(first / SEGMENT_SLOTS)]!.subarray(at * SLOT, (at + count) * SLOT);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.closed = true;
     this.#bytes = [];
   }
@@ -179,8 +179,10 @@ class CountedArena extends PlainArena {
     hostBytes.most = Math.max(hostBytes.most, hostBytes.now);
   }
 
-  override close(): void {
-    super.close();
+  override async close(): Promise<void> {
+    await super.close();
+    // The system takes its time.
+    await new Promise((resolve) => setTimeout(resolve, 1));
     this.app.hostBytes.now -= this.#bytes;
     this.#bytes = 0;
   }
