@@ -191,7 +191,8 @@ const elsewhere = {
     await t.is(one, 'running', 'running');
     await t.endsRight(one);
   },
-  // Played: a program that answers in the place of CRIU, so that the checkpoint of a process is there, and it is seen whether it comes to making one.
+  // Played: a program that answers in the place of CRIU, so that the checkpoint of a process is there (with no files in it), and it is seen whether it
+  // comes to making one.
   'a process of another device': async (t) => {
     const asked = join(t.folder, 'asked');
     const criu = join(t.folder, 'criu');
@@ -199,7 +200,7 @@ const elsewhere = {
       criu,
       `#!/bin/sh\n[ "$1" = --version ] && echo "Version: 4.2" && exit 0\necho "$1" >>${asked}\n` +
         `while [ $# -gt 0 ]; do [ "$1" = --images-dir ] && folder=$2; shift; done\n` +
-        `grep -q restore ${asked} && exit 1\necho image >"$folder/inventory.img"\n`,
+        `grep -q restore ${asked} && exit 1\nprintf '\\031CVT810V' >"$folder/files.img"\n`,
     );
     chmodSync(criu, 0o755);
     const program = await t.startWithFiles();
