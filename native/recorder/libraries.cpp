@@ -71,15 +71,13 @@ LoadedLibraries &LoadedLibraries::all() {
   return *one;
 }
 
-unsigned long long LoadedLibraries::loads() {
-  unsigned long long loads = 0;
-  dl_iterate_phdr(count_loads, &loads);
-  return loads;
-}
+std::atomic<std::uint64_t> LoadedLibraries::unloads_{0};
 
 // What was found before stays, by path and place; what was unloaded before anybody used it does no harm.
 void LoadedLibraries::refresh() {
-  if (loads() == loads_) return;
+  unsigned long long loads = 0;
+  dl_iterate_phdr(count_loads, &loads);
+  if (loads == loads_) return;
   Search search;
   dl_iterate_phdr(look_at, &search);
   for (LoadedLibrary *one : search.found) {
@@ -100,7 +98,7 @@ bool LoadedLibraries::open(LoadedLibrary &library) {
   return true;
 }
 
-const LoadedLibrary *LoadedLibraries::find(const char *stem, const void *caller, bool *sole) {
+const LoadedLibrary *LoadedLibraries::find(const char *stem, const void *caller) {
   std::array<LoadedLibrary *, 8> named{};
   std::size_t count = 0;
   {
@@ -109,7 +107,6 @@ const LoadedLibrary *LoadedLibraries::find(const char *stem, const void *caller,
     for (LoadedLibrary *one : libraries_)
       if (is_named(one->file, stem) && count < named.size()) named[count++] = one;
   }
-  if (sole) *sole = count == 1;
   if (count == 1) return open(*named[0]) ? named[0] : nullptr;
   Dl_info info;
   link_map *map = nullptr;
@@ -134,3 +131,10 @@ const LoadedLibrary *LoadedLibraries::at(const void *code) {
 }
 
 }  // namespace gcr
+
+// Counted before it is done: from then on nobody's call comes from what goes.
+extern "C" __attribute__((visibility("default"))) int dlclose(void *handle) {
+  static const auto real = reinterpret_cast<int (*)(void *)>(dlsym(RTLD_NEXT, "dlclose"));
+  gcr::LoadedLibraries::unload();
+  return real(handle);
+}

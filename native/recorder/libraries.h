@@ -25,17 +25,21 @@ class LoadedLibraries {
  public:
   static LoadedLibraries &all();
 
-  // How often anything has been loaded: while it is the same, so is what is loaded but for what was unloaded.
-  static unsigned long long loads();
+  // How often the program has asked for anything to be unloaded: while it is the same, an address of code means the code that it meant. What is
+  // unloaded behind `dlclose`'s back (by the C library, for itself) calls none of these libraries.
+  static std::uint64_t unloads() { return unloads_.load(std::memory_order_acquire); }
+  static void unload() { unloads_.fetch_add(1, std::memory_order_acq_rel); }
   // The library named `stem`.so… that a call from `caller` means: the one that the caller was linked with, else the first that was loaded; null when
-  // there is none. The result stays. `sole`: every caller means it.
-  const LoadedLibrary *find(const char *stem, const void *caller, bool *sole = nullptr);
+  // there is none. The result stays.
+  const LoadedLibrary *find(const char *stem, const void *caller);
   // The library that has this address; null for any other.
   const LoadedLibrary *at(const void *code);
 
  private:
   void refresh();
   static bool open(LoadedLibrary &library);
+
+  static std::atomic<std::uint64_t> unloads_;
 
   std::mutex mutex_;
   unsigned long long loads_ = ~0ULL;  // how often anything had been loaded at the last look
