@@ -38,6 +38,7 @@ function kill(pid) {
 }
 
 export class Apart {
+  /** Numbers of what was started and has not ended: another process may have the number of one that has. */
   #started = new Set();
   #outputs = new Map();
 
@@ -58,6 +59,7 @@ export class Apart {
     closeSync(output);
     this.#outputs.set(name, path);
     this.#started.add(child.pid);
+    child.once('exit', () => this.#started.delete(child.pid));
   }
 
   /** Without anything of ours. */
@@ -104,6 +106,7 @@ export class Apart {
   async end(pid) {
     kill(pid);
     await until('its end', () => !existsSync(`/proc/${pid}`));
+    this.#started.delete(pid);
   }
 
   outputOf(name) {
@@ -122,6 +125,6 @@ export class Apart {
 
   async close() {
     const last = await this.supervised();
-    for (const pid of [...this.#started, ...(last ? [last.status.supervisor] : [])]) kill(pid);
+    for (const pid of [...this.#started, ...(last ? [last.pid, last.status.supervisor] : [])]) kill(pid);
   }
 }
