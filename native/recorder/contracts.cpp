@@ -148,6 +148,12 @@ constexpr std::uint32_t plain_epilogues[] = {1, 2, 4, 6, 32, 36, 136, 192};
 
 using GetAttribute = int (*)(void *, int, void *, std::size_t, std::size_t *);
 
+// A library's function, remembered in `known` with the library.
+void *known_symbol(std::pair<void *, void *> &known, void *library, const char *name) {
+  if (!known.second || known.first != library) known = {library, real_symbol(library, name)};
+  return known.second;
+}
+
 template <class Value>
 Value attribute(GetAttribute get, void *object, int which, Value otherwise) {
   Value value{};
@@ -277,7 +283,8 @@ struct Outputs::Layout {
 };
 
 bool Outputs::layout_of(void *layout, Layout &into) {
-  auto *get = reinterpret_cast<GetAttribute>(real_symbol(library_, "cublasLtMatrixLayoutGetAttribute"));
+  static thread_local std::pair<void *, void *> known;
+  auto *get = reinterpret_cast<GetAttribute>(known_symbol(known, library_, "cublasLtMatrixLayoutGetAttribute"));
   if (!get || !layout) return false;
   const auto order = attribute<std::int32_t>(get, layout, layout_order, -1);
   into.type = attribute<std::int32_t>(get, layout, layout_type, -1);
@@ -302,7 +309,8 @@ void Outputs::lt_matrix(const void *place, void *layout) {
 
 // What a matrix product writes beside its result (3.4: cublasLtEpilogue_t, cublasLtMatmulDescAttributes_t).
 void Outputs::lt_epilogue(void *description, void *layout) {
-  auto *get = reinterpret_cast<GetAttribute>(real_symbol(library_, "cublasLtMatmulDescGetAttribute"));
+  static thread_local std::pair<void *, void *> known;
+  auto *get = reinterpret_cast<GetAttribute>(known_symbol(known, library_, "cublasLtMatmulDescGetAttribute"));
   Layout of;
   if (!get || !description || !layout_of(layout, of)) return unknown();
   const auto pointer = [&](int which) { return attribute<void *>(get, description, which, nullptr); };
@@ -344,7 +352,8 @@ void Outputs::received(void *to, std::size_t count, int type, void *communicator
   const std::size_t element = bytes_of_nccl_type(type);
   int ranks = 1;
   if (communicator) {
-    auto *count_of = reinterpret_cast<int (*)(const void *, int *)>(real_symbol(library_, "ncclCommCount"));
+    static thread_local std::pair<void *, void *> known;
+    auto *count_of = reinterpret_cast<int (*)(const void *, int *)>(known_symbol(known, library_, "ncclCommCount"));
     if (!count_of || count_of(communicator, &ranks) != 0 || ranks < 1) unknown();
   }
   const auto all = static_cast<unsigned __int128>(count) * element * static_cast<unsigned>(ranks);

@@ -158,6 +158,24 @@ describe.skipIf(!hasPython)('a ring', () => {
     expect(calls).toBe(2);
   });
 
+  it('is not to be woken while events come, and looks by itself', async () => {
+    const called = () => new Promise<void>((resolve) => ring.wait(resolve));
+    event(32, 1);
+    expect(ring.drain(1 << 20)).toHaveLength(32);
+    const first = called();
+    expect(view.getUint32(ASLEEP, true)).toBe(0);
+    event(32, 2);
+    await first;
+    expect(ring.drain(1 << 20)).toHaveLength(32);
+    await called();
+    expect(ring.drain(1 << 20)).toHaveLength(0);
+    const last = called();
+    expect(view.getUint32(ASLEEP, true)).toBe(1);
+    event(32, 3);
+    wakeUp();
+    await last;
+  });
+
   it('replaces who is called', async () => {
     let calls = '';
     ring.wait(() => {
