@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -31,6 +32,15 @@ Word &first_word(std::uint8_t *event) { return *reinterpret_cast<Word *>(event);
 void futex_wait(Word &word, std::uint32_t value) {
   const timespec interval{0, poll_interval_ns};
   ::syscall(SYS_futex, &word, FUTEX_WAIT, value, &interval, nullptr, 0);
+}
+
+// The compiler's own would fetch for reading, and a write would ask the other processor once more; those that do not know this form ignore it.
+void fetch_for_writing(std::uint8_t *place) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*place));
+#else
+  __builtin_prefetch(place, 1);
+#endif
 }
 
 void futex_wake_all(Word &word) { ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
@@ -114,8 +124,9 @@ std::uint8_t *RingWriter::reserve(std::size_t size) {
     std::uint8_t *event = memory_.data() + (begin & mask);
     const std::uint64_t to_end = memory_.data_bytes() - (begin & mask);
     if (size <= to_end) {
-      // What the consumer cleared is in its processor's caches: it is fetched while the driver works, for the next events.
-      for (std::uint64_t ahead = 384; ahead < 576; ahead += 64) __builtin_prefetch(memory_.data() + ((end + ahead) & mask), 1);
+      // What the consumer cleared is in its processor's caches: it is fetched while the driver works, as much as this event takes, for one of the next.
+      const std::uint64_t enough = 448 + std::min<std::uint64_t>(size, 512);
+      for (std::uint64_t ahead = 384; ahead < enough; ahead += 64) fetch_for_writing(memory_.data() + ((end + ahead) & mask));
       return event;
     }
     // What crosses the data's end becomes two fillers. They wake the consumer, because we may have to wait for room next.

@@ -162,7 +162,7 @@ describe('requests are answered', () => {
       return reader.bytes(length + (-length & 3)).toString('latin1', 0, length);
     };
     const u32 = (count: number): number[] => Array.from({ length: count }, () => reader.u32());
-    expect([...u32(8), text()]).toEqual([1, 16, 0, 2, 0, 4, 8, 8, 'k']);
+    expect([...u32(11), text()]).toEqual([1, 16, 0, 0, 0, 0, 2, 0, 4, 8, 8, 'k']);
     expect([...u32(3), reader.u64(), ...u32(1), text()]).toEqual([2, 0, 8, 8n, 0, 'p']);
     expect([...u32(2), reader.u64(), ...u32(1), text(), ...u32(1)]).toEqual([0, 4, 4n, 1, 'v', 5]);
     expect([...u32(6), reader.u64()]).toEqual([1, 0, 0, 8, 0, 1, 4n]);
