@@ -162,7 +162,7 @@ Result library_enumerate(auto &call, Kernel *kernels, unsigned count, Library li
 }
 Result kernel_get_function(auto &call, Function *function, Kernel kernel) {
   const Result outcome = call(function, kernel);
-  if (good(outcome)) call.recorder.modules.function_of_kernel(*function, kernel);
+  if (good(outcome)) call.recorder.modules.function_of_kernel(call.thread, *function, kernel);
   return outcome;
 }
 // The place is asked for whatever of it the program wants to know. `holder`: a module or a library.

@@ -163,12 +163,17 @@ void Modules::kernel_of(Kernel kernel, Library library, const char *name) {
   known_[reinterpret_cast<Function>(kernel)] = {number_of(library), name, true};
 }
 
-void Modules::function_of_kernel(Function function, Kernel kernel) {
+// The CUDA runtime asks for a kernel's function again and again, at launches too.
+void Modules::function_of_kernel(ThreadState &thread, Function function, Kernel kernel) {
+  refresh(thread);
+  ThreadState::CachedKernel &cached = thread.kernels[cache_place<ThreadState::cached_functions>(kernel)];
+  if (cached.handle == kernel && cached.function == function) return;
   const std::lock_guard lock(mutex_);
   if (const auto found = known_.find(reinterpret_cast<Function>(kernel)); found != known_.end()) {
     Known known = found->second;
     known.is_kernel = false;
     known_[function] = std::move(known);
+    cached = {kernel, function};
   }
 }
 
@@ -298,14 +303,17 @@ void Modules::link_ended(LinkState state) {
   links_.erase(state);
 }
 
-const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
+void Modules::refresh(ThreadState &thread) {
   const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
-  ThreadState::CachedFunction &cached =
-      thread.functions[(reinterpret_cast<std::uintptr_t>(handle) >> 4) % ThreadState::cached_functions];
-  if (thread.function_epoch != epoch) {
-    for (auto &one : thread.functions) one = {};
-    thread.function_epoch = epoch;
-  }
+  if (thread.function_epoch == epoch) return;
+  for (auto &one : thread.functions) one = {};
+  for (auto &one : thread.kernels) one = {};
+  thread.function_epoch = epoch;
+}
+
+const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
+  refresh(thread);
+  ThreadState::CachedFunction &cached = thread.functions[cache_place<ThreadState::cached_functions>(handle)];
   if (cached.handle == handle && cached.record) return *cached.record;
   const std::lock_guard lock(mutex_);
   const FunctionRecord &record = make_function(handle);

@@ -37,7 +37,7 @@ class Modules {
   void module_of(Module module, Library library);
   void function_of(Function function, Module module, const char *name);
   void kernel_of(Kernel kernel, Library library, const char *name);
-  void function_of_kernel(Function function, Kernel kernel);
+  void function_of_kernel(ThreadState &thread, Function function, Kernel kernel);
   void is_library(Library library);
   // Tells variables that the program need not have asked for; nothing of those that the module does not have. A library's are in every context.
   void locate(std::uint64_t module, const std::vector<std::string_view> &names);
@@ -88,6 +88,8 @@ class Modules {
   bool has_several_places(std::uint64_t module) const;
   void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
   const FunctionRecord &make_function(Function handle);
+  // Empties the thread's caches when what is in them may hold no more.
+  void refresh(ThreadState &thread);
 
   const Driver &driver_;
   Emitter &emitter_;

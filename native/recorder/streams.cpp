@@ -12,7 +12,7 @@ std::uint64_t Streams::number(ThreadState &thread, Stream stream, bool per_threa
     return thread.default_stream;
   }
   const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
-  ThreadState::CachedStream &cached = thread.streams[(reinterpret_cast<std::uintptr_t>(stream) >> 4) % ThreadState::cached_streams];
+  ThreadState::CachedStream &cached = thread.streams[cache_place<ThreadState::cached_streams>(stream)];
   if (thread.stream_epoch != epoch) {
     for (auto &one : thread.streams) one = {};
     thread.stream_epoch = epoch;

@@ -28,10 +28,15 @@ struct ThreadState {
   LibraryCall *library_call = nullptr;  // the innermost call of a documented library that is under way
   std::uint64_t default_stream = 0;  // number of this thread's per-thread default stream, 0: none yet
 
-  static constexpr unsigned cached_functions = 64, cached_streams = 8;
+  // Programs have some hundred kernels in turn; what is not found here costs a lock and a search.
+  static constexpr unsigned cached_functions = 512, cached_streams = 8;
   struct CachedFunction {
     Function handle;
     const FunctionRecord *record;
+  };
+  struct CachedKernel {
+    Kernel handle;
+    Function function;
   };
   struct CachedStream {
     Stream handle;
@@ -39,8 +44,16 @@ struct ThreadState {
   };
   std::uint64_t function_epoch = 0, stream_epoch = 0;
   CachedFunction functions[cached_functions] = {};
+  CachedKernel kernels[cached_functions] = {};  // whose functions are known as theirs
   CachedStream streams[cached_streams] = {};
 };
+
+// A handle's place in a cache: whatever its distance from its neighbours is, they do not meet more often than by chance.
+template <unsigned places>
+unsigned cache_place(const void *handle) {
+  static_assert((places & (places - 1)) == 0);
+  return static_cast<unsigned>((reinterpret_cast<std::uintptr_t>(handle) * 0x9E3779B97F4A7C15ULL) >> 32) & (places - 1);
+}
 
 extern thread_local constinit ThreadState this_thread __attribute__((tls_model("initial-exec")));
 
