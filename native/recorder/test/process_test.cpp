@@ -169,6 +169,13 @@ void signals_are_the_programs() {
   CHECK(session.ended() == 0);
 }
 
+// ThreadSanitizer delivers a signal when a thread next calls what it intercepts, hardly ever in the middle of our own code.
+#ifdef __SANITIZE_THREAD__
+constexpr bool signals_interrupt = false;
+#else
+constexpr bool signals_interrupt = true;
+#endif
+
 // A handler that calls the driver out of the middle of our own code: what it did is not in order, so the recording of writes ends.
 void handler_that_calls_is_noticed() {
   Session session(application, "calls_from_handler");
@@ -329,7 +336,7 @@ int main(int count, char **arguments) {
   TEST(variables_lie_in_every_context)
   TEST(guard_ends_the_program)
   TEST(signals_are_the_programs)
-  TEST(handler_that_calls_is_noticed)
+  if (signals_interrupt) TEST(handler_that_calls_is_noticed)
   TEST(forks_leave_the_parent_alone)
   TEST(peers_keep_their_access)
   TEST(devices_reach_each_other)
