@@ -11,7 +11,7 @@
 export const TENSOR_MAP_BYTES = 128;
 const MAX_RANK = 5;
 /** Bytes that the device writes of a row at once. */
-const GRANULE = 16;
+export const GRANULE = 16;
 /** `CUtensorMapDataType`: bytes of an element; what comes behind has less than a byte each. */
 const ELEMENT_BYTES = [1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4];
 /** Beyond, sums of coordinates and steps would not be exact; coordinates have 32 bits. */

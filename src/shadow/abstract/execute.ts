@@ -357,9 +357,11 @@ export class AbstractExecution extends Starting {
     const boxes = exactly && resolveAddresses(domain, exactly, map.elementBytes, this.#budget);
     if (boxes?.exact && !boxes.unbounded && !domain.inexact)
       return this.#add(outcome, tensor, true, boxes.descriptors, false);
-    outcome.exact = false;
     // Each coordinate for itself.
-    const hull = addressOf(places.map((form, axis) => spanOf(domain, form, dimensions[axis]!)));
+    const spans = places.flatMap((form, axis) => spanOf(domain, form, dimensions[axis]!) ?? []);
+    if (spans.length < places.length) return;
+    outcome.exact = false;
+    const hull = addressOf(spans);
     const around = hull && resolveAddresses(domain, hull, map.elementBytes, this.#budget);
     if (!around || around.unbounded) return this.#unbounded(outcome, tensor);
     this.#add(outcome, tensor, false, around.descriptors, false);

@@ -5,12 +5,9 @@
  * Soundness. An element is written if every coordinate of it is inside of the tensor; coordinates are narrowed by nothing else. The device
  * writes rows in pieces of 16 bytes, so a box that may begin in the middle of one reaches to both sides of it.
  */
-import type { TensorDimension, TensorMap } from '../tensor-maps.js';
+import { GRANULE, type TensorDimension, type TensorMap } from '../tensor-maps.js';
 import type { Domain } from './domain.js';
 import { addForms, addNumber, atomForm, constantForm, type Form, scaleForm } from './form.js';
-
-/** Bytes that the device writes of a row at once. */
-const GRANULE = 16;
 
 export interface BoxInTensor {
   /** The element's place in each dimension. */
@@ -60,11 +57,11 @@ export function wholeTensor(domain: Domain, dimensions: readonly TensorDimension
   return { places: dimensions.map(({ size }) => between(domain, 0, size - 1)), isExact: false };
 }
 
-/** Any place of one dimension between the least and the greatest that a form takes. */
-export function spanOf(domain: Domain, place: Form, { size }: TensorDimension): Form {
+/** Any place of one dimension between the least and the greatest that a form takes; undefined when none of them is inside of the tensor. */
+export function spanOf(domain: Domain, place: Form, { size }: TensorDimension): Form | undefined {
   const low = domain.low(place);
   const high = domain.high(place);
   const least = Number.isFinite(low) ? Math.max(0, low) : 0;
   const most = Number.isFinite(high) ? Math.min(size - 1, high) : size - 1;
-  return between(domain, Math.min(least, most), most);
+  return least <= most ? between(domain, least, most) : undefined;
 }
