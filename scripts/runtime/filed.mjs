@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { APPS, CLI } from './supervised.mjs';
+import { APPS, CLI, Paced } from './supervised.mjs';
 
 const POLL_MS = 10;
 const READY_MS = 20_000;
@@ -36,9 +36,10 @@ export function command(environment, ...args) {
   });
 }
 
-export class Filed {
+export class Filed extends Paced {
   /** @param folder where the control sockets are */
   constructor(folder, store, app, args) {
+    super();
     this.environment = { ...process.env, XDG_RUNTIME_DIR: folder };
     this.folder = mkdtempSync(join(folder, 'filed-'));
     const [input, output, errors] = ['in', 'out', 'err'].map((name) => join(this.folder, name));
@@ -73,12 +74,6 @@ export class Filed {
     }
   }
 
-  async expect(beginning) {
-    const line = await this.line();
-    if (!line?.startsWith(beginning)) throw new Error(`the program said ${line}: ${this.messages}`);
-    return line;
-  }
-
   /** Until the program's memory is set up. @param callAll asks every supervisor of a folder for its status */
   async ready(callAll, sockets) {
     await this.expect('ready');
@@ -87,21 +82,8 @@ export class Filed {
     return this;
   }
 
-  async step() {
-    this.allow(1);
-    return this.expect('step');
-  }
-
   allow(steps) {
     writeSync(this.input, '\n'.repeat(steps));
-  }
-
-  /** The digest, or undefined when the program ended without one. */
-  async finish() {
-    this.allow(1000);
-    for (let line = await this.line(); line !== undefined; line = await this.line())
-      if (line.startsWith('digest ')) return line;
-    return undefined;
   }
 
   /** It was brought back, with its output as it was at the checkpoint. */
@@ -110,13 +92,7 @@ export class Filed {
   }
 
   close() {
-    for (const pid of [this.pid, this.child.pid]) {
-      try {
-        if (pid) process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended.
-      }
-    }
+    this.kill(this.pid, this.child.pid);
     closeSync(this.input);
     if (existsSync(this.folder)) rmSync(this.folder, { recursive: true });
   }

@@ -8,12 +8,47 @@ const ROOT = join(import.meta.dirname, '../..');
 export const CLI = join(ROOT, 'bin/gcr-templates.js');
 export const APPS = join(ROOT, 'build/native/apps');
 
-export class Supervised {
+/** A program that is paced by us: what its lines mean, however they come (`line`, `allow`, `messages`). */
+export class Paced {
+  async expect(beginning) {
+    const line = await this.line();
+    if (!line?.startsWith(beginning)) throw new Error(`the program said ${line}: ${this.messages}`);
+    return line;
+  }
+
+  /** One step, to its end. */
+  async step() {
+    this.allow(1);
+    return this.expect('step');
+  }
+
+  /** The digest, or undefined when the program ended without one. */
+  async finish() {
+    this.allow(1000);
+    for (let line = await this.line(); line !== undefined; line = await this.line())
+      if (line.startsWith('digest ')) return line;
+    return undefined;
+  }
+
+  /** Ends processes, whichever there are still. */
+  kill(...pids) {
+    for (const pid of pids) {
+      try {
+        if (pid) process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
+    }
+  }
+}
+
+export class Supervised extends Paced {
   /**
    * @param folder where the control sockets are
    * @param device as `run` takes it
    */
   constructor(folder, store, app, args, device = 'sim') {
+    super();
     this.environment = { ...process.env, XDG_RUNTIME_DIR: folder };
     this.feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
     this.feeder.stdin.on('error', () => {});
@@ -33,12 +68,6 @@ export class Supervised {
     return done ? undefined : value;
   }
 
-  async expect(beginning) {
-    const line = await this.line();
-    if (!line?.startsWith(beginning)) throw new Error(`the program said ${line}: ${this.messages}`);
-    return line;
-  }
-
   /** Until the program's memory is set up. @param callAll asks every supervisor of a folder for its status */
   async ready(callAll, sockets) {
     await this.expect('ready');
@@ -46,12 +75,6 @@ export class Supervised {
     // Of a program that forked, the first: the other one's parent.
     this.pid = Math.min(...own.map(({ pid }) => pid));
     return this;
-  }
-
-  /** One step, to its end. */
-  async step() {
-    this.allow(1);
-    return this.expect('step');
   }
 
   /** Lets the program take steps; each is a line of its own. */
@@ -65,21 +88,7 @@ export class Supervised {
     await this.expect('copied');
   }
 
-  /** The digest, or undefined when the program ended without one. */
-  async finish() {
-    this.allow(1000);
-    for (let line = await this.line(); line !== undefined; line = await this.line())
-      if (line.startsWith('digest ')) return line;
-    return undefined;
-  }
-
   close() {
-    for (const pid of [this.pid, this.child.pid, this.feeder.pid]) {
-      try {
-        if (pid) process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended.
-      }
-    }
+    this.kill(this.pid, this.child.pid, this.feeder.pid);
   }
 }

@@ -326,21 +326,18 @@ int main(int count, char **arguments) {
   Session::driver = arguments[2];
   application = arguments[3];
   loader = arguments[4];
-  const std::string only = count > 5 ? arguments[5] : "";
-#define TEST(name)                                 \
-  if (only.empty() || only == #name) {             \
-    std::fprintf(stderr, "%s\n", #name);           \
-    name();                                        \
-  }
-  TEST(variables_are_located)
-  TEST(variables_lie_in_every_context)
-  TEST(guard_ends_the_program)
-  TEST(signals_are_the_programs)
-  if (signals_interrupt) TEST(handler_that_calls_is_noticed)
-  TEST(forks_leave_the_parent_alone)
-  TEST(peers_keep_their_access)
-  TEST(devices_reach_each_other)
-  TEST(sharing_stops_the_recording_of_writes)
-  TEST(driver_is_closed_and_opened)
-  TEST(hostile_supervisor)
+  const char *const only = count > 5 ? arguments[5] : nullptr;
+  if (signals_interrupt) run_tests({GCR_TEST(handler_that_calls_is_noticed)}, only);
+  run_tests(
+      {GCR_TEST(variables_are_located),
+       GCR_TEST(variables_lie_in_every_context),
+       GCR_TEST(guard_ends_the_program),
+       GCR_TEST(signals_are_the_programs),
+       GCR_TEST(forks_leave_the_parent_alone),
+       GCR_TEST(peers_keep_their_access),
+       GCR_TEST(devices_reach_each_other),
+       GCR_TEST(sharing_stops_the_recording_of_writes),
+       GCR_TEST(driver_is_closed_and_opened),
+       GCR_TEST(hostile_supervisor)},
+      only);
 }

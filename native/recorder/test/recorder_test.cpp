@@ -327,21 +327,18 @@ int main(int count, char **arguments) {
   Session::driver = arguments[2];
   scenario = arguments[3];
   coverage = arguments[4];
-  const std::string only = count > 5 ? arguments[5] : "";
-#define TEST(name)                                 \
-  if (only.empty() || only == #name) {             \
-    std::fprintf(stderr, "%s\n", #name);           \
-    name();                                        \
-  }
-  TEST(every_row_is_reached)
-  TEST(events_are_told)
-  TEST(allocations_fall_back)
-  TEST(graphs_are_told)
-  TEST(memory_changes_hands)
-  TEST(memory_is_read_and_written)
-  TEST(supervisor_dies)
-  TEST(bad_messages)
-  TEST(application_dies)
-  TEST(forks_are_followed)
-  TEST(no_supervisor)
+  const char *const only = count > 5 ? arguments[5] : nullptr;
+  run_tests(
+      {GCR_TEST(every_row_is_reached),
+       GCR_TEST(events_are_told),
+       GCR_TEST(allocations_fall_back),
+       GCR_TEST(graphs_are_told),
+       GCR_TEST(memory_changes_hands),
+       GCR_TEST(memory_is_read_and_written),
+       GCR_TEST(supervisor_dies),
+       GCR_TEST(bad_messages),
+       GCR_TEST(application_dies),
+       GCR_TEST(forks_are_followed),
+       GCR_TEST(no_supervisor)},
+      only);
 }

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <set>
@@ -39,6 +41,22 @@ struct Told {
     return *event;
   }
 };
+
+// A test and its name.
+struct Test {
+  const char *name;
+  void (*run)();
+};
+#define GCR_TEST(name) {#name, name}
+
+// Runs all, or the one that is named.
+inline void run_tests(std::initializer_list<Test> tests, const char *only) {
+  for (const Test &test : tests) {
+    if (only && std::string(only) != test.name) continue;
+    std::fprintf(stderr, "%s\n", test.name);
+    test.run();
+  }
+}
 
 // A supervisor and its application. What the application writes to its standard error is kept in a file.
 class Session {
