@@ -6,8 +6,6 @@
 // that neither a full ring nor a busy device is measured; memory is the resident set at the end.
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,10 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/channel.h"
-#include "core/events.h"
-#include "core/ring.h"
-#include "core/test/plain_check.h"
+#include "bench/supervised.h"
 #include "driver/types.h"
 
 using namespace gcr;
@@ -34,7 +29,6 @@ namespace {
 constexpr unsigned thread_counts[] = {1, 2, 4, 8};
 constexpr int burst = 500;                 // fits a real driver's queue
 constexpr int round_pause_us = 500;        // the ring becomes empty, and the consumer does not fall asleep
-constexpr int supervisor_pause_us = 2000;  // as src/runtime does between taking events and wanting to be woken
 
 constexpr const char *kernel_text =
     ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -126,47 +120,9 @@ int application(const char *driver, int rounds) {
 }
 
 void run(const char *self, const char *name, const char *recorder, const char *driver, const char *rounds, bool supervised) {
-  char folder[] = "/tmp/gcr-bench-XXXXXX";
-  CHECK(mkdtemp(folder));
-  const std::string path = std::string(folder) + "/socket";
-  Listener listener;
-  CHECK(listener.listen(path) == 0);
   std::printf("%-24s", name);
-  std::fflush(stdout);
-  const pid_t child = fork();
-  if (child == 0) {
-    if (recorder) setenv("LD_PRELOAD", recorder, 1);
-    if (supervised) setenv("GCR_SOCKET", path.c_str(), 1);
-    setenv("GCR_DRIVER", driver, 1);
-    execl(self, self, "application", driver, rounds, nullptr);
-    _exit(127);
-  }
-  if (supervised) {
-    Channel channel;
-    PeerCredentials peer;
-    Message message;
-    CHECK(listener.accept(channel, peer, 20000) && channel.receive(message, 20000));
-    RingMemory memory;
-    CHECK(memory.open(message.descriptors[0].get()).empty());
-    RingReader reader(memory, message.descriptors[1].get());
-    CHECK(channel.send(static_cast<std::uint16_t>(MessageType::welcome), 0, encode_message(WelcomeMessage{})));
-    std::vector<std::uint8_t> buffer(1 << 20);
-    for (bool ended = false; !ended;) {
-      while (reader.drain(buffer)) {
-      }
-      usleep(supervisor_pause_us);
-      if (!reader.prepare_sleep()) continue;
-      pollfd waiting[2] = {{message.descriptors[1].get(), POLLIN, 0}, {channel.descriptor(), POLLIN, 0}};
-      poll(waiting, 2, -1);
-      reader.cancel_sleep();
-      Message other;
-      if (waiting[1].revents) ended = channel.receive(other, 0).status == ChannelStatus::closed;
-    }
-  }
-  int status = 0;
-  CHECK(waitpid(child, &status, 0) == child && status == 0);
-  unlink(path.c_str());
-  rmdir(folder);
+  const char *const command[] = {self, "application", driver, rounds, nullptr};
+  run_application(command, recorder, driver, supervised);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -103,32 +104,35 @@ class Random {
 
 using Bytes = std::vector<uint8_t>;
 
+using Ended = std::future<void>;
+using Done = std::function<void(std::exception_ptr)>;
+
+/// Makes a call of the store; what is given back is ready when the call has ended. The promise is the call's, too: whoever makes it ready is
+/// still at work in it when the waiting thread goes on. Ended twice would end the program here.
+template <class Call>
+Ended started(const Call& call) {
+  const auto promise = std::make_shared<std::promise<void>>();
+  Ended ended = promise->get_future();
+  call(Done([promise](std::exception_ptr error) {
+    if (error) {
+      promise->set_exception(error);
+    } else {
+      promise->set_value();
+    }
+  }));
+  return ended;
+}
+
 /// Calls of the store that are waited for.
 inline Bytes write(StoreWriter& writer, const uint8_t* bytes, size_t size) {
   Bytes names((size + kChunkBytes - 1) / kChunkBytes * sizeof(ChunkName));
-  std::promise<void> done;
-  writer.write(bytes, size, names.data(), [&](std::exception_ptr error) {
-    if (error) {
-      done.set_exception(error);
-    } else {
-      done.set_value();
-    }
-  });
-  done.get_future().get();
+  started([&](Done done) { writer.write(bytes, size, names.data(), std::move(done)); }).get();
   return names;
 }
 inline Bytes write(StoreWriter& writer, const Bytes& bytes) { return write(writer, bytes.data(), bytes.size()); }
 
 inline void read(StoreReader& reader, const Bytes& names, uint8_t* target, size_t size) {
-  std::promise<void> done;
-  reader.read(names.data(), names.size() / sizeof(ChunkName), target, size, [&](std::exception_ptr error) {
-    if (error) {
-      done.set_exception(error);
-    } else {
-      done.set_value();
-    }
-  });
-  done.get_future().get();
+  started([&](Done done) { reader.read(names.data(), names.size() / sizeof(ChunkName), target, size, std::move(done)); }).get();
 }
 inline Bytes read(StoreReader& reader, const Bytes& names, size_t size) {
   Bytes target(size, 0xee);

@@ -44,19 +44,8 @@ struct Slots {
   std::vector<ChunkName> names;
 };
 
-using Ended = std::future<void>;
-
-/// `done` is called exactly once: twice would end the program here.
 Ended start(StoreWriter& writer, std::vector<NewChunk> chunks) {
-  const auto promise = std::make_shared<std::promise<void>>();
-  writer.write_named(std::move(chunks), [promise](std::exception_ptr error) {
-    if (error) {
-      promise->set_exception(error);
-    } else {
-      promise->set_value();
-    }
-  });
-  return promise->get_future();
+  return started([&](Done done) { writer.write_named(std::move(chunks), std::move(done)); });
 }
 
 bool is_there(const std::shared_ptr<Backend>& backend, const NewChunk& chunk) {

@@ -51,9 +51,7 @@ size_t different_chunks(const Bytes& names) {
 
 Bytes has(StoreReader& reader, const Bytes& names, uint32_t last) {
   Bytes present(names.size() / sizeof(ChunkName), 9);
-  std::promise<void> done;
-  reader.has(names.data(), present.size(), last, present.data(), [&](std::exception_ptr) { done.set_value(); });
-  done.get_future().wait();
+  started([&](Done done) { reader.has(names.data(), present.size(), last, present.data(), std::move(done)); }).get();
   return present;
 }
 

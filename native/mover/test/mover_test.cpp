@@ -197,17 +197,17 @@ TEST(a_small_operation_does_not_wait_for_a_large_one) {
   }
   std::atomic<int> ended = 0;
   int large_was = 0, small_was = 0;
-  std::promise<void> both;
-  const auto told = [&](int &was) {
-    return [&](std::exception_ptr error) {
+  const auto both = std::make_shared<std::promise<void>>();
+  const auto told = [&, both](int &was) {
+    return [&, both](std::exception_ptr error) {
       CHECK(!error);
       was = ++ended;
-      if (ended == 2) both.set_value();
+      if (was == 2) both->set_value();
     };
   };
   place.mover->save(large, place.arena, slots, told(large_was));
   place.mover->save(place.all({{place.memories[1]->address(), kChunkBytes}}), place.arena, {4000}, told(small_was));
-  both.get_future().get();
+  both->get_future().get();
   CHECK(small_was == 1 && large_was == 2);
 }
 

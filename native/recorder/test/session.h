@@ -144,15 +144,15 @@ class Session {
     while (channel_.receive(message, 0)) take(message);
   }
 
-  // Pumps until the application has said where it is.
-  std::string said() {
+  // Pumps, or leaves the ring as it is, until the application has said where it is.
+  std::string said(bool pumping = true) {
     for (;;) {
-      pump();
+      if (pumping) pump();
       pollfd waiting{from_.get(), POLLIN, 0};
       if (poll(&waiting, 1, 1) <= 0) continue;
       char word[64] = {};
       const ssize_t count = read(from_.get(), word, sizeof(word) - 1);
-      pump();
+      if (pumping) pump();
       return std::string(word, count > 0 ? static_cast<std::size_t>(count) : 0);
     }
   }
@@ -212,6 +212,8 @@ class Session {
   // A message that is no request.
   void tell(MessageType type, const std::vector<std::uint8_t> &body) { CHECK(channel_.send(static_cast<std::uint16_t>(type), 0, body)); }
   RingReader &reader() { return *reader_; }
+  // Whether the application is inside of a call, because nobody has read for so long.
+  bool somebody_waits_for_room() const { return memory_.head()->waiting.load() > 0; }
   pid_t application() const { return application_; }
   const HelloMessage &hello() const { return hello_; }
 
