@@ -29,7 +29,7 @@ struct Work {
   const char *name;
   unsigned lines, functions;  // read, called
 };
-constexpr Work works[] = {{"none", 0, 0}, {"1,000 lines, 100 functions", 1000, 100}, {"8,000 lines, 500 functions", 8000, 500}};
+constexpr Work works[] = {{"none", 0, 0}, {"1,000 lines, 100 functions", 1000, 100}, {"3,000 lines, 250 functions", 3000, 250}, {"8,000 lines, 500 functions", 8000, 500}};
 constexpr std::size_t memory_bytes = 8 << 20;
 constexpr unsigned kernels = 40;
 

@@ -139,13 +139,17 @@ struct FreeEvent {
 constexpr std::uint16_t launch_cooperative = 1;
 constexpr std::uint16_t launch_incomplete = 2;
 
-struct LaunchEvent {
-  static constexpr EventType type = EventType::launch;
+struct LaunchHead {
   std::uint64_t function = 0;
   std::uint32_t grid[3] = {}, block[3] = {}, cluster[3] = {};
   std::uint32_t shared_memory = 0;
   std::uint32_t call = 0;  // number of the call that it is made in, 0: none
-  Bytes parameters;
+};
+// `Parameters`: bytes, or what puts them where the event has them.
+template <class Parameters>
+struct BasicLaunchEvent : LaunchHead {
+  static constexpr EventType type = EventType::launch;
+  Parameters parameters;
   void fields(auto &f) {
     f(function);
     for (auto *triple : {grid, block, cluster})
@@ -158,6 +162,7 @@ struct LaunchEvent {
     else f.bytes(parameters);
   }
 };
+using LaunchEvent = BasicLaunchEvent<Bytes>;
 
 struct MemsetEvent {
   static constexpr EventType type = EventType::memset;
@@ -305,11 +310,13 @@ struct TensorMapEvent {
 
 // A call of a documented library: what launches that name its number may write if nothing else is known of them. A later one of the same number
 // takes its place.
-struct CallEvent {
+// `Outputs`: a list of CopyTarget.
+template <class Outputs>
+struct BasicCallEvent {
   static constexpr EventType type = EventType::call;
   std::uint32_t number = 0;
   std::uint32_t family = 0;  // of libraries: its own allocations may be written, too
-  std::vector<CopyTarget> outputs;
+  Outputs outputs;
   std::string_view name;
   void fields(auto &f) {
     f(number);
@@ -322,6 +329,7 @@ struct CallEvent {
     f(name);
   }
 };
+using CallEvent = BasicCallEvent<std::vector<CopyTarget>>;
 
 // Size of the encoded event: head and body, filled with zeros to a multiple of 16.
 template <class Event>
@@ -338,9 +346,10 @@ void encode_event(const Event &event, std::uint64_t stream, std::uint16_t flags,
   std::memcpy(to + 4, &type, 2);
   std::memcpy(to + 6, &flags, 2);
   std::memcpy(to + 8, &stream, 8);
+  // What fills it up to a multiple of 16.
+  if (size > event_head_bytes) std::memset(to + size - 16, 0, 16);
   Writer writer(to + event_head_bytes);
   const_cast<Event &>(event).fields(writer);
-  writer.zeros(static_cast<std::size_t>(to + size - writer.position()));
 }
 
 // An event as it lies in a drained run of events.

@@ -14,13 +14,39 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers of the protoco
 
 constexpr std::uint64_t round_up_to(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
+// Copies without a call: what is copied is short, and the C library's code may be out of the processor's caches.
+inline void copy_inline(std::uint8_t *to, const void *from, std::size_t size) {
+  const auto *bytes = static_cast<const std::uint8_t *>(from);
+  // Two pieces that cover it, which may lie over each other.
+  const auto twice = [&](auto piece) {
+    std::memcpy(to, bytes, sizeof(piece));
+    std::memcpy(to + size - sizeof(piece), bytes + size - sizeof(piece), sizeof(piece));
+  };
+  using Piece = std::uint64_t[2];
+  if (size >= sizeof(Piece)) {
+    for (std::size_t at = 0; at + sizeof(Piece) <= size; at += sizeof(Piece)) {
+      std::memcpy(to + at, bytes + at, sizeof(Piece));
+      asm volatile("" : : : "memory");  // the compiler would make a call of the loop
+    }
+    std::memcpy(to + size - sizeof(Piece), bytes + size - sizeof(Piece), sizeof(Piece));
+  } else if (size >= 8) {
+    twice(std::uint64_t{});
+  } else if (size >= 4) {
+    twice(std::uint32_t{});
+  } else if (size) {
+    to[0] = bytes[0];
+    to[size / 2] = bytes[size / 2];
+    to[size - 1] = bytes[size - 1];
+  }
+}
+
 // Counts the bytes that a Writer would write.
 class Sizer {
  public:
   void operator()(const std::uint32_t &) { size_ += 4; }
   void operator()(const std::uint64_t &) { size_ += 8; }
   void operator()(std::string_view text) { size_ += 4 + round_up_to(text.size(), 4); }
-  void bytes(std::span<const std::uint8_t> content) { size_ += content.size(); }
+  void bytes(const auto &content) { size_ += content.size(); }
   void zeros(std::size_t count) { size_ += count; }
   std::size_t size() const { return size_; }
 
@@ -38,10 +64,19 @@ class Writer {
   void operator()(std::string_view text) {
     const auto length = static_cast<std::uint32_t>(text.size());
     put(&length, 4);
-    put(text.data(), text.size());
-    zeros(round_up_to(text.size(), 4) - text.size());
+    copy_inline(to_, text.data(), text.size());
+    to_ += text.size();
+    for (std::size_t i = text.size(); i % 4; ++i) *to_++ = 0;
   }
-  void bytes(std::span<const std::uint8_t> content) { put(content.data(), content.size()); }
+  // Contents that are there, or that put themselves into their place.
+  void bytes(std::span<const std::uint8_t> content) {
+    copy_inline(to_, content.data(), content.size());
+    to_ += content.size();
+  }
+  void bytes(const auto &content) {
+    content.copy_to(to_);
+    to_ += content.size();
+  }
   void zeros(std::size_t count) {
     std::memset(to_, 0, count);
     to_ += count;
@@ -50,7 +85,7 @@ class Writer {
 
  private:
   void put(const void *from, std::size_t size) {
-    if (size) std::memcpy(to_, from, size);
+    std::memcpy(to_, from, size);
     to_ += size;
   }
   std::uint8_t *to_;

@@ -29,8 +29,10 @@ constexpr int nccl_versions_end = 22900;
 // ---- finding a library's function
 
 struct Function {
-  const LoadedLibrary *library;
-  void *code;
+  const LoadedLibrary *library = nullptr;
+  void *code = nullptr;
+  void *handle = nullptr;  // the library's
+  bool own_runtime = false;
 };
 
 // The last answer; another library's replaces it and the old one stays for threads that look at it.
@@ -39,63 +41,81 @@ using Slot = std::atomic<const Function *>;
 // Whom this thread's latest callers meant. That never changes while the caller is loaded: it was linked with what was there before it, and for
 // one that was linked with none it is the first that was loaded. Asking the dynamic linker whether anything is new instead would walk over
 // everything that is loaded, some hundred libraries in PyTorch, at every call: microseconds, when others have used the processor's caches.
-struct Meant {
+struct alignas(64) Meant {
   const Slot *slot = nullptr;
   const void *caller = nullptr;
   std::uint64_t unloads = 0;
-  const Function *function = nullptr;
+  Function function;
 };
-constexpr std::size_t meant_callers = 64;
-thread_local std::array<Meant, meant_callers> meant;
+constexpr unsigned meant_callers = 64;
+thread_local constinit std::array<Meant, meant_callers> meant __attribute__((tls_model("initial-exec")));
 
 const Function *find_function(Slot &slot, const char *stem, const char *symbol, const void *caller) {
   // From before the search, so that what is unloaded during it is seen.
   const std::uint64_t unloads = LoadedLibraries::unloads();
-  const auto mixed = (reinterpret_cast<std::uintptr_t>(caller) >> 2) ^ (reinterpret_cast<std::uintptr_t>(&slot) >> 3);
-  Meant &last = meant[mixed % meant_callers];
-  if (last.slot == &slot && last.caller == caller && last.unloads == unloads) return last.function;
+  Meant &last = meant[cache_place<meant_callers>(reinterpret_cast<const void *>(reinterpret_cast<std::uintptr_t>(caller) ^ reinterpret_cast<std::uintptr_t>(&slot)))];
+  if (last.slot == &slot && last.caller == caller && last.unloads == unloads) return &last.function;
   const LoadedLibrary *library = LoadedLibraries::all().find(stem, caller);
   if (!library) return nullptr;
   const Function *known = slot.load(std::memory_order_acquire);
   if (!known || known->library != library) {
     void *code = real_symbol(library->handle, symbol);
     if (!code) return nullptr;
-    known = new Function{library, code};
+    known = new Function{library, code, library->handle, library->own_runtime};
     slot.store(known, std::memory_order_release);
   }
-  last = {&slot, caller, unloads, known};
-  return known;
+  last = {&slot, caller, unloads, *known};
+  return &last.function;
 }
 
 // ---- state of libraries
 
-// What programs gave cuBLAS handles to write to beside outputs.
+// What programs gave cuBLAS handles to write to beside outputs. PyTorch gives a handle its stream and its workspace before every product, so each thread
+// remembers where what was given to a handle is kept; that stays for as long as the process lives.
 class Given {
  public:
   enum What { workspace, count, kinds };
 
   void set(void *handle, What what, CopyTarget place) {
-    const std::lock_guard lock(mutex_);
-    places_[handle][what] = place;
+    Entry &entry = entry_of(handle);
+    const std::lock_guard lock(entry.mutex);
+    entry.places[what] = place;
   }
-  void forget(void *handle, What what) {
-    const std::lock_guard lock(mutex_);
-    if (const auto found = places_.find(handle); found != places_.end()) found->second[what] = {};
-  }
+  void forget(void *handle, What what) { set(handle, what, {}); }
   void forget(void *handle) {
-    const std::lock_guard lock(mutex_);
-    places_.erase(handle);
+    Entry &entry = entry_of(handle);
+    const std::lock_guard lock(entry.mutex);
+    entry.places = {};
   }
-  // Those without an address were not given.
-  std::array<CopyTarget, kinds> of(void *handle) const {
-    const std::lock_guard lock(mutex_);
-    const auto found = places_.find(handle);
-    return found == places_.end() ? std::array<CopyTarget, kinds>{} : found->second;
+  void each_of(void *handle, const auto &use) {
+    Entry &entry = entry_of(handle);
+    const std::lock_guard lock(entry.mutex);
+    for (const CopyTarget &place : entry.places)
+      if (place.address) use(place);
   }
 
  private:
-  mutable std::mutex mutex_;
-  std::map<void *, std::array<CopyTarget, kinds>> places_;
+  struct Entry {
+    std::mutex mutex;
+    std::array<CopyTarget, kinds> places;  // those without an address were not given
+  };
+  struct Known {
+    void *handle;
+    Entry *entry;
+  };
+
+  Entry &entry_of(void *handle) {
+    constexpr unsigned cached = 8;
+    thread_local constinit std::array<Known, cached> known __attribute__((tls_model("initial-exec"))) = {};
+    Known &last = known[cache_place<cached>(handle)];
+    if (last.entry && last.handle == handle) return *last.entry;
+    const std::lock_guard lock(mutex_);
+    last = {handle, &entries_[handle]};
+    return *last.entry;
+  }
+
+  std::mutex mutex_;
+  std::map<void *, Entry> entries_;
 };
 
 Given &given() {
@@ -175,7 +195,7 @@ bool absent_or_zero(GetAttribute get, void *object, int which) {
 
 // ---- calls
 
-LibraryCall::LibraryCall(const char *name, LibraryFamily family) : name_(name), family_(family), outer_(this_thread.library_call) {
+LibraryCall::LibraryCall(std::string_view name, LibraryFamily family) : name_(name), family_(family), outer_(this_thread.library_call) {
   this_thread.library_call = this;
 }
 
@@ -193,13 +213,19 @@ CallEvent LibraryCall::event(std::uint32_t number) const {
   event.family = static_cast<std::uint32_t>(family_);
   event.name = name_;
   for (const LibraryCall *one = this; one; one = one->outer_)
-    if (one->described_) event.outputs.insert(event.outputs.end(), one->outputs_.begin(), one->outputs_.end());
+    if (one->described_) one->outputs_.append_to(event.outputs);
   return event;
 }
 
 std::uint32_t LibraryCall::tell(Emitter &emitter, const ThreadState &thread) {
   const std::uint32_t number = thread.slot->number;
-  if (!told_) told_ = emitter.write(event(number));
+  if (!told_) {
+    const auto together = outputs_.together();
+    if (together && !outer_)
+      told_ = emitter.write(BasicCallEvent<std::span<CopyTarget>>{number, static_cast<std::uint32_t>(family_), *together, name_});
+    else
+      told_ = emitter.write(event(number));
+  }
   return told_ ? number : 0;
 }
 
@@ -259,8 +285,7 @@ std::int64_t Outputs::element(int type) {
 }
 
 void Outputs::workspace(void *handle) {
-  for (const CopyTarget &place : given().of(handle))
-    if (place.address) add(place);
+  given().each_of(handle, [&](const CopyTarget &place) { add(place); });
 }
 
 void Outputs::give(void *handle, void *place, std::size_t size) {
@@ -361,7 +386,7 @@ void Outputs::received(void *to, std::size_t count, int type, void *communicator
   else bytes(to, static_cast<std::size_t>(all));
   if (Group &gathered = group(); gathered.depth > 0) {
     gathered.described &= call_.described_;
-    gathered.outputs.insert(gathered.outputs.end(), call_.outputs_.begin(), call_.outputs_.end());
+    call_.outputs_.append_to(gathered.outputs);
   }
 }
 
@@ -377,7 +402,8 @@ void Outputs::group_start() {
 void Outputs::group_end() {
   Group &gathered = group();
   if (gathered.depth == 0 || !gathered.described) unknown();
-  call_.outputs_ = gathered.outputs;
+  call_.outputs_ = {};
+  for (const CopyTarget &output : gathered.outputs) call_.outputs_.push_back(output);
   if (gathered.depth > 0) --gathered.depth;
 }
 
@@ -395,17 +421,17 @@ namespace {
 
 // The body of a wrapper: describes the call and makes it.
 template <class Real, class Describe, class... Arguments>
-int call_library(Slot &slot, const char *stem, LibraryFamily family, int missing, const char *symbol, const void *caller, const Describe &describe,
+int call_library(Slot &slot, const char *stem, LibraryFamily family, int missing, std::string_view symbol, const void *caller, const Describe &describe,
                  Arguments... arguments) {
-  const Function *function = find_function(slot, stem, symbol, caller);
+  const Function *function = find_function(slot, stem, symbol.data(), caller);
   if (!function) return missing;
   auto *real = reinterpret_cast<Real *>(function->code);
   if (!Recorder::current()) return real(arguments...);
   LibraryCall call(symbol, family);
-  Outputs out(call, function->library->handle);
+  Outputs out(call, function->handle);
   try {
     // Memory of a library that shares the program's runtime cannot be told apart.
-    if (!function->library->own_runtime) out.unknown();
+    if (!function->own_runtime) out.unknown();
     describe(out);
   } catch (const std::exception &) {
     out.unknown();

@@ -8,7 +8,9 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/events.h"
@@ -21,10 +23,33 @@ class Emitter;
 // Whose memory an allocation is, as `alloc` events flag it.
 enum class LibraryFamily : std::uint16_t { none = 0, cublas = alloc_of_cublas, nccl = alloc_of_nccl };
 
+// What one call may write. Few calls write more than result, workspace and a number; those need no memory of their own.
+class OutputList {
+ public:
+  void push_back(const CopyTarget &target) {
+    if (count_ < near_.size()) near_[count_++] = target;
+    else more_.push_back(target);
+  }
+  void append_to(std::vector<CopyTarget> &all) const {
+    all.insert(all.end(), near_.begin(), near_.begin() + count_);
+    all.insert(all.end(), more_.begin(), more_.end());
+  }
+  // All of them, where they lie together; else nothing.
+  std::optional<std::span<CopyTarget>> together() {
+    if (!more_.empty()) return std::nullopt;
+    return std::span(near_).first(count_);
+  }
+
+ private:
+  std::array<CopyTarget, 4> near_;
+  std::uint32_t count_ = 0;
+  std::vector<CopyTarget> more_;
+};
+
 // A call of a library by this thread. Calls nest: what an inner one writes comes on top of what the outer one does.
 class LibraryCall {
  public:
-  LibraryCall(const char *name, LibraryFamily family);
+  LibraryCall(std::string_view name, LibraryFamily family);
   ~LibraryCall();
   LibraryCall(const LibraryCall &) = delete;
   LibraryCall &operator=(const LibraryCall &) = delete;
@@ -37,16 +62,15 @@ class LibraryCall {
   // The event, for a graph that keeps it.
   CallEvent event(std::uint32_t number) const;
 
-  const char *name() const { return name_; }
   LibraryFamily family() const { return family_; }
 
  private:
   friend class Outputs;
-  const char *name_;
+  std::string_view name_;
   LibraryFamily family_;
   LibraryCall *outer_;
   bool described_ = true, told_ = false;
-  std::vector<CopyTarget> outputs_;
+  OutputList outputs_;
 };
 
 // What rows of contracts.def say of one call. Never throws: what cannot be kept makes the call one that is not described.

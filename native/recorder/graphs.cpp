@@ -37,11 +37,10 @@ bool gather_parameters(const FunctionRecord &record, void **parameters, void **e
     return record.parameter_bytes == unknown_parameter_bytes || size >= record.parameter_bytes;
   }
   if (record.parameter_bytes == unknown_parameter_bytes) return false;
-  if (record.parameters.empty()) return true;
+  if (record.count == 0) return true;
   if (!parameters) return false;
   buffer.resize(record.parameter_bytes);
-  for (std::size_t i = 0; i < record.parameters.size(); ++i)
-    std::memcpy(buffer.data() + record.parameters[i].offset, parameters[i], record.parameters[i].size);
+  ParametersInPlace{&record, parameters}.copy_to(buffer.data());
   return true;
 }
 

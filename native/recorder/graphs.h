@@ -14,11 +14,11 @@
 
 namespace gcr {
 
-// Encodes one launch; null when its parameters do not fit (then they are flagged incomplete).
 struct LaunchShape {
   Function function;
   const unsigned *grid, *block;
   unsigned shared_memory;
+  Stream stream;
   unsigned cluster[3] = {};
   bool cooperative = false;
   void **parameters, **extra;

@@ -204,39 +204,29 @@ Result link_destroy(auto &call, LinkState state) {
 
 // ---- launches
 
+// Of a launch whose parameters lie in one piece, or are not all known.
+[[gnu::noinline]] void tell_gathered_launch(auto &call, const LaunchShape &shape, const FunctionRecord &record, const LaunchHead &head, std::uint16_t flags) {
+  std::vector<std::uint8_t> parameters;
+  if (!gather_parameters(record, shape.parameters, shape.extra, parameters)) flags |= launch_incomplete;
+  const std::uint64_t stream = call.stream(shape.stream);
+  if (call.recorder.emitter.write(LaunchEvent{head, parameters}, stream, flags)) return;
+  call.recorder.emitter.write(LaunchEvent{head, {}}, stream, flags | launch_incomplete);  // larger than an event may be
+}
 // Tells a launch: straight into the ring, without memory of its own.
-void tell_launch(auto &call, const LaunchShape &shape, Stream stream) {
-  if (!call.tells(stream)) return;
+void tell_launch(auto &call, const LaunchShape &shape) {
+  if (!call.tells(shape.stream)) return;
   const FunctionRecord &record = call.recorder.modules.function(call.thread, shape.function);
-  LaunchEvent event;
-  event.function = record.number;
-  std::memcpy(event.grid, shape.grid, sizeof(event.grid));
-  std::memcpy(event.block, shape.block, sizeof(event.block));
-  std::memcpy(event.cluster, shape.cluster[0] ? shape.cluster : record.cluster, sizeof(event.cluster));
-  event.shared_memory = shape.shared_memory;
-  if (LibraryCall *in = LibraryCall::described(call.thread)) event.call = in->tell(call.recorder.emitter, call.thread);
-  std::uint16_t flags = (shape.cooperative ? launch_cooperative : 0) | (shape.unclear ? launch_incomplete : 0);
-  constexpr std::size_t usual_bytes = 4096;
-  std::uint8_t usual[usual_bytes];
-  std::vector<std::uint8_t> large;
-  if (!shape.extra && shape.parameters && record.parameter_bytes <= usual_bytes) {
-    // Gaps between parameters are nobody's; zeros make equal launches equal.
-    std::size_t end = 0;
-    for (std::size_t i = 0; i < record.parameters.size(); ++i) {
-      const ParameterPlace place = record.parameters[i];
-      if (place.offset > end) std::memset(usual + end, 0, place.offset - end);
-      std::memcpy(usual + place.offset, shape.parameters[i], place.size);
-      end = place.offset + place.size;
-    }
-    event.parameters = {usual, record.parameter_bytes};
-  } else {
-    if (!gather_parameters(record, shape.parameters, shape.extra, large)) flags |= launch_incomplete;
-    event.parameters = large;
-  }
-  if (!call.recorder.emitter.write(event, call.stream(stream), flags)) {
-    event.parameters = {};  // larger than an event may be
-    call.recorder.emitter.write(event, call.stream(stream), flags | launch_incomplete);
-  }
+  LaunchHead head;
+  head.function = record.number;
+  std::memcpy(head.grid, shape.grid, sizeof(head.grid));
+  std::memcpy(head.block, shape.block, sizeof(head.block));
+  std::memcpy(head.cluster, shape.cluster[0] ? shape.cluster : record.cluster, sizeof(head.cluster));
+  head.shared_memory = shape.shared_memory;
+  if (LibraryCall *in = LibraryCall::described(call.thread)) head.call = in->tell(call.recorder.emitter, call.thread);
+  const std::uint16_t flags = (shape.cooperative ? launch_cooperative : 0) | (shape.unclear ? launch_incomplete : 0);
+  if (shape.extra || !shape.parameters || record.parameter_bytes == unknown_parameter_bytes)
+    return tell_gathered_launch(call, shape, record, head, flags);
+  call.recorder.emitter.write(BasicLaunchEvent<ParametersInPlace>{head, {&record, shape.parameters}}, call.stream(shape.stream), flags);
 }
 // After a launch: inside of a library's call it may have become a node of a graph.
 Result launched(auto &call, Stream stream, Result outcome) {
@@ -248,12 +238,13 @@ Result launched(auto &call, Stream stream, Result outcome) {
 Result launch_kernel(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                      unsigned shared, Stream stream, void **parameters, void **extra) {
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
-  tell_launch(call, {function, grid, block, shared, {}, false, parameters, extra}, stream);
+  tell_launch(call, {function, grid, block, shared, stream, {}, false, parameters, extra});
   return launched(call, stream, call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra));
 }
 Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Function function, void **parameters, void **extra) {
   if (!configuration) return call(configuration, function, parameters, extra);
-  LaunchShape shape{function, configuration->grid, configuration->block, configuration->shared_memory, {}, false, parameters, extra};
+  LaunchShape shape{function,   configuration->grid, configuration->block, configuration->shared_memory, configuration->stream, {},
+                    false,      parameters,          extra};
   for (unsigned i = 0; configuration->attributes && i < configuration->attribute_count; ++i) {
     const LaunchAttribute &attribute = configuration->attributes[i];
     if (attribute.id == attribute_cluster) std::memcpy(shape.cluster, attribute.value.cluster, sizeof(shape.cluster));
@@ -263,7 +254,7 @@ Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Fu
     if (attribute.id == attribute_programmatic_event || attribute.id == attribute_completion_event)
       call.recorder.streams.destroyed(attribute.value.event);
   }
-  tell_launch(call, shape, configuration->stream);
+  tell_launch(call, shape);
   return launched(call, configuration->stream, call(configuration, function, parameters, extra));
 }
 Result function_set_attribute(auto &call, Function function, int attribute, int value) {
@@ -280,13 +271,13 @@ Result kernel_set_attribute(auto &call, int attribute, int value, Kernel kernel,
 Result launch_cooperative(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned shared, Stream stream, void **parameters) {
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
-  tell_launch(call, {function, grid, block, shared, {}, true, parameters, nullptr}, stream);
+  tell_launch(call, {function, grid, block, shared, stream, {}, true, parameters, nullptr});
   return launched(call, stream, call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters));
 }
 Result launch_multi_device(auto &call, CooperativeLaunch *launches, unsigned count, unsigned flags) {
   for (unsigned i = 0; launches && i < count; ++i) {
     const CooperativeLaunch &one = launches[i];
-    tell_launch(call, {one.function, one.grid, one.block, one.shared_memory, {}, true, one.parameters, nullptr}, one.stream);
+    tell_launch(call, {one.function, one.grid, one.block, one.shared_memory, one.stream, {}, true, one.parameters, nullptr});
   }
   return call(launches, count, flags);
 }

@@ -16,6 +16,8 @@ namespace {
 constexpr std::uint32_t kind_unknown = 0, kind_ptx = 1, kind_cubin = 2, kind_fatbin = 3;
 constexpr std::uint32_t fatbin_magic = 0xba55ed50, wrapper_magic = 0x466243b1;
 constexpr int link_ptx = 1;
+// CUDA's limit is 32,764.
+constexpr std::size_t most_parameter_bytes = 32768, cache_line = 64;
 
 struct Image {
   std::span<const std::uint8_t> bytes;
@@ -111,10 +113,7 @@ void Modules::unloaded(void *handle) {
     std::erase_if(numbers_, [&](const auto &one) { return one.second == number; });
     std::erase_if(known_, [&](const auto &one) {
       if (one.second.module != number) return false;
-      if (const auto function = functions_.find(one.first); function != functions_.end()) {
-        gone_.push_back(std::move(function->second));
-        functions_.erase(function);
-      }
+      functions_.erase(one.first);
       return true;
     });
     epoch_.fetch_add(1);
@@ -264,10 +263,7 @@ void Modules::retell() {
     emitter_.message(KnownImageMessage{module, image == images_.end() ? ImageName{} : image->second});
     emitter_.allocation(ModuleEvent{module});
   }
-  for (const auto &[handle, record] : functions_) {
-    const Known &known = known_[handle];
-    emitter_.allocation(FunctionEvent{record->number, known.module, record->parameter_bytes, record->parameters, known.name});
-  }
+  for (const auto &[handle, record] : functions_) tell_function(*record, known_[handle]);
 }
 
 void Modules::retell_variables() {
@@ -311,6 +307,17 @@ void Modules::refresh(ThreadState &thread) {
   thread.function_epoch = epoch;
 }
 
+void ParametersInPlace::copy_to(std::uint8_t *to) const {
+  // Gaps between parameters are nobody's; zeros make equal launches equal.
+  std::size_t end = 0;
+  void *const *from = parameters;
+  for (const auto [offset, size] : record->places()) {
+    for (; end < offset; ++end) to[end] = 0;
+    copy_inline(to + offset, *from++, size);
+    end = offset + size;
+  }
+}
+
 const FunctionRecord &Modules::function(ThreadState &thread, Function handle) {
   refresh(thread);
   ThreadState::CachedFunction &cached = thread.functions[cache_place<ThreadState::cached_functions>(handle)];
@@ -328,7 +335,6 @@ void Modules::changed(Function handle) {
     const auto found = known_.find(at->first);
     const bool same = at->first == handle || (changed != known_.end() && found != known_.end() &&
                                               found->second.module == changed->second.module && found->second.name == changed->second.name);
-    if (same) gone_.push_back(std::move(at->second));
     at = same ? functions_.erase(at) : std::next(at);
   }
   epoch_.fetch_add(1);
@@ -337,8 +343,6 @@ void Modules::changed(Function handle) {
 const FunctionRecord &Modules::make_function(Function handle) {
   auto &place = functions_[handle];
   if (place) return *place;
-  place = std::make_unique<FunctionRecord>();
-  FunctionRecord &record = *place;
   auto [found, is_new] = known_.try_emplace(handle);
   Known &known = found->second;
   if (is_new) {
@@ -348,24 +352,25 @@ const FunctionRecord &Modules::make_function(Function handle) {
     if (driver_.cuFuncGetName && driver_.cuFuncGetName(&name, handle) == result::success && name) known.name = name;
     if (driver_.cuFuncGetModule && driver_.cuFuncGetModule(&module, handle) == result::success) known.module = number_of(module, known.name);
   }
+  FunctionRecord record;
   record.number = next_function_++;
+  std::vector<FunctionRecord::Place> places;
   const bool can_ask = known.is_kernel ? driver_.cuKernelGetParamInfo != nullptr : driver_.cuFuncGetParamInfo != nullptr;
   if (can_ask) {
-    std::size_t offset = 0, size = 0, end = 0, count = 0;
-    for (;; ++count) {
+    std::size_t offset = 0, size = 0, end = 0;
+    for (;;) {
       const Result outcome = known.is_kernel
-                                 ? driver_.cuKernelGetParamInfo(reinterpret_cast<Kernel>(handle), count, &offset, &size)
-                                 : driver_.cuFuncGetParamInfo(handle, count, &offset, &size);
-      if (outcome != result::success) {
-        // Beyond the last parameter the index is invalid; any other answer says nothing about the layout.
-        if (outcome == result::invalid_value) record.parameter_bytes = static_cast<std::uint32_t>(end);
-        else record.parameters.clear();
-        break;
-      }
-      record.parameters.push_back({static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(size)});
+                                 ? driver_.cuKernelGetParamInfo(reinterpret_cast<Kernel>(handle), places.size(), &offset, &size)
+                                 : driver_.cuFuncGetParamInfo(handle, places.size(), &offset, &size);
+      // Beyond the last parameter the index is invalid; any other answer says nothing about the layout.
+      if (outcome == result::invalid_value) record.parameter_bytes = static_cast<std::uint32_t>(end);
+      if (outcome != result::success || offset + size > most_parameter_bytes) break;
+      places.push_back({static_cast<std::uint16_t>(offset), static_cast<std::uint16_t>(size)});
       end = std::max(end, offset + size);
     }
+    if (record.parameter_bytes == unknown_parameter_bytes) places.clear();
   }
+  record.count = static_cast<std::uint32_t>(places.size());
   Device device = 0;
   if (driver_.cuCtxGetDevice) driver_.cuCtxGetDevice(&device);
   for (int attribute = required_cluster_width; attribute <= required_cluster_depth; ++attribute) {
@@ -376,8 +381,18 @@ const FunctionRecord &Modules::make_function(Function handle) {
     else if (!known.is_kernel && driver_.cuFuncGetAttribute) outcome = driver_.cuFuncGetAttribute(&size, attribute, handle);
     if (outcome == result::success && size > 0) record.cluster[attribute - required_cluster_width] = static_cast<unsigned>(size);
   }
-  emitter_.allocation(FunctionEvent{record.number, known.module, record.parameter_bytes, record.parameters, known.name});
-  return record;
+  const std::size_t bytes = places.size() * sizeof(FunctionRecord::Place);
+  auto *kept = new (records_.allocate(sizeof(record) + bytes, cache_line)) FunctionRecord(record);
+  if (bytes) std::memcpy(static_cast<void *>(kept + 1), places.data(), bytes);
+  place = kept;
+  tell_function(*kept, known);
+  return *kept;
+}
+
+void Modules::tell_function(const FunctionRecord &record, const Known &known) {
+  FunctionEvent event{record.number, known.module, record.parameter_bytes, {}, known.name};
+  for (const auto [offset, size] : record.places()) event.parameters.push_back({offset, size});
+  emitter_.allocation(event);
 }
 
 }  // namespace gcr

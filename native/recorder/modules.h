@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory_resource>
 #include <mutex>
 #include <set>
 #include <string>
@@ -18,11 +19,28 @@
 
 namespace gcr {
 
+// What a launch needs of its function, in one line of the processor's cache with the places of up to eight parameters, which lie behind it. Records
+// stay for as long as the process lives: a thread may still be looking at one.
 struct FunctionRecord {
+  struct Place {
+    std::uint16_t offset, size;
+  };
   std::uint64_t number = 0;
   std::uint32_t parameter_bytes = unknown_parameter_bytes;
-  std::vector<ParameterPlace> parameters;
+  std::uint32_t count = 0;   // of parameters
   unsigned cluster[3] = {};  // of launches that name none; zeros: none
+
+  std::span<const Place> places() const { return {reinterpret_cast<const Place *>(this + 1), count}; }
+};
+static_assert(sizeof(FunctionRecord) + 8 * sizeof(FunctionRecord::Place) == 64);
+
+// The parameters of a launch, as an event takes them: copied from where the program has them straight to where they are read.
+struct ParametersInPlace {
+  const FunctionRecord *record = nullptr;
+  void **parameters = nullptr;
+
+  std::size_t size() const { return record->parameter_bytes; }
+  void copy_to(std::uint8_t *to) const;
 };
 
 class Modules {
@@ -88,6 +106,7 @@ class Modules {
   bool has_several_places(std::uint64_t module) const;
   void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
   const FunctionRecord &make_function(Function handle);
+  void tell_function(const FunctionRecord &record, const Known &known);
   // Empties the thread's caches when what is in them may hold no more.
   void refresh(ThreadState &thread);
 
@@ -100,8 +119,8 @@ class Modules {
   std::unordered_set<void *> libraries_;                          // which of them are libraries
   std::unordered_map<void *, std::set<std::string>> located_;     // variables of libraries that the supervisor asked for
   std::unordered_map<Function, Known> known_;                     // also kernels, as they are launched
-  std::unordered_map<Function, std::unique_ptr<FunctionRecord>> functions_;
-  std::vector<std::unique_ptr<FunctionRecord>> gone_;             // a thread may still be looking at them
+  std::unordered_map<Function, const FunctionRecord *> functions_;
+  std::pmr::monotonic_buffer_resource records_{1 << 16};
   std::unordered_map<std::uint64_t, std::vector<Variable>> variables_;
   std::unordered_map<std::uint64_t, ImageName> images_;           // by module, once they were named
   std::unordered_map<LinkState, Linked> links_;
