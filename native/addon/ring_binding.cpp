@@ -52,7 +52,8 @@ class NativeRing : public Napi::ObjectWrap<NativeRing> {
     return DefineClass(env, "NativeRing",
                        {InstanceMethod("drain", &NativeRing::drain), InstanceMethod("sleep", &NativeRing::sleep),
                         InstanceMethod("awake", &NativeRing::awake), InstanceMethod("close", &NativeRing::close),
-                        InstanceAccessor("position", &NativeRing::position, nullptr)});
+                        InstanceAccessor("position", &NativeRing::position, nullptr),
+                        InstanceAccessor("hasEvent", &NativeRing::has_event, nullptr)});
   }
 
   // new NativeRing(ring, wake, onWake): the descriptors are taken over, also when this throws.
@@ -84,6 +85,11 @@ class NativeRing : public Napi::ObjectWrap<NativeRing> {
     if (taken == 0 && !reader.broken().empty())
       throw Napi::Error::New(info.Env(), "the recorder's ring is damaged: " + reader.broken());
     return Napi::Buffer<std::uint8_t>::Copy(info.Env(), scratch_.data(), taken);
+  }
+
+  // Whether an event is there.
+  Napi::Value has_event(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), reader(info.Env()).needs() > 0);
   }
 
   // sleep() → whether onWake is going to be called; false when an event is there already.

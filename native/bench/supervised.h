@@ -53,7 +53,7 @@ inline void run_application(const char *const *command, const char *recorder, co
       usleep(supervisor_pause_us);
       if (!reader.prepare_sleep()) continue;
       pollfd waiting[2] = {{message.descriptors[1].get(), POLLIN, 0}, {channel.descriptor(), POLLIN, 0}};
-      poll(waiting, 2, -1);
+      poll(waiting, 2, 100);
       reader.cancel_sleep();
       Message other;
       if (waiting[1].revents) ended = channel.receive(other, 0).status == ChannelStatus::closed;

@@ -1,7 +1,8 @@
 // See ring.h. The order of memory accesses: a producer's stores to an event happen before its release of the event's first four
 // bytes, which the consumer acquires; the consumer's clearing of the event happens before its release of `consumed`, which a
-// producer acquires before it writes there again (directly, or by way of `known_consumed_`). Sleeping and waking on either side
-// is store-then-load on both sides, all sequentially consistent, so one of the two sees the other.
+// producer acquires before it writes there again (directly, or by way of `known_consumed_`). A producer that waits for room and the
+// consumer both store before they load, all sequentially consistent, so one of the two sees the other. A consumer that goes to sleep may miss an event whose
+// producer did not see it do so; it looks a second time, after longer than any processor keeps a store to itself.
 #include "ring.h"
 
 #include <fcntl.h>
@@ -32,15 +33,6 @@ Word &first_word(std::uint8_t *event) { return *reinterpret_cast<Word *>(event);
 void futex_wait(Word &word, std::uint32_t value) {
   const timespec interval{0, poll_interval_ns};
   ::syscall(SYS_futex, &word, FUTEX_WAIT, value, &interval, nullptr, 0);
-}
-
-// The compiler's own would fetch for reading, and a write would ask the other processor once more; those that do not know this form ignore it.
-void fetch_for_writing(std::uint8_t *place) {
-#if defined(__x86_64__)
-  asm volatile("prefetchw %0" : : "m"(*place));
-#else
-  __builtin_prefetch(place, 1);
-#endif
 }
 
 void futex_wake_all(Word &word) { ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
@@ -113,25 +105,25 @@ std::string RingMemory::open(int memory) {
 }
 
 std::uint8_t *RingWriter::reserve(std::size_t size) {
-  RingHead &head = *memory_.head();
-  const std::uint64_t mask = memory_.data_bytes() - 1;
+  RingHead &head = *head_;
+  const std::uint64_t mask = data_bytes_ - 1;
   for (;;) {
     if (closed()) return nullptr;
     // An addition, because a compare-and-swap fails and repeats when many threads are at it.
     const std::uint64_t begin = head.reserved.fetch_add(size);
     const std::uint64_t end = begin + size;
-    if (end - known_consumed_.load(std::memory_order_acquire) > memory_.data_bytes() && !wait_for_room(end)) return nullptr;
-    std::uint8_t *event = memory_.data() + (begin & mask);
-    const std::uint64_t to_end = memory_.data_bytes() - (begin & mask);
+    if (end - known_consumed_.load(std::memory_order_acquire) > data_bytes_ && !wait_for_room(end)) return nullptr;
+    std::uint8_t *event = data_ + (begin & mask);
+    const std::uint64_t to_end = data_bytes_ - (begin & mask);
     if (size <= to_end) {
       // What the consumer cleared is in its processor's caches: it is fetched while the driver works, as much as this event takes, for one of the next.
       const std::uint64_t enough = 448 + std::min<std::uint64_t>(size, 512);
-      for (std::uint64_t ahead = 384; ahead < enough; ahead += 64) fetch_for_writing(memory_.data() + ((end + ahead) & mask));
+      for (std::uint64_t ahead = 384; ahead < enough; ahead += 64) fetch_for_writing(data_ + ((end + ahead) & mask));
       return event;
     }
     // What crosses the data's end becomes two fillers. They wake the consumer, because we may have to wait for room next.
     fill(event, to_end);
-    fill(memory_.data(), size - to_end);
+    fill(data_, size - to_end);
   }
 }
 
@@ -141,10 +133,10 @@ void RingWriter::fill(std::uint8_t *event, std::size_t size) {
 }
 
 bool RingWriter::wait_for_room(std::uint64_t end) {
-  RingHead &head = *memory_.head();
+  RingHead &head = *head_;
   auto has_room = [&] {
     const std::uint64_t consumed = head.consumed.load();
-    if (end - consumed > memory_.data_bytes()) return false;
+    if (end - consumed > data_bytes_) return false;
     known_consumed_.store(consumed, std::memory_order_release);
     return true;
   };
@@ -166,16 +158,17 @@ bool RingWriter::wait_for_room(std::uint64_t end) {
 }
 
 void RingWriter::commit(std::uint8_t *event, std::size_t size) {
-  RingHead &head = *memory_.head();
-  first_word(event).store(static_cast<std::uint32_t>(size));
-  if (head.asleep.load() && head.asleep.exchange(0)) {
+  RingHead &head = *head_;
+  // That the consumer sleeps may be seen too late here, which spares each event a wait for all that the processor has still to write: it looks again later.
+  first_word(event).store(static_cast<std::uint32_t>(size), std::memory_order_release);
+  if (head.asleep.load(std::memory_order_relaxed) && head.asleep.exchange(0)) {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
   }
 }
 
 void RingWriter::close() {
-  RingHead &head = *memory_.head();
+  RingHead &head = *head_;
   head.closed.store(1);
   head.room_futex.fetch_add(1);
   futex_wake_all(head.room_futex);

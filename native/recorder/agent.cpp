@@ -182,20 +182,23 @@ void Agent::locate(const LocateMessage &wanted) {
 std::uint32_t Agent::shut(std::int64_t deadline_ns, std::string &text) {
   for (;;) {
     // A capture has to come to its end first: its thread needs the driver for that, and nothing may wait for a stream meanwhile.
-    while (recorder_.captures.load() > 0) {
+    while (hot.captures.load() > 0) {
       if (now_ns() > deadline_ns) {
         text = "a stream is being captured";
         return status_errno + ETIMEDOUT;
       }
       ::usleep(1000);
     }
-    recorder_.gate.close();
+    if (!recorder_.gate.close()) {
+      ::usleep(1000);
+      continue;
+    }
     if (!recorder_.gate.wait_idle(deadline_ns)) {
       recorder_.gate.open();
       text = late_call;
       return status_errno + ETIMEDOUT;
     }
-    if (recorder_.captures.load() == 0) return 0;
+    if (hot.captures.load() == 0) return 0;
     recorder_.gate.open();
   }
 }

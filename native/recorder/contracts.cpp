@@ -50,7 +50,7 @@ struct alignas(64) Meant {
 constexpr unsigned meant_callers = 64;
 thread_local constinit std::array<Meant, meant_callers> meant __attribute__((tls_model("initial-exec")));
 
-const Function *find_function(Slot &slot, const char *stem, const char *symbol, const void *caller) {
+[[gnu::hot]] const Function *find_function(Slot &slot, const char *stem, const char *symbol, const void *caller) {
   // From before the search, so that what is unloaded during it is seen.
   const std::uint64_t unloads = LoadedLibraries::unloads();
   Meant &last = meant[cache_place<meant_callers>(reinterpret_cast<const void *>(reinterpret_cast<std::uintptr_t>(caller) ^ reinterpret_cast<std::uintptr_t>(&slot)))];
@@ -464,6 +464,12 @@ using namespace gcr;
     };                                                                                                                                  \
     return call arguments;                                                                                                              \
   }
+// What programs call most lies together, in few pages.
+#define GCR_DECLARE_HOT(symbol, parameters, ...) extern "C" GCR_EXPORT __attribute__((hot)) int symbol parameters;
+#define GCR_HOT(family, symbol) GCR_EXPAND(GCR_DECLARE_HOT, symbol, GCR_##family(int))
+GCR_HOT(gemm_ex, cublasGemmEx)
+GCR_HOT(gemm_strided_ex, cublasGemmStridedBatchedEx)
+GCR_HOT(lt_matmul, cublasLtMatmul)
 #define GCR_CONTRACT(library, family, symbol, bytes) GCR_EXPAND(GCR_WRAPPER, library, symbol, bytes, GCR_##family(int))
 #define GCR_CONTRACT_64(library, family, symbol, bytes)                       \
   GCR_EXPAND(GCR_WRAPPER, library, symbol, bytes, GCR_##family(int))         \

@@ -49,16 +49,16 @@ class OutputList {
 // A call of a library by this thread. Calls nest: what an inner one writes comes on top of what the outer one does.
 class LibraryCall {
  public:
-  LibraryCall(std::string_view name, LibraryFamily family);
-  ~LibraryCall();
+  [[gnu::hot]] LibraryCall(std::string_view name, LibraryFamily family);
+  [[gnu::hot]] ~LibraryCall();
   LibraryCall(const LibraryCall &) = delete;
   LibraryCall &operator=(const LibraryCall &) = delete;
 
   // The innermost call of the thread that is described; null outside of one.
-  static LibraryCall *described(const ThreadState &thread);
+  [[gnu::hot]] static LibraryCall *described(const ThreadState &thread);
 
   // Tells the call if it has not been; its number for `launch` events, 0 when it cannot be told.
-  std::uint32_t tell(Emitter &emitter, const ThreadState &thread);
+  [[gnu::hot]] std::uint32_t tell(Emitter &emitter, const ThreadState &thread);
   // The event, for a graph that keeps it.
   CallEvent event(std::uint32_t number) const;
 
@@ -81,15 +81,15 @@ class Outputs {
   void unknown() { call_.described_ = false; }
   void bytes(const void *place, std::size_t count);
   void vector(const void *place, std::int64_t element, std::int64_t n, std::int64_t step, std::int64_t stride = 0, std::int64_t batch = 1);
-  void matrix(const void *place, std::int64_t element, std::int64_t rows, std::int64_t columns, std::int64_t leading, std::int64_t stride = 0,
+  [[gnu::hot]] void matrix(const void *place, std::int64_t element, std::int64_t rows, std::int64_t columns, std::int64_t leading, std::int64_t stride = 0,
               std::int64_t batch = 1);
   // The packed half of a square matrix.
   void triangle(const void *place, std::int64_t element, std::int64_t n);
   // Bytes of an element of a cudaDataType; unknown types make the call unknown.
-  std::int64_t element(int type);
+  [[gnu::hot]] std::int64_t element(int type);
 
   // cuBLAS handles: the workspace that the program gave one, and where it wants to be told how many bits an emulated product took.
-  void workspace(void *handle);
+  [[gnu::hot]] void workspace(void *handle);
   void give(void *handle, void *place, std::size_t size);
   void give_count(void *handle, void *place);
   void forget(void *handle);
@@ -107,7 +107,7 @@ class Outputs {
  private:
   struct Layout;
   bool layout_of(void *layout, Layout &into);
-  void add(const CopyTarget &target);
+  [[gnu::hot]] void add(const CopyTarget &target);
 
   LibraryCall &call_;
   void *library_;  // handle of dlopen, for the library's own functions that answer questions

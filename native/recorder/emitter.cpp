@@ -40,25 +40,25 @@ std::string Emitter::connect(const std::string &path, HelloMessage hello, bool *
   memory_ = std::move(memory);
   ring_ = std::move(ring);
   wake_ = std::move(wake);
-  writer_ = std::make_unique<RingWriter>(memory_, wake_.get(), channel_.descriptor());
-  telling_ = Telling::all;
+  hot.writer.emplace(memory_, wake_.get(), channel_.descriptor());
+  hot.telling = Telling::all;
   return "";
 }
 
 std::string Emitter::reconnect(const std::string &path, HelloMessage hello, bool &known) {
-  writer_.reset();
+  hot.writer.reset();
   std::string problem = connect(path, std::move(hello), &known);
   const std::lock_guard lock(limiting_);
   if (problem.empty() && !may_tell_writes()) {
-    telling_ = Telling::allocations;
+    hot.telling = Telling::allocations;
     put(StoppedEvent{limit_reason_}, 0, 0);
   }
   return problem;
 }
 
 void Emitter::disconnect() {
-  telling_ = Telling::nothing;
-  writer_.reset();
+  hot.telling = Telling::nothing;
+  hot.writer.reset();
   memory_ = RingMemory();
   ring_.reset();
   wake_.reset();
@@ -84,14 +84,14 @@ void Emitter::limit(Telling to, const std::string &reason) {
 void Emitter::stop_writes(const std::string &reason) {
   limit(Telling::allocations, reason);
   Telling expected = Telling::all;
-  if (!telling_.compare_exchange_strong(expected, Telling::allocations)) return;
+  if (!hot.telling.compare_exchange_strong(expected, Telling::allocations)) return;
   trace("stopped telling writes: " + reason);
   put(StoppedEvent{reason}, 0, 0);
 }
 
 void Emitter::stop_all(const std::string &reason) {
   limit(Telling::nothing, reason);
-  if (telling_.exchange(Telling::nothing) == Telling::nothing) return;
+  if (hot.telling.exchange(Telling::nothing) == Telling::nothing) return;
   trace("stopped: " + reason);
   put(StoppedEvent{reason}, 0, stopped_all);
   const std::lock_guard lock(sending_);
@@ -99,12 +99,12 @@ void Emitter::stop_all(const std::string &reason) {
 }
 
 void Emitter::supervisor_gone() {
-  if (telling_.exchange(Telling::nothing) != Telling::nothing) trace("the supervisor has gone");
-  if (writer_) writer_->close();
+  if (hot.telling.exchange(Telling::nothing) != Telling::nothing) trace("the supervisor has gone");
+  if (hot.writer) hot.writer->close();
 }
 
 void Emitter::abandon() {
-  telling_ = Telling::nothing;
+  hot.telling = Telling::nothing;
   for (int descriptor : {channel_.descriptor(), ring_.get(), wake_.get()})
     if (descriptor >= 0) ::close(descriptor);
 }

@@ -3,18 +3,15 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
 #include <mutex>
 #include <string>
 
 #include "core/channel.h"
 #include "core/events.h"
 #include "core/ring.h"
+#include "recorder/hot.h"
 
 namespace gcr {
-
-// What is still told: everything; no writes any more, but allocations and handles; nothing.
-enum class Telling : int { all, allocations, nothing };
 
 class Emitter {
  public:
@@ -25,12 +22,12 @@ class Emitter {
   // this supervisor has what was told before; if not, it is to be told again.
   std::string reconnect(const std::string &path, HelloMessage hello, bool &known);
 
-  bool tells_writes() const { return telling_.load(std::memory_order_relaxed) == Telling::all; }
+  bool tells_writes() const { return hot.telling.load(std::memory_order_relaxed) == Telling::all; }
   // Whether writes can be told at all, by this connection or a later one.
   bool may_tell_writes() const { return limit_.load(std::memory_order_relaxed) == Telling::all; }
   // Whether a later supervisor can be told anything.
   bool may_reconnect() const { return limit_.load(std::memory_order_relaxed) != Telling::nothing; }
-  bool tells_allocations() const { return telling_.load(std::memory_order_relaxed) != Telling::nothing; }
+  bool tells_allocations() const { return hot.telling.load(std::memory_order_relaxed) != Telling::nothing; }
 
   // An event that says what may be written, or in which order. False when writes are not told.
   template <class Event>
@@ -57,7 +54,12 @@ class Emitter {
   // The supervisor has gone.
   void supervisor_gone();
 
-  std::uint64_t position() const { return writer_ ? writer_->position() : 0; }
+  // Before what leads to a `write`.
+  void prepare() const {
+    if (tells_writes()) hot.writer->prepare();
+  }
+
+  std::uint64_t position() const { return hot.writer ? hot.writer->position() : 0; }
   Channel &channel() { return channel_; }
 
   // Lets connection and ring go, so that nothing of them is in this process; while nobody submits.
@@ -73,27 +75,25 @@ class Emitter {
   template <class Event>
   bool put(const Event &event, std::uint64_t stream, std::uint16_t flags) {
     const std::size_t size = event_bytes(event);
-    if (size > writer_->largest()) return false;
-    std::uint8_t *to = writer_->reserve(size);
+    if (size > hot.writer->largest()) return false;
+    std::uint8_t *to = hot.writer->reserve(size);
     if (!to) {
       supervisor_gone();
       return false;
     }
     encode_event(event, stream, flags, to, size);
-    writer_->commit(to, size);
+    hot.writer->commit(to, size);
     return true;
   }
 
   // What is still told becomes no more than this, also by later connections.
   void limit(Telling to, const std::string &reason);
 
-  std::atomic<Telling> telling_{Telling::nothing};
   std::atomic<Telling> limit_{Telling::all};
   std::mutex limiting_;
   std::string limit_reason_;
   Channel channel_;
   RingMemory memory_;
-  std::unique_ptr<RingWriter> writer_;
   Descriptor ring_, wake_;
   std::mutex sending_;
 };

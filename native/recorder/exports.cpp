@@ -29,13 +29,13 @@ class Inside {
     Gate::leave(thread_);
     thread_.in_driver = false;
     thread_.depth = 0;
-    if (recorder_.interrupted.load(std::memory_order_relaxed)) [[unlikely]] report();
+    if (hot.interrupted.load(std::memory_order_relaxed)) [[unlikely]] report();
   }
 
  private:
   void report() noexcept {
     try {
-      if (recorder_.interrupted.exchange(false)) recorder_.emitter.stop_writes("a signal handler called the driver");
+      if (hot.interrupted.exchange(false)) recorder_.emitter.stop_writes("a signal handler called the driver");
     } catch (const std::exception &) {
       recorder_.emitter.supervisor_gone();
     }
@@ -57,7 +57,7 @@ inline __attribute__((always_inline)) Result intercept(const Handler &handler, s
   if (!recorder) return real(arguments...);
   ThreadState &thread = this_thread;
   if (thread.depth) {
-    if (!thread.in_driver) recorder->interrupted = true;
+    if (!thread.in_driver) hot.interrupted = true;
     return real(arguments...);
   }
   Call<Real> call{real, per_thread, *recorder, thread};
@@ -119,6 +119,14 @@ using namespace gcr;
     if (!real) return result::not_supported;                                                     \
     return std::apply([real](auto... all) { return early::handler(real, all...); }, std::tuple(GCR_ALL arguments)); \
   }
+// What programs call most lies together, in few pages.
+#define GCR_DECLARE_HOT(symbol, parameters, arguments) extern "C" GCR_EXPORT __attribute__((hot)) Result symbol parameters;
+#define GCR_HOT(handler, symbol) GCR_EXPAND(GCR_DECLARE_HOT, symbol, GCR_##handler)
+GCR_HOT(launch_kernel, cuLaunchKernel)
+GCR_HOT(launch_kernel, cuLaunchKernel_ptsz)
+GCR_HOT(launch_kernel_ex, cuLaunchKernelEx)
+GCR_HOT(launch_kernel_ex, cuLaunchKernelEx_ptsz)
+GCR_HOT(kernel_get_function, cuKernelGetFunction)
 #define GCR_HOOK(handler, base, suffix, version, stream) GCR_EXPAND(GCR_WRAPPER, handler, base##suffix, stream, GCR_##handler)
 #define GCR_EARLY_HOOK(handler, base, suffix, version, stream) GCR_EXPAND(GCR_EARLY_WRAPPER, handler, base##suffix, stream, GCR_##handler)
 #include "recorder/hooks.def"

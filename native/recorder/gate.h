@@ -6,23 +6,29 @@
 #include <atomic>
 #include <cstdint>
 
+#include "recorder/hot.h"
 #include "recorder/thread.h"
 
 namespace gcr {
 
 class Gate {
  public:
+  Gate();
+
   void enter(ThreadState &thread) {
     GateSlot &slot = thread.slot ? *thread.slot : take_slot(thread);
-    // Sequentially consistent on both sides: either we see the closed gate or the agent sees us.
-    slot.busy.exchange(1);
-    if (closed_.load()) wait_open(slot);
+    // Either we see the closed gate or the agent sees us: it lets the system see to that where it can, so that nobody waits here for all that the
+    // processor has still to write; else both sides are sequentially consistent.
+    if (hot.fenced.load(std::memory_order_relaxed)) [[unlikely]] slot.busy.exchange(1);
+    else slot.busy.store(1, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (hot.closed.load()) [[unlikely]] wait_open(slot);
   }
   static void leave(ThreadState &thread) { thread.slot->busy.store(0, std::memory_order_release); }
 
-  void close() { closed_.store(1); }
+  // From here on nobody else comes in. False when it is not certain of everybody, and has to be tried again; then the gate is open.
+  bool close();
   void open();
-  bool is_closed() const { return closed_.load() != 0; }
 
   // Whether everybody has left within the time.
   bool wait_idle(std::int64_t deadline_ns);
@@ -34,7 +40,6 @@ class Gate {
   GateSlot &take_slot(ThreadState &thread);
   void wait_open(GateSlot &slot);
 
-  std::atomic<std::uint32_t> closed_{0};
   std::atomic<GateSlot *> slots_{nullptr};
   std::atomic<std::uint32_t> made_{0};
 };

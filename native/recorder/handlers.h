@@ -160,7 +160,9 @@ Result library_enumerate(auto &call, Kernel *kernels, unsigned count, Library li
   }
   return outcome;
 }
-Result kernel_get_function(auto &call, Function *function, Kernel kernel) {
+[[gnu::hot]] Result kernel_get_function(auto &call, Function *function, Kernel kernel) {
+  // A launch comes next, as a rule.
+  call.recorder.emitter.prepare();
   const Result outcome = call(function, kernel);
   if (good(outcome)) call.recorder.modules.function_of_kernel(call.thread, *function, kernel);
   return outcome;
@@ -213,8 +215,9 @@ Result link_destroy(auto &call, LinkState state) {
   call.recorder.emitter.write(LaunchEvent{head, {}}, stream, flags | launch_incomplete);  // larger than an event may be
 }
 // Tells a launch: straight into the ring, without memory of its own.
-void tell_launch(auto &call, const LaunchShape &shape) {
+[[gnu::hot]] void tell_launch(auto &call, const LaunchShape &shape) {
   if (!call.tells(shape.stream)) return;
+  call.recorder.emitter.prepare();
   const FunctionRecord &record = call.recorder.modules.function(call.thread, shape.function);
   LaunchHead head;
   head.function = record.number;
@@ -229,19 +232,19 @@ void tell_launch(auto &call, const LaunchShape &shape) {
   call.recorder.emitter.write(BasicLaunchEvent<ParametersInPlace>{head, {&record, shape.parameters}}, call.stream(shape.stream), flags);
 }
 // After a launch: inside of a library's call it may have become a node of a graph.
-Result launched(auto &call, Stream stream, Result outcome) {
+[[gnu::hot]] Result launched(auto &call, Stream stream, Result outcome) {
   LibraryCall *in = LibraryCall::described(call.thread);
   if (in && good(outcome) && call.recorder.captured(stream, call.per_thread))
     call.recorder.graphs.captured(call.thread, !stream && call.per_thread ? stream_per_thread : stream, *in);
   return outcome;
 }
-Result launch_kernel(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+[[gnu::hot]] Result launch_kernel(auto &call, Function function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                      unsigned shared, Stream stream, void **parameters, void **extra) {
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
   tell_launch(call, {function, grid, block, shared, stream, {}, false, parameters, extra});
   return launched(call, stream, call(function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra));
 }
-Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Function function, void **parameters, void **extra) {
+[[gnu::hot]] Result launch_kernel_ex(auto &call, const LaunchConfiguration *configuration, Function function, void **parameters, void **extra) {
   if (!configuration) return call(configuration, function, parameters, extra);
   LaunchShape shape{function,   configuration->grid, configuration->block, configuration->shared_memory, configuration->stream, {},
                     false,      parameters,          extra};
@@ -797,9 +800,9 @@ Result stream_callback(auto &call, Stream stream, void *callback, void *data, un
 
 Result counted_capture(auto &call, auto... arguments) {
   // Counted before, so that the agent never closes the gate between the driver's answer and ours.
-  call.recorder.captures.fetch_add(1);
+  hot.captures.fetch_add(1);
   const Result outcome = call(arguments...);
-  if (!good(outcome)) call.recorder.captures.fetch_sub(1);
+  if (!good(outcome)) hot.captures.fetch_sub(1);
   return outcome;
 }
 Result begin_capture(auto &call, Stream stream) { return counted_capture(call, stream); }
@@ -811,7 +814,7 @@ Result end_capture(auto &call, Stream stream, Graph *graph) {
   const bool was = call.recorder.captured(stream, call.per_thread);
   const Result outcome = call(stream, graph);
   // Also an invalidated capture ends here, with an error; a call for a stream that is not captured changes nothing.
-  if (was && !call.recorder.captured(stream, call.per_thread)) call.recorder.captures.fetch_sub(1);
+  if (was && !call.recorder.captured(stream, call.per_thread)) hot.captures.fetch_sub(1);
   return outcome;
 }
 // Without a context the driver takes the memory's, and mapped memory has none.

@@ -189,7 +189,7 @@ void Memory::forget(DevicePointer address) {
 
 Result Memory::forbidden_by_capture() const {
   // Mapped memory may be made and ended at any time, cuMemAlloc and cuMemFree may not, and they look at captures before anything else.
-  return captures_.load() > 0 && driver_.cuMemFree ? driver_.cuMemFree(0) : result::success;
+  return hot.captures.load() > 0 && driver_.cuMemFree ? driver_.cuMemFree(0) : result::success;
 }
 
 bool Memory::allocate(DevicePointer *address, std::size_t size) {
@@ -237,7 +237,7 @@ bool Memory::release(DevicePointer address, Result *outcome) {
   // As cuMemFree does: what was submitted before is done before the memory is anybody else's. Without the lock, because it takes long.
   bool idle = false;
   // While a capture is under way waiting is not allowed and would spoil it: the memory is put aside until it can be known to be idle.
-  if (captures_.load() == 0) {
+  if (hot.captures.load() == 0) {
     const Current current(driver_, context);
     if (current) {
       const Result synchronized = driver_.cuCtxSynchronize();

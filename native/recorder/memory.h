@@ -8,6 +8,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <unordered_map>
@@ -20,9 +21,7 @@ namespace gcr {
 
 class Memory {
  public:
-  // `captures`: how many streams are being captured.
-  Memory(const Driver &driver, Emitter &emitter, const std::atomic<int> &captures)
-      : driver_(driver), emitter_(emitter), captures_(captures) {}
+  Memory(const Driver &driver, Emitter &emitter) : driver_(driver), emitter_(emitter) {}
 
   // cuMemAlloc. False when the driver must be asked itself.
   bool allocate(DevicePointer *address, std::size_t size);
@@ -187,7 +186,6 @@ class Memory {
 
   const Driver &driver_;
   Emitter &emitter_;
-  const std::atomic<int> &captures_;
   mutable std::mutex mutex_;
   std::uint64_t next_allocation_ = 1, next_handle_ = 1;
   std::int64_t let_go_ = 0;  // when the supervisor was last told to let memory go; 0: it has

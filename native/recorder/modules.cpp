@@ -116,7 +116,7 @@ void Modules::unloaded(void *handle) {
       functions_.erase(one.first);
       return true;
     });
-    epoch_.fetch_add(1);
+    hot.functions.fetch_add(1);
     for (const Variable &variable : variables_[number]) places.push_back(variable.address);
     variables_.erase(number);
     images_.erase(number);
@@ -300,7 +300,7 @@ void Modules::link_ended(LinkState state) {
 }
 
 void Modules::refresh(ThreadState &thread) {
-  const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
+  const std::uint64_t epoch = hot.functions.load(std::memory_order_acquire);
   if (thread.function_epoch == epoch) return;
   for (auto &one : thread.functions) one = {};
   for (auto &one : thread.kernels) one = {};
@@ -337,7 +337,7 @@ void Modules::changed(Function handle) {
                                               found->second.module == changed->second.module && found->second.name == changed->second.name);
     at = same ? functions_.erase(at) : std::next(at);
   }
-  epoch_.fetch_add(1);
+  hot.functions.fetch_add(1);
 }
 
 const FunctionRecord &Modules::make_function(Function handle) {

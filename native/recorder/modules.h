@@ -40,7 +40,7 @@ struct ParametersInPlace {
   void **parameters = nullptr;
 
   std::size_t size() const { return record->parameter_bytes; }
-  void copy_to(std::uint8_t *to) const;
+  [[gnu::hot]] void copy_to(std::uint8_t *to) const;
 };
 
 class Modules {
@@ -55,7 +55,7 @@ class Modules {
   void module_of(Module module, Library library);
   void function_of(Function function, Module module, const char *name);
   void kernel_of(Kernel kernel, Library library, const char *name);
-  void function_of_kernel(ThreadState &thread, Function function, Kernel kernel);
+  [[gnu::hot]] void function_of_kernel(ThreadState &thread, Function function, Kernel kernel);
   void is_library(Library library);
   // Tells variables that the program need not have asked for; nothing of those that the module does not have. A library's are in every context.
   void locate(std::uint64_t module, const std::vector<std::string_view> &names);
@@ -75,7 +75,7 @@ class Modules {
   void linked(LinkState state, const void *image);
   void link_ended(LinkState state);
 
-  const FunctionRecord &function(ThreadState &thread, Function handle);
+  [[gnu::hot]] const FunctionRecord &function(ThreadState &thread, Function handle);
   // What the driver said of a function, or of a kernel and its functions, holds no more.
   void changed(Function handle);
 
@@ -124,7 +124,6 @@ class Modules {
   std::unordered_map<std::uint64_t, std::vector<Variable>> variables_;
   std::unordered_map<std::uint64_t, ImageName> images_;           // by module, once they were named
   std::unordered_map<LinkState, Linked> links_;
-  std::atomic<std::uint64_t> epoch_{1};
 };
 
 }  // namespace gcr

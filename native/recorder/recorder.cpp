@@ -30,7 +30,7 @@ std::uint64_t start_time() {
 
 }  // namespace
 
-std::atomic<Recorder *> Recorder::current_{nullptr};
+constinit Hot hot;
 
 void PinnedRanges::add(const void *place, std::size_t size) {
   const std::unique_lock lock(mutex_);
@@ -99,11 +99,12 @@ void Recorder::start(const Driver &driver) {
   tried = true;
   // The child has the memory of these objects but neither the thread nor the right to the channel: it begins anew.
   static const int forks = ::pthread_atfork(nullptr, nullptr, [] {
-    if (Recorder *parents = current_.exchange(nullptr)) parents->emitter.abandon();
+    if (Recorder *parents = hot.recorder.exchange(nullptr)) parents->emitter.abandon();
     new (&mutex) std::mutex;
     tried = false;
     this_thread = {};
   });
+  hot.begin();
   auto recorder = std::make_unique<Recorder>(driver);
   recorder->ask_driver();
   const std::string problem = forks ? "fork cannot be followed" : recorder->emitter.connect(std::getenv("GCR_SOCKET"), recorder->hello(Greeting::begins));
@@ -112,11 +113,11 @@ void Recorder::start(const Driver &driver) {
     recorder->emitter.stop_all("no thread for the agent");
     return;
   }
-  current_ = recorder.release();
+  hot.recorder = recorder.release();
 }
 
 bool Recorder::captured(Stream stream, bool per_thread) const {
-  if (captures.load(std::memory_order_relaxed) == 0 || !driver.cuStreamIsCapturing) return false;
+  if (hot.captures.load(std::memory_order_relaxed) == 0 || !driver.cuStreamIsCapturing) return false;
   if (!stream && per_thread) stream = stream_per_thread;
   int status = 0;
   // An error (the legacy stream while another is captured) is answered by the submission itself, too.

@@ -12,6 +12,7 @@
 #include "recorder/emitter.h"
 #include "recorder/gate.h"
 #include "recorder/graphs.h"
+#include "recorder/hot.h"
 #include "recorder/memory.h"
 #include "recorder/modules.h"
 #include "recorder/streams.h"
@@ -32,9 +33,9 @@ class PinnedRanges {
 
 struct Recorder {
   explicit Recorder(const Driver &found)
-      : driver(found), memory(driver, emitter, captures), modules(driver, emitter, memory), graphs(driver, emitter, modules), agent(*this) {}
+      : driver(found), memory(driver, emitter), modules(driver, emitter, memory), graphs(driver, emitter, modules), agent(*this) {}
 
-  static Recorder *current() { return current_.load(std::memory_order_acquire); }
+  static Recorder *current() { return hot.recorder.load(std::memory_order_acquire); }
 
   // Whether there is a supervisor to record for: GCR_SOCKET is set.
   static bool wanted();
@@ -49,7 +50,7 @@ struct Recorder {
   }
 
   // Whether the stream is being captured: what is submitted becomes a graph's node instead of running.
-  bool captured(Stream stream, bool per_thread) const;
+  [[gnu::hot]] bool captured(Stream stream, bool per_thread) const;
 
   const Driver driver;
   Emitter emitter;
@@ -60,14 +61,11 @@ struct Recorder {
   Gate gate;
   Agent agent;
   PinnedRanges pinned;
-  std::atomic<int> captures{0};
-  std::atomic<bool> interrupted{false};  // a signal handler called the driver out of our own code
 
  private:
   void ask_driver();
 
   HelloMessage description_;
-  static std::atomic<Recorder *> current_;
 };
 
 }  // namespace gcr

@@ -11,7 +11,7 @@ std::uint64_t Streams::number(ThreadState &thread, Stream stream, bool per_threa
     if (!thread.default_stream) thread.default_stream = fresh_blocking();
     return thread.default_stream;
   }
-  const std::uint64_t epoch = epoch_.load(std::memory_order_acquire);
+  const std::uint64_t epoch = hot.streams.load(std::memory_order_acquire);
   ThreadState::CachedStream &cached = thread.streams[cache_place<ThreadState::cached_streams>(stream)];
   if (thread.stream_epoch != epoch) {
     for (auto &one : thread.streams) one = {};
@@ -36,13 +36,13 @@ std::uint64_t Streams::number(ThreadState &thread, Stream stream, bool per_threa
 void Streams::created(Stream stream, unsigned flags) {
   const std::unique_lock lock(mutex_);
   numbers_[stream] = flags & stream_non_blocking ? fresh() : fresh_blocking();
-  epoch_.fetch_add(1);
+  hot.streams.fetch_add(1);
 }
 
 void Streams::destroyed(Stream stream) {
   const std::unique_lock lock(mutex_);
   numbers_.erase(stream);
-  epoch_.fetch_add(1);
+  hot.streams.fetch_add(1);
 }
 
 std::uint64_t Streams::recorded(Event event) {

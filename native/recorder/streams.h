@@ -21,7 +21,7 @@ constexpr unsigned stream_non_blocking = 1;
 class Streams {
  public:
   // The number of a stream as an entry point got it; `per_thread`: the entry point's default stream is the thread's own.
-  std::uint64_t number(ThreadState &thread, Stream stream, bool per_thread);
+  [[gnu::hot]] std::uint64_t number(ThreadState &thread, Stream stream, bool per_thread);
 
   void created(Stream stream, unsigned flags);
   void destroyed(Stream stream);
@@ -39,7 +39,6 @@ class Streams {
   std::uint64_t fresh_blocking() { return next_even_.fetch_add(2); }
 
   std::atomic<std::uint64_t> next_odd_{3}, next_even_{2};
-  std::atomic<std::uint64_t> epoch_{1};
   mutable std::shared_mutex mutex_;
   std::unordered_map<Stream, std::uint64_t> numbers_;
   std::unordered_map<Event, std::uint64_t> events_;

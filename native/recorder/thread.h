@@ -20,13 +20,14 @@ struct alignas(64) GateSlot {
   GateSlot *next = nullptr;
 };
 
-struct ThreadState {
+struct alignas(64) ThreadState {
   int depth = 0;              // inside of a wrapper: calls from here are the driver's or our own
   bool in_driver = false;     // … and the real function is running
   GateSlot *slot = nullptr;
   const void *caller = nullptr;         // who called the wrapper that this thread is in, or was in last
   LibraryCall *library_call = nullptr;  // the innermost call of a documented library that is under way
-  std::uint64_t default_stream = 0;  // number of this thread's per-thread default stream, 0: none yet
+  std::uint64_t default_stream = 0;     // number of this thread's per-thread default stream, 0: none yet
+  std::uint64_t function_epoch = 0, stream_epoch = 0;  // of what is remembered below
 
   // Programs have some hundred kernels in turn; what is not found here costs a lock and a search.
   static constexpr unsigned cached_functions = 512, cached_streams = 8;
@@ -42,7 +43,6 @@ struct ThreadState {
     Stream handle;
     std::uint64_t number;
   };
-  std::uint64_t function_epoch = 0, stream_epoch = 0;
   CachedFunction functions[cached_functions] = {};
   CachedKernel kernels[cached_functions] = {};  // whose functions are known as theirs
   CachedStream streams[cached_streams] = {};

@@ -75,6 +75,7 @@ type NativeConnectionClass = new (made: never) => NativeConnection;
 
 export interface NativeRing {
   readonly position: bigint;
+  readonly hasEvent: boolean;
   drain(maxBytes: number): Buffer;
   sleep(): boolean;
   awake(): void;

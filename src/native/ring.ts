@@ -21,10 +21,14 @@ export interface Ring {
 }
 
 /**
- * How long the consumer looks away after it took something. A producer that finds it asleep has to wake it, which costs the application a system
- * call and, on a virtual machine, a signal between processors: microseconds, for every launch of a program that launches one each ten.
+ * How long the consumer looks away after it took something, and while nothing comes twice as long each time, until it goes to sleep. A producer that
+ * finds it asleep has to wake it, which costs the application a system call and, on a virtual machine, a signal between processors: microseconds, for
+ * every launch of a program that launches one now and then.
  */
 const PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 16;
+/** An event may come without a wake at the moment of going to sleep (native/core/ring.h); it is there to be seen after so long. */
+const SECOND_LOOK_MS = 10;
 /** After so much it does not look away: this in a pause, and the ring (4 MiB) would fill. */
 const MUCH_BYTES = 256 * 1024;
 
@@ -36,7 +40,9 @@ export function openRing(fd: number, wakeFd: number): Ring {
   let callback: (() => void) | undefined;
   let timer: NodeJS.Timeout | undefined;
   let taken = 0;
+  let pause = LONGEST_PAUSE_MS;
   const call = () => {
+    clearTimeout(timer);
     const waiting = callback;
     callback = undefined;
     if (waiting === undefined) return;
@@ -56,9 +62,11 @@ export function openRing(fd: number, wakeFd: number): Ring {
       if (waits) return;
       const since = taken;
       taken = 0;
+      pause = since > 0 ? PAUSE_MS : 2 * pause;
       if (since > MUCH_BYTES) setImmediate(call);
-      else if (since > 0) timer = setTimeout(call, PAUSE_MS);
-      else if (!native.sleep()) setImmediate(call);
+      else if (pause <= LONGEST_PAUSE_MS) timer = setTimeout(call, pause);
+      else if (native.sleep()) timer = setTimeout(() => native.hasEvent && call(), SECOND_LOOK_MS);
+      else setImmediate(call);
     },
     get position() {
       return native.position;

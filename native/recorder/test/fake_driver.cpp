@@ -219,7 +219,7 @@ Result behave(Tag<tags::module_get_function>, Function *function, Module, const 
 Result behave(Tag<tags::library_get_kernel>, Kernel *kernel, Library, const char *name) {
   if (!kernel || !name) return result::invalid_value;
   *kernel = reinterpret_cast<Kernel>(new FakeFunction{name, {}});
-  if (std::string_view(name) == "wide") {
+  if (std::string_view(name).starts_with("wide")) {
     const std::lock_guard lock(mutex);
     wide.insert(*kernel);
   }

@@ -185,6 +185,14 @@ void calls_from_handler() {
   step("done");
 }
 
+// Does nothing else, as fast as it can.
+void launches() {
+  begin();
+  Launchers own(2);
+  step("running");
+  own.stop();
+}
+
 void forks_while_launching() {
   begin();
   Launchers own(3);
@@ -267,6 +275,7 @@ int main(int, char **arguments) {
   if (what == "guard") guard();
   if (what == "signals") signals();
   if (what == "calls_from_handler") calls_from_handler();
+  if (what == "launches") launches();
   if (what == "forks_while_launching") forks_while_launching();
   if (what == "peers") peers();
   if (what == "reach") reach();

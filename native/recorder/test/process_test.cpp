@@ -190,6 +190,22 @@ void handler_that_calls_is_noticed() {
   CHECK(session.ended() == 0);
 }
 
+// From the answer to a hold until the release no thread is inside of a call, however the two meet: nothing comes into the ring.
+void held_threads_are_outside() {
+  Session session(application, "launches");
+  session.meet();
+  session.keep = false;
+  CHECK(session.said() == "running");
+  for (int round = 0; round < 300; ++round) {
+    CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+    for (int look = 0; look < 20; ++look) CHECK(session.reserved() == session.position);
+    CHECK(session.ask(MessageType::release).status == 0);
+    session.pump();
+  }
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
 void forks_leave_the_parent_alone() {
   Session session(application, "forks_while_launching");
   session.meet();
@@ -328,6 +344,7 @@ int main(int count, char **arguments) {
        GCR_TEST(guard_ends_the_program),
        GCR_TEST(signals_are_the_programs),
        GCR_TEST(handler_that_calls_is_noticed),
+       GCR_TEST(held_threads_are_outside),
        GCR_TEST(forks_leave_the_parent_alone),
        GCR_TEST(peers_keep_their_access),
        GCR_TEST(devices_reach_each_other),

@@ -212,6 +212,8 @@ class Session {
   // A message that is no request.
   void tell(MessageType type, const std::vector<std::uint8_t> &body) { CHECK(channel_.send(static_cast<std::uint16_t>(type), 0, body)); }
   RingReader &reader() { return *reader_; }
+  // How far events have got room in the ring.
+  std::uint64_t reserved() const { return memory_.head()->reserved.load(); }
   // Whether the application is inside of a call, because nobody has read for so long.
   bool somebody_waits_for_room() const { return memory_.head()->waiting.load() > 0; }
   pid_t application() const { return application_; }
