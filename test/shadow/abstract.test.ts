@@ -19,6 +19,8 @@ interface Case {
   readonly numbers?: readonly number[];
   readonly threads?: number;
   readonly blocks?: number;
+  /** Threads of a block in the second dimension. */
+  readonly rows?: number;
   readonly table?: readonly number[];
   /** Content of the table is not told. */
   readonly secret?: boolean;
@@ -37,7 +39,7 @@ async function judge(body: string, cases: readonly Case[]): Promise<string[]> {
   const [entry] = await kernelsOfText(library, kernel(body));
   expect(entry).toBeDefined();
   const verdicts: string[] = [];
-  for (const { numbers = [], threads = 64, blocks = 1, table = [], secret } of cases) {
+  for (const { numbers = [], threads = 64, blocks = 1, rows = 1, table = [], secret } of cases) {
     const parameters = new Uint8Array(24);
     const view = new DataView(parameters.buffer);
     view.setBigUint64(0, OUT + 0x8000n, true);
@@ -45,7 +47,7 @@ async function judge(body: string, cases: readonly Case[]): Promise<string[]> {
     numbers.forEach((number, index) => {
       view.setInt32(16 + 4 * index, number, true);
     });
-    const launch = { kernel: 'k', grid: [blocks, 1, 1] as const, block: [threads, 1, 1] as const, parameters };
+    const launch = { kernel: 'k', grid: [blocks, 1, 1] as const, block: [threads, rows, 1] as const, parameters };
     const content = new Uint8Array(Int32Array.from([...table, ...Array(64).fill(0)]).buffer);
     const memory = new DeviceMemory();
     memory.map(OUT, new Uint8Array(0x10000));
@@ -58,7 +60,7 @@ async function judge(body: string, cases: readonly Case[]): Promise<string[]> {
       shadow.allocate(TABLE, content.length);
       if (!secret) shadow.copyIn(TABLE, content.length, content);
       const set = shadow.launch(launch);
-      const what = JSON.stringify({ numbers, threads, blocks, table, provenance, verdict: set.verdict });
+      const what = JSON.stringify({ numbers, threads, blocks, rows, table, provenance, verdict: set.verdict });
       expect(subtract(written, set.ranges()), `missed: ${what}`).toEqual([]);
       if (set.verdict === 'exact') expect(subtract(set.ranges(), written), `in excess: ${what}`).toEqual([]);
       verdicts.push(set.verdict);
@@ -85,7 +87,99 @@ describe('quotients and remainders', () => {
   });
 });
 
+describe('a sum that was divided as a whole', () => {
+  // The number of a thread among all, with 31 threads in a block: no digit nests in a power of two.
+  const NUMBER = 'mad.lo.s32 %r3, %r2, 31, %r1;';
+  const all = { threads: 31, blocks: 16 };
+
+  it('keeps its bound for addresses that its terms make otherwise', async () => {
+    const verdicts = await judge(
+      `${NUMBER} setp.ge.s32 %p1, %r3, %r50; @%p1 ret; shr.u32 %r4, %r3, 2; setp.gt.u32 %p2, %r4, 1000; @%p2 ret;
+       mad.lo.s32 %r9, %r1, 16, %r2; ${STORE} ret;`,
+      [
+        { ...all, numbers: [100] },
+        { ...all, numbers: [1] },
+        { ...all, numbers: [1000] },
+      ],
+    );
+    expect(new Set(verdicts)).toEqual(new Set(['exact']));
+  });
+
+  it('narrows its terms by what is asked of its digits', async () => {
+    for (const guard of [
+      'setp.ge.s32 %p1, %r4, 20;',
+      'setp.lt.s32 %p1, %r4, 20;',
+      'setp.ne.s32 %p1, %r5, 2;',
+      'setp.eq.s32 %p1, %r5, 2;',
+      'and.b32 %r7, %r4, 1; setp.eq.s32 %p1, %r7, 0;',
+    ])
+      await judge(
+        `${NUMBER} shr.u32 %r4, %r3, 2; and.b32 %r5, %r3, 3; ${guard} @%p1 ret; mad.lo.s32 %r9, %r1, 16, %r2; ${STORE} ret;`,
+        [all],
+      );
+  });
+
+  it('has the digits of those terms that a later guard leaves', async () => {
+    await judge(
+      `${NUMBER} shr.u32 %r4, %r3, 2; setp.gt.u32 %p1, %r4, 1000; @%p1 ret; mad.lo.s32 %r5, %r2, 2, %r1;
+       setp.gt.s32 %p2, %r5, 30; @%p2 ret; mul.lo.s32 %r9, %r4, 8; ${STORE} ret;`,
+      [all],
+    );
+  });
+
+  it('is not there when its digits and its terms exclude each other', async () => {
+    await judge(
+      `${NUMBER} shr.u32 %r4, %r3, 2; setp.lt.u32 %p1, %r4, 122; @%p1 ret; mad.lo.s32 %r5, %r2, 2, %r1;
+       setp.gt.s32 %p2, %r5, 30; @%p2 ret; mov.u32 %r9, %tid.y; ${STORE} ret;`,
+      [{ ...all, rows: 2 }],
+    );
+  });
+
+  it('is not apart from its terms when its digits are split further', async () => {
+    await judge(`${NUMBER} shr.u32 %r4, %r3, 2; shr.u32 %r5, %r4, 2; mad.lo.s32 %r9, %r5, 100, %r1; ${STORE} ret;`, [
+      all,
+    ]);
+  });
+
+  it('narrows its terms as the number of a lane', async () => {
+    await judge(
+      `mov.u32 %r3, %laneid; setp.ne.u32 %p1, %r3, 0; @%p1 ret; mov.u32 %r4, %tid.y; mad.lo.s32 %r9, %r1, 32, %r4;
+       ${STORE} ret;`,
+      [{ threads: 31, rows: 32 }],
+    );
+  });
+});
+
+describe('constraints on a sum', () => {
+  it('are seen to leave no members after its terms were narrowed', async () => {
+    await judge(
+      `add.s32 %r3, %r1, %r2; setp.lt.s32 %p1, %r3, 10; @%p1 ret; setp.gt.s32 %p2, %r1, 2; @%p2 ret;
+       setp.gt.s32 %p3, %r2, 3; @%p3 ret; mov.u32 %r9, %tid.y; ${STORE} ret;`,
+      [{ threads: 10, blocks: 10, rows: 2 }],
+    );
+  });
+
+  it('do not move the places of a table whose index it is', async () => {
+    await judge(
+      `mad.lo.s32 %r3, %r2, 31, %r1; setp.lt.s32 %p1, %r3, 5; @%p1 ret; setp.ne.s32 %p2, %r2, 0; @%p2 ret;
+       mul.wide.s32 %rd3, %r3, 4; add.s64 %rd4, %rd2, %rd3; ld.global.u32 %r9, [%rd4]; ${STORE} ret;`,
+      [
+        { threads: 31, blocks: 4, table: Array.from({ length: 31 }, (_, at) => at * 3) },
+        { threads: 31, blocks: 4, table: Array.from({ length: 31 }, (_, at) => (at * at) % 64) },
+      ],
+    );
+  });
+});
+
 describe('loops', () => {
+  it('that threads return from leave the others', async () => {
+    await judge(
+      `mov.u32 %r3, 0; L: mul.lo.u32 %r4, %r3, 3; setp.eq.u32 %p1, %r1, %r4; @%p1 bra E; add.u32 %r3, %r3, 1;
+       setp.lt.u32 %p2, %r3, 4; @%p2 bra L; mov.u32 %r9, %r1; ${STORE} E: ret;`,
+      [{ threads: 33 }],
+    );
+  });
+
   it('follow a table whose entries differ by thread', async () => {
     const chain = `add.s32 %r9, %r1, %r50; L: ${STORE} mul.wide.s32 %rd3, %r9, 4; add.s64 %rd4, %rd2, %rd3;
       ld.global.u32 %r9, [%rd4]; setp.gt.s32 %p1, %r9, -1; setp.lt.s32 %p2, %r9, %r51; and.pred %p3, %p1, %p2;

@@ -8,8 +8,9 @@
  * bounds).
  */
 import type { Dimension } from '../descriptor.js';
+import { type Constraints, constraintsOn, NO_CONSTRAINTS } from './constraints.js';
 import type { Domain, Group } from './domain.js';
-import { coefficientOf, coversAll, type Form, leastSum, withConstant } from './form.js';
+import { coefficientOf, coversAll, type Form, leastSum } from './form.js';
 
 /** Bytes `[start, start + width)`, repeated `count` times `stride` apart for each dimension; `start` relative to a root. */
 export interface RelativeDescriptor {
@@ -34,7 +35,7 @@ interface Box {
   hi: number[];
   /** Atom numbers; -1 for a sum that became one. */
   atoms: number[];
-  groups: Group[];
+  groups: readonly Group[];
 }
 
 /** Boxes of one address at most; beyond, all its constraints are dropped. */
@@ -278,12 +279,12 @@ function describe(
  * large constant left aside.
  */
 export function resolveAddresses(domain: Domain, address: Form, width: number, budget: BoxBudget): BoxResult {
-  const groups = canonicalGroups(domain);
+  const constraints = constraintsOn(domain, address);
   try {
-    return resolveUnder(domain, address, width, budget, groups);
+    return resolveUnder(domain, address, width, budget, constraints);
   } catch (error) {
     if (error !== TOO_MANY) throw error;
-    return { ...resolveUnder(domain, address, width, budget, []), exact: false };
+    return { ...resolveUnder(domain, address, width, budget, NO_CONSTRAINTS), exact: false };
   }
 }
 
@@ -292,14 +293,10 @@ function resolveUnder(
   address: Form,
   width: number,
   budget: BoxBudget,
-  groups: readonly Group[],
+  { connected, isAll }: Constraints,
 ): BoxResult {
-  const { connected, apart } = groups.length === 0 ? NO_GROUPS : connectedGroups(groups, address);
-  let exact = !domain.inexact && !domain.isDataForm(address);
-  // What has no part in the address only says whether there are members; one dense sum has them.
-  for (const group of apart) if (exact && !hasMembers(domain, group, apart)) exact = false;
+  let exact = isAll && !domain.inexact && !domain.isDataForm(address);
   for (const { form } of connected) if (domain.isDataForm(form)) exact = false;
-  if (exact && domain.relations.length > 0 && usesBothSides(domain, address, connected)) exact = false;
   if (connected.length === 0) {
     // Nothing relates the atoms: the usual case.
     const { constant, coefs, atoms } = address;
@@ -317,63 +314,4 @@ function resolveUnder(
     groups: connected,
   });
   return { descriptors: resolution.descriptors, exact: resolution.exact, unbounded: resolution.unbounded };
-}
-
-/** Whether a constraint apart from all others certainly has members. */
-function hasMembers(domain: Domain, group: Group, others: readonly Group[]): boolean {
-  const { atoms, coefs } = group.form;
-  if (others.some((other) => other !== group && other.form.atoms.some((atom) => atoms.includes(atom)))) return false;
-  const lo = atoms.map((atom) => domain.lo[atom]!);
-  const hi = atoms.map((atom) => domain.hi[atom]!);
-  return coversAll(coefs, lo, hi);
-}
-
-const NO_GROUPS: { readonly connected: Group[]; readonly apart: Group[] } = { connected: [], apart: [] };
-
-/** Whether old and new atoms of a relation stand side by side: they are taken as independent, which they are not. */
-function usesBothSides(domain: Domain, address: Form, connected: readonly Group[]): boolean {
-  const used = new Set(address.atoms);
-  for (const group of connected) for (const atom of group.form.atoms) used.add(atom);
-  return domain.relations.some(
-    ({ terms, replacement }) =>
-      terms.atoms.some((atom) => used.has(atom)) && replacement.atoms.some((atom) => used.has(atom)),
-  );
-}
-
-/** The domain's constraints that share atoms with an address, directly or through others, and the rest. */
-function connectedGroups(groups: readonly Group[], address: Form): { connected: Group[]; apart: Group[] } {
-  if (groups.length === 1) {
-    const isPart = groups[0]!.form.atoms.some((atom) => address.atoms.includes(atom));
-    return isPart ? { connected: [groups[0]!], apart: [] } : { connected: [], apart: [groups[0]!] };
-  }
-  let apart = [...groups];
-  const connected: Group[] = [];
-  const reached = new Set(address.atoms);
-  for (let again = true; again && apart.length > 0; ) {
-    again = false;
-    const rest: Group[] = [];
-    for (const group of apart) {
-      if (group.form.atoms.some((atom) => reached.has(atom))) {
-        connected.push(group);
-        for (const atom of group.form.atoms) reached.add(atom);
-        again = true;
-      } else rest.push(group);
-    }
-    apart = rest;
-  }
-  return { connected, apart };
-}
-
-/** The domain's constraints over atoms that are not replaced. */
-function canonicalGroups(domain: Domain): readonly Group[] {
-  if (!domain.hasSubstitutes && domain.relations.length === 0) return domain.groups;
-  return domain.groups.map((group) => {
-    const canonical = domain.canonical(group.form);
-    if (!canonical || canonical === group.form) return group;
-    return {
-      form: withConstant(canonical, 0),
-      lo: group.lo - canonical.constant,
-      hi: group.hi - canonical.constant,
-    };
-  });
 }

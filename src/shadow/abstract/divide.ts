@@ -9,9 +9,7 @@ import {
   addForms,
   addNumber,
   atomForm,
-  coefficientOf,
   constantForm,
-  coversAll,
   type Form,
   greatestCommonDivisor,
   scaleForm,
@@ -220,7 +218,7 @@ function composite(
 ): Division | undefined {
   const { domain } = state;
   const terms = withConstant(rest, 0);
-  if (!isDense(state, terms)) return undefined;
+  if (!domain.isDense(terms)) return undefined;
   const lo = domain.low(terms) + rest.constant;
   const hi = domain.high(terms) + rest.constant;
   const isData = domain.isDataForm(terms);
@@ -240,26 +238,4 @@ export function replaceTerms(state: State, terms: Form, replacement: Form): void
   const { domain } = state;
   if (terms.atoms.length === 1 && terms.coefs[0] === 1) domain.substitute(terms.atoms[0]!, replacement);
   else domain.relate(terms, replacement);
-}
-
-/**
- * Whether a sum takes every value between its bounds: it covers all of them, and no constraint but its own bounds touches its
- * atoms.
- */
-export function isDense(state: State, terms: Form): boolean {
-  const { domain } = state;
-  for (const group of domain.groups) {
-    const shares = group.form.atoms.some((atom) => coefficientOf(terms, atom) !== 0);
-    if (!shares) continue;
-    const same =
-      group.form.atoms.length === terms.atoms.length &&
-      group.form.atoms.every((atom, i) => coefficientOf(terms, atom) === group.form.coefs[i]);
-    if (!same) return false;
-  }
-  if (terms.atoms.some((atom) => domain.isRelated[atom])) return false;
-  return coversAll(
-    terms.coefs,
-    terms.atoms.map((atom) => domain.lo[atom]!),
-    terms.atoms.map((atom) => domain.hi[atom]!),
-  );
 }

@@ -9,6 +9,7 @@ import {
   addForms,
   coefficientOf,
   contentOf,
+  coversAll,
   exactOrLess,
   type Form,
   LIMIT,
@@ -224,6 +225,25 @@ export class Domain {
   isDataForm(form: Form): boolean {
     for (const atom of form.atoms) if (this.isData[atom]) return true;
     return false;
+  }
+
+  /**
+   * Whether a sum takes every value between its bounds: it covers all of them, and no constraint but its own bounds touches its atoms.
+   *
+   * @param groups the constraints
+   */
+  isDense({ atoms, coefs }: Form, groups: readonly Group[] = this.groups): boolean {
+    for (const { form } of groups) {
+      if (!form.atoms.some((atom) => atoms.includes(atom))) continue;
+      if (form.atoms.length !== atoms.length) return false;
+      for (let i = 0; i < atoms.length; i++) if (form.atoms[i] !== atoms[i] || form.coefs[i] !== coefs[i]) return false;
+    }
+    for (const atom of atoms) if (this.isRelated[atom]) return false;
+    return coversAll(
+      coefs,
+      atoms.map((atom) => this.lo[atom]!),
+      atoms.map((atom) => this.hi[atom]!),
+    );
   }
 
   /** Narrows to members with `form ≥ 0`; false when there are none. */

@@ -8,7 +8,7 @@
  */
 import { evaluateFloat, type IntegerOperation, isFloatOperation, type MemorySpace } from '../../templates/index.js';
 import { isExactFloat, readBits } from '../concrete.js';
-import { isDense, replaceTerms } from './divide.js';
+import { replaceTerms } from './divide.js';
 import { Domain } from './domain.js';
 import {
   addForms,
@@ -20,6 +20,7 @@ import {
   type Form,
   isConstant,
   LIMIT,
+  leastSum,
   NO_ROOT,
   rootForm,
   scaleForm,
@@ -208,11 +209,15 @@ export abstract class Evaluator extends Integers {
   #table(place: Form, width: number, read: (offset: number) => bigint | undefined): Form {
     const { domain } = this.state;
     const canonical = domain.canonical(withoutBig(place));
-    if (!canonical || !Number.isFinite(domain.low(canonical)) || !Number.isFinite(domain.high(canonical)))
-      return this.unknown(width);
-    const free = canonical.atoms.filter((atom) => domain.lo[atom] !== domain.hi[atom]);
+    if (!canonical) return this.unknown(width);
+    // By the atoms alone: a bound of the whole sum is not where the atom has its first value.
+    const { constant, atoms, coefs } = canonical;
+    const low = leastSum(constant, coefs, atoms, domain.lo, domain.hi, 1);
+    const high = -leastSum(-constant, coefs, atoms, domain.lo, domain.hi, -1);
+    if (!Number.isFinite(low) || !Number.isFinite(high)) return this.unknown(width);
+    const free = atoms.filter((atom) => domain.lo[atom] !== domain.hi[atom]);
     if (free.length === 0) {
-      const bits = read(domain.low(canonical));
+      const bits = read(low);
       return bits === undefined ? this.unknown(width) : this.#loaded(bits, width);
     }
     if (free.length > 1) {
@@ -220,11 +225,11 @@ export abstract class Evaluator extends Integers {
       return this.unknown(width);
     }
     const atom = free[0]!;
-    const c = canonical.coefs[canonical.atoms.indexOf(atom)]!;
+    const c = coefs[atoms.indexOf(atom)]!;
     const first = domain.lo[atom]!;
     const last = domain.hi[atom]!;
     if (!(last - first < MAX_TABLE)) return this.unknown(width);
-    const base = domain.low(canonical) - (c > 0 ? c * first : c * last);
+    const base = low - (c > 0 ? c * first : c * last);
     const at = (index: number) => read(base + c * index);
     const start = at(first);
     if (start === undefined) return this.unknown(width);
@@ -262,7 +267,7 @@ export abstract class Evaluator extends Integers {
       place.atoms,
       place.coefs.map((c) => c / unit),
     );
-    if (!isDense(state, index)) return;
+    if (!state.domain.isDense(index)) return;
     const low = state.domain.low(index);
     const high = state.domain.high(index);
     if (!(high - low < MAX_TABLE)) return;
