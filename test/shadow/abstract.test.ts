@@ -173,10 +173,97 @@ describe('constraints on a sum', () => {
 
 describe('loops', () => {
   it('that threads return from leave the others', async () => {
+    for (const guard of ['setp.eq.u32 %p1, %r1, 3;', 'setp.eq.u32 %p1, %r1, %r4;']) {
+      // The way out is in the middle of a round; or at its end, for rounds that come to it.
+      await judge(
+        `mov.u32 %r3, 0; L: mul.lo.u32 %r4, %r3, 3; ${guard} @%p1 bra E; add.u32 %r3, %r3, 1; setp.lt.u32 %p2, %r3, 4;
+         @%p2 bra L; mov.u32 %r9, %r1; ${STORE} E: ret;`,
+        [{ threads: 33 }],
+      );
+      await judge(
+        `mov.u32 %r3, %r2; setp.ge.u32 %p2, %r3, 4; @%p2 bra M; L: mul.lo.u32 %r4, %r3, 3; ${guard} @%p1 bra E;
+         add.u32 %r3, %r3, 1; setp.lt.u32 %p3, %r3, 4; @%p3 bra L; M: mad.lo.u32 %r9, %r2, 64, %r1; ${STORE} E: ret;`,
+        [{ threads: 33, blocks: 6 }],
+      );
+      await judge(
+        `mov.u32 %r3, %r2; L: setp.ge.u32 %p2, %r3, 4; @%p2 bra M; mul.lo.u32 %r4, %r3, 3; ${guard} @%p1 bra E;
+         add.u32 %r3, %r3, 1; bra L; M: mad.lo.u32 %r9, %r2, 64, %r1; ${STORE} E: ret;`,
+        [{ threads: 33, blocks: 6 }],
+      );
+    }
+  });
+
+  it('whose step is decided by what guards the store', async () => {
+    const verdicts = await judge(
+      `mov.u32 %r3, 0; mov.u32 %r4, 0; L: setp.ge.s32 %p1, %r3, 3; selp.b32 %r5, 100, 1, %p1; @!%p1 bra N;
+       mad.lo.s32 %r9, %r1, 1000, %r4; ${STORE} N: add.s32 %r4, %r4, %r5; add.s32 %r3, %r3, 1; setp.lt.s32 %p2, %r3, 6;
+       @%p2 bra L; ret;`,
+      [{ threads: 9 }],
+    );
+    expect(new Set(verdicts)).toEqual(new Set(['exact']));
+    // Memory may say something else in each round.
     await judge(
-      `mov.u32 %r3, 0; L: mul.lo.u32 %r4, %r3, 3; setp.eq.u32 %p1, %r1, %r4; @%p1 bra E; add.u32 %r3, %r3, 1;
-       setp.lt.u32 %p2, %r3, 4; @%p2 bra L; mov.u32 %r9, %r1; ${STORE} E: ret;`,
-      [{ threads: 33 }],
+      `mov.u32 %r3, 0; mov.u32 %r4, 0; L: mul.wide.s32 %rd3, %r3, 4; add.s64 %rd4, %rd2, %rd3; ld.global.u32 %r6, [%rd4];
+       setp.ne.s32 %p1, %r6, 0; selp.b32 %r5, 100, 1, %p1; @!%p1 bra N; mad.lo.s32 %r9, %r1, 1000, %r4; ${STORE}
+       N: add.s32 %r4, %r4, %r5; add.s32 %r3, %r3, 1; setp.lt.s32 %p2, %r3, 6; @%p2 bra L; ret;`,
+      [
+        { threads: 9, table: [0, 0, 1, 0, 1, 1] },
+        { threads: 9, table: [0, 0, 1, 0, 1, 1], secret: true },
+      ],
+    );
+  });
+
+  it('that nobody comes to a second round of', async () => {
+    await judge(
+      `mov.u32 %r3, 2; mov.u32 %r4, %r2; div.u32 %r5, %r2, 31; L: setp.ge.s32 %p1, %r3, 16; @%p1 bra E;
+       mad.lo.s32 %r9, %r2, 4, %r4; ${STORE} mov.u32 %r6, 5; setp.ge.u32 %p2, %r5, 123; @%p2 bra M;
+       setp.lt.u32 %p3, %r1, %r5; @!%p3 bra E; bra N; M: mov.u32 %r6, %r4; N: add.s32 %r4, %r4, %r6; add.s32 %r3, %r3, 1;
+       bra L; E: ret;`,
+      [{ threads: 10, blocks: 2 }],
+    );
+  });
+
+  it('whose last test only those come to who did not return after the store', async () => {
+    await judge(
+      `mov.u32 %r3, 0; L: mad.lo.s32 %r9, %r1, 64, %r3; ${STORE} setp.lt.s32 %p1, %r50, 10; @%p1 bra C; mov.u32 %r8, 6; bra D;
+       C: setp.lt.s32 %p2, %r1, 5; @%p2 bra E; mov.u32 %r8, 4; D: add.s32 %r3, %r3, 1; setp.lt.s32 %p3, %r3, %r8; @%p3 bra L;
+       E: ret;`,
+      [
+        { threads: 9, numbers: [3] },
+        { threads: 9, numbers: [30] },
+      ],
+    );
+  });
+
+  it('that are left by several ways, on one of which some return', async () => {
+    await judge(
+      `mov.u32 %r3, 0; L: mul.wide.s32 %rd3, %r3, 4; add.s64 %rd4, %rd2, %rd3; ld.global.u32 %r6, [%rd4];
+       setp.eq.s32 %p1, %r6, 7; @%p1 bra A; add.s32 %r3, %r3, 1; setp.lt.s32 %p2, %r3, 4; @%p2 bra L; mov.u32 %r8, 10; bra M;
+       A: setp.lt.s32 %p3, %r1, 10; @%p3 bra B; mov.u32 %r8, 30; bra C;
+       B: setp.lt.s32 %p4, %r1, 5; @%p4 bra E; mov.u32 %r8, 20; C: add.s32 %r8, %r8, 1; M: mad.lo.s32 %r9, %r1, 64, %r8; ${STORE} E: ret;`,
+      [
+        { threads: 16, secret: true },
+        { threads: 16, secret: true, table: [1, 2, 7] },
+      ],
+    );
+  });
+
+  it('around others, as they were left in the round before', async () => {
+    await judge(
+      `mov.u32 %r3, 1; mov.u32 %r4, %r1; O: setp.ge.s32 %p1, %r3, %r50; @%p1 bra E; mov.u32 %r5, %r3; mov.u32 %r6, %r2;
+       L: setp.ge.s32 %p2, %r5, 8; @%p2 bra N; mad.lo.s32 %r9, %r4, 4, %r3; ${STORE} add.s32 %r6, %r6, -1;
+       add.s32 %r5, %r5, 31; bra L; N: add.s32 %r4, %r4, %r6; add.s32 %r3, %r3, 1; bra O; E: ret;`,
+      [{ threads: 31, blocks: 4, numbers: [31] }],
+    );
+  });
+
+  it('with a guarded store that is executed round by round after all', async () => {
+    await judge(
+      `mov.u32 %r3, 0; mov.u32 %r4, 0; mov.u32 %r5, %tid.y; L: setp.ge.s32 %p1, %r3, 8; @%p1 bra E;
+       mad.lo.s32 %r9, %r4, 100, %r3; mad.lo.s32 %r9, %r1, 8, %r9; setp.lt.s32 %p2, %r5, 123; not.pred %p3, %p2;
+       cvt.s64.s32 %rd9, %r9; add.s64 %rd10, %rd1, %rd9; @!%p3 st.global.u8 [%rd10], 1; add.s32 %r4, %r4, %r5;
+       add.s32 %r3, %r3, 1; bra L; E: ret;`,
+      [{ threads: 10, rows: 10 }],
     );
   });
 

@@ -37,6 +37,7 @@ export abstract class Control extends Ways {
     if (known?.kind === 'unrolled') return this.#unrolled(id, loop, known);
     const step = this.stepOf(id, loop);
     if (step === 0) return this.#entryValue(id, loop);
+    if (known === undefined && this.strict > 0) throw PROBE_FAILED;
     if (step === undefined) return this.#unroll(loop);
     const round = this.#round(loop);
     if (round === undefined) return this.#unroll(loop);
@@ -50,13 +51,18 @@ export abstract class Control extends Ways {
     return this.unknown(width);
   }
 
-  /** What a round adds to a variable, when it is always the same number. */
+  /**
+   * What a round adds to a variable, when it is always the same number: of any round that another one follows, so nothing counts that was
+   * assumed of the round that is looked at, or remembered of it.
+   */
   protected stepOf(id: number, loop: Loop): number | undefined {
     const { state } = this;
     if (state.steps.has(id)) return state.steps.get(id);
     const saved = state.domain;
-    const { mark } = state;
+    const { mark, loops, steps } = state;
     state.domain = new Domain(saved);
+    this.#forgetInner(loop);
+    for (const part of loop.parts.get(id)!) state.forget(part);
     state.probing++;
     let step: number | undefined;
     try {
@@ -79,15 +85,36 @@ export abstract class Control extends Ways {
         step = own;
       }
     } catch (error) {
-      if (error !== PROBE_FAILED) throw error;
+      // No thread comes to a next round: that says nothing of this one.
+      if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
       step = undefined;
     } finally {
       state.probing--;
       state.rollBack(mark);
       state.domain = saved;
+      state.loops = loops;
+      state.steps = steps;
     }
     state.setStep(id, step);
     return step;
+  }
+
+  /** Loops within a loop are in another round when it is. */
+  #forgetInner({ header, members }: Loop): void {
+    for (const inner of this.state.loops.keys())
+      if (inner !== header && members.has(inner)) this.state.deleteLoop(inner);
+  }
+
+  /**
+   * Whether it is a round of the loop that is looked at, or where it was left: outside of it, and in the round before of a loop around it.
+   */
+  #isWithin({ header, members }: Loop): boolean {
+    if (!members.has(this.target)) return false;
+    for (const [outer, state] of this.state.loops) {
+      if (outer === header || state.kind !== 'unrolled' || state.phase !== 'advancing') continue;
+      if (this.plan.loops.get(outer)!.members.has(header)) return false;
+    }
+    return true;
   }
 
   /** The atom that numbers a loop's rounds, bounded by its tests; undefined when nothing bounds it. */
@@ -106,30 +133,37 @@ export abstract class Control extends Ways {
     const outer = this.bounding;
     this.bounding = bounding;
     state.probing++;
+    // Tests are asked of any round, by threads that need not come to them in the one that is looked at.
+    this.strict++;
+    const { loops } = state;
+    this.#forgetInner(loop);
     const bounds: Form[] = [];
-    for (const test of tests) {
-      const promised = bounding.promises.length;
-      const before = state.mark;
-      // What was computed under promises goes with them.
-      const drop = () => {
-        bounding.promises.length = promised;
-        state.rollBack(before);
-      };
-      try {
-        const bound = this.#bound(test.condition, test.stayWhen, round);
-        if (bound) bounds.push(bound);
-        else drop();
-      } catch (error) {
-        if (error !== PROBE_FAILED) {
-          this.bounding = outer;
-          state.probing--;
-          throw error;
+    try {
+      for (const { condition, stayWhen, parts } of tests) {
+        const promised = bounding.promises.length;
+        const before = state.mark;
+        for (const part of parts) state.forget(part);
+        let bound: Form | undefined;
+        try {
+          bound = this.#bound(condition, stayWhen, round);
+        } catch (error) {
+          if (error !== PROBE_FAILED && error !== INFEASIBLE) throw error;
         }
-        drop();
+        if (bound) {
+          bounds.push(bound);
+          for (const part of parts) state.forget(part);
+        } else {
+          // What was computed under promises goes with them.
+          bounding.promises.length = promised;
+          state.rollBack(before);
+        }
       }
+    } finally {
+      this.strict--;
+      state.loops = loops;
+      this.bounding = outer;
+      state.probing--;
     }
-    this.bounding = outer;
-    state.probing--;
     const fail = () => {
       state.rollBack(mark);
       state.domain = savedDomain;
@@ -160,7 +194,7 @@ export abstract class Control extends Ways {
       return round;
     }
     // Variables are remembered from here on, so nothing else would leave the loop.
-    if (!loop.members.has(this.target)) state.setLoop(loop.header, { kind: 'affine', round, phase: 'leaving' });
+    if (!this.#isWithin(loop)) state.setLoop(loop.header, { kind: 'affine', round, phase: 'leaving' });
     state.fork(
       () => {
         const { domain } = this.state;
@@ -254,7 +288,7 @@ export abstract class Control extends Ways {
   /** Either this round is the one that is looked at, or a later one. */
   #offer(loop: Loop, current: Unrolled): never {
     const { header } = loop;
-    const here = loop.members.has(this.target) ? 'fixed' : 'leaving';
+    const here = this.#isWithin(loop) ? 'fixed' : 'leaving';
     this.state.fork(
       () => {
         this.state.setLoop(header, { ...current, phase: here });
@@ -323,11 +357,11 @@ export abstract class Control extends Ways {
 
   /** Behind a loop, its variables are those of the round in which it was left. */
   #settle(loop: Loop): void {
-    const { header, members } = loop;
+    const { header } = loop;
     const { state } = this;
     const known = state.loops.get(header);
-    if (!known || known.kind === 'widened' || known.phase !== 'fixed' || members.has(this.target)) return;
-    if (state.probing > 0) throw PROBE_FAILED;
+    if (!known || known.kind === 'widened' || known.phase !== 'fixed' || this.#isWithin(loop)) return;
+    if (state.probing > 0 || this.strict > 0) throw PROBE_FAILED;
     state.setLoop(header, { ...known, phase: 'leaving' });
     this.#leave(loop);
   }

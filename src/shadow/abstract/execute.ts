@@ -224,19 +224,24 @@ export class AbstractExecution extends Starting {
     }
     this.#prefetch(outcome.site);
     const snapshot = this.state.save();
-    this.#guarded(outcome, guard);
+    this.#guarded(outcome, guard, false);
     this.state.restore(snapshot);
   }
 
-  /** A guarded site forks on its own: its guard does not hold for its neighbours. */
-  #guarded(outcome: Outcome, guard: number): void {
+  /**
+   * A guarded site forks on its own: its guard does not hold for its neighbours.
+   *
+   * @param hasForked since its block was reached: of another round of a loop, the tests on the way to the block say something else
+   */
+  #guarded(outcome: Outcome, guard: number, hasForked: boolean): void {
     try {
       this.finishLoops();
+      if (hasForked && !this.reach(this.target)) return;
       if (this.assume(guard, true)) this.#emit(outcome);
     } catch (error) {
       if (error === INFEASIBLE) return;
       if (error !== FORK) throw error;
-      this.#branch(this.state.options, () => this.#guarded(outcome, guard));
+      this.#branch(this.state.options, () => this.#guarded(outcome, guard, true));
     }
   }
 

@@ -2,7 +2,12 @@
  * The natural loops of a slice: blocks, ways out, the tests that every round passes, and variables with what they start from and
  * what a round makes of them. Follows from the template alone.
  */
-import type { DominatorTree, KernelTemplate } from '../../templates/index.js';
+import {
+  type DominatorTree,
+  isFloatOperation,
+  isIntegerOperation,
+  type KernelTemplate,
+} from '../../templates/index.js';
 
 export interface Loop {
   readonly header: number;
@@ -11,13 +16,23 @@ export interface Loop {
   readonly latches: readonly number[];
   readonly members: ReadonlySet<number>;
   /** Edges that leave, with the block they leave from. */
-  readonly exits: readonly { readonly from: number; readonly to: number }[];
+  readonly exits: readonly LoopExit[];
   /** Exits that every round passes, once: the block ends in a test, and all back edges come after it. */
   readonly tests: readonly LoopTest[];
   /** Values of the header that differ between rounds. */
   readonly variables: readonly number[];
   /** By variable: values at the ends of a round, one after the other. */
   readonly backs: ReadonlyMap<number, readonly number[]>;
+  /** By variable: what its values at the ends of a round are made of, as far as that may be another number in each round. */
+  readonly parts: ReadonlyMap<number, readonly number[]>;
+}
+
+export interface LoopExit {
+  readonly from: number;
+  readonly to: number;
+  /** A test that leaves by it, if its outcome is the same in every round; -1 otherwise. */
+  readonly condition: number;
+  readonly leaveWhen: boolean;
 }
 
 export interface LoopTest {
@@ -25,6 +40,8 @@ export interface LoopTest {
   readonly stayWhen: boolean;
   /** What the condition uses from outside the loop. */
   readonly outside: readonly number[];
+  /** What it uses that may be another number in each round for another reason than the loop's own variables; empty if nothing does. */
+  readonly parts: readonly number[];
 }
 
 /** What a phi may be, and by which predecessor; of a loop's variable without those of back edges. */
@@ -72,7 +89,7 @@ function loopAt(flow: Flow, header: number, parent: number): Loop {
     work.push(...predecessors[block]!);
   }
   const exits = [...members].flatMap((from) =>
-    successors[from]!.filter((to) => !members.has(to)).map((to) => ({ from, to })),
+    successors[from]!.filter((to) => !members.has(to)).map((to) => exitOf(flow, header, members, from, to)),
   );
   const tests: LoopTest[] = [];
   for (const { from } of exits) {
@@ -83,10 +100,12 @@ function loopAt(flow: Flow, header: number, parent: number): Loop {
     const stays = members.has(end[2]);
     if (stays === members.has(end[3])) continue;
     const outside = usedFromOutside(flow, header, members, latches, end[1]);
-    tests.push({ condition: end[1], stayWhen: stays, outside });
+    const parts = partsOf(flow, header, members, [end[1]]);
+    tests.push({ condition: end[1], stayWhen: stays, outside, parts: parts.isFresh ? parts.ids : [] });
   }
   const variables: number[] = [];
   const backs = new Map<number, readonly number[]>();
+  const parts = new Map<number, readonly number[]>();
   for (let id = template.blocks[header]!.first; id < ends[header]!; id++) {
     if (template.values[id]![0] !== 'phi') continue;
     variables.push(id);
@@ -95,7 +114,67 @@ function loopAt(flow: Flow, header: number, parent: number): Loop {
       operandsOfPhi(template, id).flatMap(([from, operand]) => (latches.includes(from) ? [operand] : [])),
     );
   }
-  return { header, parent, latches, members, exits, tests, variables, backs };
+  for (const [phi, values] of backs) parts.set(phi, partsOf(flow, header, members, values).ids);
+  return { header, parent, latches, members, exits, tests, variables, backs, parts };
+}
+
+function exitOf(flow: Flow, header: number, members: ReadonlySet<number>, from: number, to: number): LoopExit {
+  const { end } = flow.template.blocks[from]!;
+  const isTest = end[0] === 'branch' && end[2] !== end[3];
+  const isSteady = isTest && partsOf(flow, header, members, [end[1]], true).ids.length === 0;
+  return { from, to, condition: isSteady ? end[1] : -1, leaveWhen: end[2] === to };
+}
+
+/** Operations whose result follows from their operands, or from the launch. */
+const STEADY: ReadonlySet<string> = new Set([
+  'constant',
+  'parameter',
+  'parameterAddress',
+  'objectAddress',
+  'functionAddress',
+  'special',
+  'toGeneric',
+  'fromGeneric',
+  'isSpace',
+]);
+
+/**
+ * What values of a loop are made of inside of it, as far as it may be another number in each round: by a variable of this loop or of one
+ * within, by the way taken, or by what is read.
+ *
+ * @param withVariables whether the loop's own variables are among them
+ * @returns `isFresh`: something but the loop's own variables makes the difference
+ */
+function partsOf(
+  { template, ends, operands }: Flow,
+  header: number,
+  members: ReadonlySet<number>,
+  of: readonly number[],
+  withVariables = false,
+): { readonly ids: readonly number[]; readonly isFresh: boolean } {
+  const { values, blocks } = template;
+  const isIn = (id: number, block: number) => id >= blocks[block]!.first && id < ends[block]!;
+  const isVariable = (id: number) => values[id]![0] === 'phi' && isIn(id, header);
+  const made: number[] = [];
+  const seen = new Set<number>();
+  const work = [...of];
+  for (let id = work.pop(); id !== undefined; id = work.pop()) {
+    const at = id;
+    if (seen.has(at) || ![...members].some((block) => isIn(at, block))) continue;
+    seen.add(at);
+    made.push(at);
+    if (!isVariable(at)) work.push(...operands[at]!);
+  }
+  const isFresh = (id: number) => {
+    const [op] = values[id]!;
+    return !isVariable(id) && !STEADY.has(op) && !isIntegerOperation(op) && !isFloatOperation(op);
+  };
+  const differs = new Set(made.filter((id) => isVariable(id) || isFresh(id)));
+  for (let before = -1; before < differs.size; ) {
+    before = differs.size;
+    for (const id of made) if (operands[id]!.some((operand) => differs.has(operand))) differs.add(id);
+  }
+  return { ids: [...differs].filter((id) => withVariables || !isVariable(id)), isFresh: made.some(isFresh) };
 }
 
 /** Numbers from outside a loop that a value of it is made of, in the order of their use. */

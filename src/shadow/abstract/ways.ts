@@ -7,11 +7,18 @@
 import type { SliceEnd } from '../../templates/index.js';
 import { Conditions } from './conditions.js';
 import { addForms, addNumber, constantForm, type Form } from './form.js';
-import type { Loop, PhiEntries } from './loops.js';
+import type { Loop, LoopExit, PhiEntries } from './loops.js';
+import { PROBE_FAILED } from './state.js';
 
 export abstract class Ways extends Conditions {
   /** Block of the access that is looked at. */
   protected target = 0;
+
+  /**
+   * Positive while values are asked for that not all threads of the domain come to: then nothing may narrow it. Where the way to such a
+   * value says more than what is known, {@link PROBE_FAILED} is thrown.
+   */
+  protected strict = 0;
 
   /** Narrows to threads that enter a block; false when there are none. */
   protected reach(block: number): boolean {
@@ -48,8 +55,10 @@ export abstract class Ways extends Conditions {
       header = around.parent;
     }
     if (loop) {
-      const exits = loop.exits.filter(({ to }) => ways[to] !== 0);
-      return exits.length === 1 ? exits[0] : undefined;
+      const [exit, ...others] = loop.exits.filter(({ to }) => ways[to] !== 0);
+      if (!exit || others.length > 0) return undefined;
+      this.#passOver(loop, exit, ways);
+      return exit;
     }
     const { end } = this.plan.template.blocks[at]!;
     const live = this.plan.forward(at, target).filter((to) => ways[to] !== 0);
@@ -60,11 +69,29 @@ export abstract class Ways extends Conditions {
         const truth = this.#decided(end[1]);
         return { from: at, to: truth ? end[2] : end[3] };
       }
-      if (end[2] !== end[3] && !this.assume(end[1], yes)) this.infeasible();
+      if (end[2] !== end[3]) this.#require(end[1], yes);
       return { from: at, to: yes ? end[2] : end[3] };
     }
     if (end[0] === 'switch') return { from: at, to: this.#switch(end) };
     return live.length === 1 ? { from: at, to: live[0]! } : undefined;
+  }
+
+  /** Leaves out threads that leave a loop for somewhere else than by the one exit on the way, as far as that can be told. */
+  #passOver({ exits }: Loop, taken: LoopExit, ways: Int8Array): void {
+    for (const exit of exits) {
+      if (ways[exit.to] !== 0) continue;
+      // Every round that comes to the exit taken comes to this one first, and all with the same outcome.
+      const isDecided = exit.condition >= 0 && this.plan.tree.dominates(exit.from, taken.from);
+      if (!isDecided) this.state.domain.inexact = true;
+      else this.#require(exit.condition, !exit.leaveWhen);
+    }
+  }
+
+  /** Narrows to threads for which a condition on their way is as wanted. */
+  #require(id: number, want: boolean): void {
+    if (this.strict > 0) {
+      if (this.truth(id) !== (want ? 1 : 0)) throw PROBE_FAILED;
+    } else if (!this.assume(id, want)) this.infeasible();
   }
 
   /** A condition's value, forking when it differs between members. */
@@ -118,7 +145,18 @@ export abstract class Ways extends Conditions {
 
   /** One of several values, which one is not known. */
   protected hull(choices: readonly number[], width: number): Form {
-    const forms = choices.map((choice) => this.plain(this.evaluate(choice), width));
+    let forms: Form[];
+    // Those who come to one of them need not come to the others.
+    this.strict++;
+    try {
+      forms = choices.map((choice) => this.plain(this.evaluate(choice), width));
+    } catch (error) {
+      if (error !== PROBE_FAILED) throw error;
+      this.state.domain.inexact = true;
+      return this.unknown(width);
+    } finally {
+      this.strict--;
+    }
     const { domain } = this.state;
     if (forms.some((form) => form.isLarge)) return this.unknown(width);
     return this.between(
