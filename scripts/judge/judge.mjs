@@ -7,6 +7,8 @@
  * every allocation is not judged in that mode. One that strays into another allocation is told by moving the allocations:
  * what is missed because of where they happen to be is missed elsewhere then.
  */
+import { kernelsOfText } from './kernels.mjs';
+import { randomProgram } from './programs.mjs';
 import { seedOf } from './random.mjs';
 import { BORDER, makeSetting, nextLaunch } from './session.mjs';
 
@@ -262,4 +264,12 @@ export function judgeSession(library, entry, session, options = {}) {
     };
   });
   return results;
+}
+
+/** Judges a session of a random kernel. */
+export async function judgeProgram(library, seed, index) {
+  const text = randomProgram(seedOf(`${seed} program ${index}`));
+  const [entry] = await kernelsOfText(library, text);
+  const session = { seed, index, maxThreads: 512, maxSteps: 200_000 };
+  return { text, entry, session, results: judgeSession(library, entry, session) };
 }

@@ -76,17 +76,21 @@ export class Tally {
       .map(([key, { told, wrote }]) => [key, Number(told) / Number(wrote)]);
   }
 
-  summary() {
+  totals() {
     const shares = this.verdicts.map((counts) =>
       [...counts].map(([verdict, count]) => `${verdict} ${percent(count, this.launches)}`).join(', '),
     );
-    const lines = [
+    return [
       `${this.launches} launches of ${this.kernels.size} kernels, ${this.bytes} bytes written`,
       `missed ${this.findings.get('missed') ?? 0}, in excess of exact ${this.findings.get('excess') ?? 0}`,
       `with provenance: ${shares[0]}`,
       `without: ${shares[1]}`,
       `${this.outside} launches left their allocations, ${this.findings.get('stray') ?? 0} strayed into others: judged without provenance`,
-    ];
+    ].join('\n');
+  }
+
+  summary() {
+    const lines = [this.totals()];
     for (const [code, kinds] of this.errors) {
       lines.push(`${code}: ended ${[...kinds.values()].reduce((sum, { count }) => sum + count, 0)} launches of`);
       for (const [key, { count, message }] of kinds) lines.push(`  ${key} (${count}): ${message}`);

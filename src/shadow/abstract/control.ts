@@ -37,7 +37,7 @@ export abstract class Control extends Ways {
     if (known?.kind === 'unrolled') return this.#unrolled(id, loop, known);
     const step = this.stepOf(id, loop);
     if (step === 0) return this.#entryValue(id, loop);
-    if (known === undefined && this.strict > 0) throw PROBE_FAILED;
+    if (known === undefined && this.#wouldLose(loop)) throw PROBE_FAILED;
     if (step === undefined) return this.#unroll(loop);
     const round = this.#round(loop);
     if (round === undefined) return this.#unroll(loop);
@@ -115,6 +115,13 @@ export abstract class Control extends Ways {
       if (this.plan.loops.get(outer)!.members.has(header)) return false;
     }
     return true;
+  }
+
+  /** Whether narrowing to the round in which a loop is left would leave out threads that did not come to it. */
+  #wouldLose(loop: Loop): boolean {
+    if (this.strict === 0 || loop.exits.length > 1 || this.#isWithin(loop)) return false;
+    for (const one of this.state.loops.values()) if (one.kind === 'unrolled' && one.phase === 'advancing') return true;
+    return !this.plan.tree.dominates(loop.header, this.target);
   }
 
   /** The atom that numbers a loop's rounds, bounded by its tests; undefined when nothing bounds it. */
@@ -361,7 +368,7 @@ export abstract class Control extends Ways {
     const { state } = this;
     const known = state.loops.get(header);
     if (!known || known.kind === 'widened' || known.phase !== 'fixed' || this.#isWithin(loop)) return;
-    if (state.probing > 0 || this.strict > 0) throw PROBE_FAILED;
+    if (state.probing > 0 || this.#wouldLose(loop)) throw PROBE_FAILED;
     state.setLoop(header, { ...known, phase: 'leaving' });
     this.#leave(loop);
   }

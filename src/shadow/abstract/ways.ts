@@ -15,8 +15,8 @@ export abstract class Ways extends Conditions {
   protected target = 0;
 
   /**
-   * Positive while values are asked for that not all threads of the domain come to: then nothing may narrow it. Where the way to such a
-   * value says more than what is known, {@link PROBE_FAILED} is thrown.
+   * Positive while values are asked for that not all threads of the domain come to: the way there narrows nothing then, and the answer
+   * means nothing for those who do not come. Where nobody does, or it cannot be done so, {@link PROBE_FAILED} is thrown.
    */
   protected strict = 0;
 
@@ -80,17 +80,19 @@ export abstract class Ways extends Conditions {
   #passOver({ exits }: Loop, taken: LoopExit, ways: Int8Array): void {
     for (const exit of exits) {
       if (ways[exit.to] !== 0) continue;
-      // Every round that comes to the exit taken comes to this one first, and all with the same outcome.
-      const isDecided = exit.condition >= 0 && this.plan.tree.dominates(exit.from, taken.from);
-      if (!isDecided) this.state.domain.inexact = true;
-      else this.#require(exit.condition, !exit.leaveWhen);
+      // The outcome is the same in all rounds, and each that comes to the exit taken comes to this one first.
+      const isSteady = exit.condition >= 0;
+      if (isSteady && this.truth(exit.condition) === (exit.leaveWhen ? 0 : 1)) continue;
+      if (isSteady && this.plan.tree.dominates(exit.from, taken.from)) this.#require(exit.condition, !exit.leaveWhen);
+      else this.state.domain.inexact = true;
     }
   }
 
   /** Narrows to threads for which a condition on their way is as wanted. */
   #require(id: number, want: boolean): void {
     if (this.strict > 0) {
-      if (this.truth(id) !== (want ? 1 : 0)) throw PROBE_FAILED;
+      // Nobody comes by this way, as far as all are the same.
+      if (this.truth(id) === (want ? 0 : 1)) throw PROBE_FAILED;
     } else if (!this.assume(id, want)) this.infeasible();
   }
 
