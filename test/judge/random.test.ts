@@ -41,4 +41,16 @@ describe('random launches', () => {
     expect(tally.outside).toBeLessThan(LAUNCHES / 4);
     expect(tally.verdicts[0]!.get('exact')).toBeGreaterThan(LAUNCHES / 2);
   });
+
+  it('that something was found in once', () => {
+    // Sizes in a table end a loop in its first round; the threads' number is divided to count the rounds.
+    const entry = kernels.find(
+      ({ file, name }) => file.endsWith('nvcc/optimizer.sm_75.ptx') && name === 'sgd_by_table',
+    )!;
+    const results = judgeSession(library, entry, { seed: '91001', index: 2 });
+    expect(results.map(({ bytes, findings }) => [bytes, findings])).toEqual(
+      [1368n, 808n, 800n, 1368n].map((n) => [n, []]),
+    );
+    expect(results.every(({ verdicts }) => verdicts.every((verdict) => verdict === 'exact'))).toBe(true);
+  });
 });
