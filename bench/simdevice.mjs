@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const build = join(root, 'build', 'native-tests');
+const build = join(root, 'build', 'native');
 execFileSync('cmake', ['-S', 'native', '-B', build, '-DGCR_TESTS=ON'], { cwd: root, stdio: 'pipe' });
 execFileSync('cmake', ['--build', build, '--target', 'simdriver_bench'], { cwd: root, stdio: 'pipe' });
 

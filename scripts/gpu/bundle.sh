@@ -14,8 +14,8 @@ npm run build:native --silent
 apps=build/native/apps
 if command -v "${NVCC:-nvcc}" >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; then fixtures/apps/runtime/build.sh "$apps"
 else echo "no nvcc: the program on the CUDA runtime is left out" >&2; fi
-[[ -f build/native-tests/CMakeCache.txt ]] || cmake -S native -B build/native-tests -DGCR_TESTS=ON >/dev/null
-cmake --build build/native-tests --target simdriver_scenarios >/dev/null
+cmake -S native -B build/native -DGCR_TESTS=ON >/dev/null
+cmake --build build/native --target simdriver_scenarios >/dev/null
 folder=build/bundle/gcr-templates
 rm -rf build/bundle
 mkdir -p "$folder/build/native" "$folder/scripts" "$folder/fixtures/apps" "$folder/native"
@@ -26,7 +26,7 @@ cp scripts/judge/random.mjs "$folder/scripts/judge"
 cp examples/read_checkpoint.py "$folder/examples"
 cp -r fixtures/apps/kernels "$folder/fixtures/apps"
 cp -r native/kernels "$folder/native"
-cp -r build/native/{gcr_native.node,libgcr_recorder.so,apps} build/native-tests/simdriver/test/simdriver_scenarios "$folder/build/native"
+cp -r build/native/{gcr_native.node,libgcr_recorder.so,apps} build/native/simdriver/test/simdriver_scenarios "$folder/build/native"
 find "$folder/build/native/apps" \( -name CMakeFiles -o -name '*.cmake' -o -name '*.a' \) -prune -exec rm -rf {} +
 cp "$(readlink -f "$(command -v node)")" "$folder/node"
 (cd "$folder" && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --silent)

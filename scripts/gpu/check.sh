@@ -30,7 +30,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 apps=$root/build/native/apps
 scenarios=$root/build/native/simdriver_scenarios
-[[ -x $scenarios ]] || scenarios=$root/build/native-tests/simdriver/test/simdriver_scenarios
+[[ -x $scenarios ]] || scenarios=$root/build/native/simdriver/test/simdriver_scenarios
 export GCR_TEST_KERNELS=$root/fixtures/apps/kernels
 
 # Each case runs beside others, with sockets, store and report of its own in $own. Its report is printed when it is done.

@@ -5,23 +5,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export const ROOT = join(import.meta.dirname, '../..');
-const BUILD = join(ROOT, 'build', 'native-tests');
 const KERNELS = join(ROOT, 'fixtures', 'apps', 'kernels');
 const MAIN = join(ROOT, 'dist', 'simdevice', 'main.js');
 
 /**
- * Configures and builds what tests need beside the native part; nothing where it is up to date. With GCR_SANITIZE in the environment
- * (`address`, with undefined behaviour, or `thread`) in a build of its own.
+ * Builds what tests need beside the native part; nothing where it is up to date. With GCR_SANITIZE in the environment (`address`, with
+ * undefined behaviour, or `thread`) what `scripts/native-tests.sh` tests with that.
  *
  * @returns the folder of the programs
  */
 export function buildPrograms(): string {
   const sanitize = process.env['GCR_SANITIZE'];
-  const build = sanitize ? `${BUILD}-${sanitize}` : BUILD;
+  const build = join(ROOT, 'build', sanitize ? `native-tests/${sanitize}` : 'native');
   const cmake = (...args: string[]): void => {
     execFileSync('cmake', args, { cwd: ROOT, stdio: 'pipe' });
   };
-  if (!existsSync(join(build, 'CMakeCache.txt'))) {
+  if (!existsSync(join(build, 'simdriver/test'))) {
     cmake('-S', 'native', '-B', build, '-DGCR_TESTS=ON', ...(sanitize ? [`-DGCR_SANITIZE=${sanitize}`] : []));
   }
   cmake('--build', build, '--target', 'simdriver_tests', '--parallel', '2');

@@ -1,6 +1,7 @@
 // What the tests are written with: CHECK and a list of test functions. A failed check prints its place and the program ends with 1.
 #pragma once
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,20 +106,42 @@ class Random {
 
 using Bytes = std::vector<uint8_t>;
 
-using Ended = std::future<void>;
 using Done = std::function<void(std::exception_ptr)>;
 
-/// Makes a call of the store; what is given back is ready when the call has ended. The promise is the call's, too: whoever makes it ready is
-/// still at work in it when the waiting thread goes on. Ended twice would end the program here.
+/// A call of the store under way.
+class Ended {
+ public:
+  /// How a call failed, as bytes of its own. The exception itself stays in the call's thread: threads count who holds an exception inside of the
+  /// C++ library, where ThreadSanitizer does not see it, and takes the end of one that two threads looked at for a race.
+  struct Failure {
+    ErrorKind kind;
+    std::string file, text;
+  };
+  using Outcome = std::optional<Failure>;
+
+  explicit Ended(std::future<Outcome> outcome) : outcome_(std::move(outcome)) {}
+  /// Waits for its end, and throws its StoreError.
+  void get() {
+    if (const Outcome failure = outcome_.get()) throw StoreError(failure->kind, failure->file, failure->text);
+  }
+  bool is_over() const { return outcome_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+
+ private:
+  std::future<Outcome> outcome_;
+};
+
+/// Makes a call of the store. The promise is the call's, too: whoever makes it ready is still at work in it when the waiting thread goes on. Ended
+/// twice, or with another error than the store's, would end the program here.
 template <class Call>
 Ended started(const Call& call) {
-  const auto promise = std::make_shared<std::promise<void>>();
-  Ended ended = promise->get_future();
-  call(Done([promise](std::exception_ptr error) {
-    if (error) {
-      promise->set_exception(error);
-    } else {
-      promise->set_value();
+  const auto promise = std::make_shared<std::promise<Ended::Outcome>>();
+  Ended ended(promise->get_future());
+  call(Done([promise](std::exception_ptr error) noexcept {
+    try {
+      if (error) std::rethrow_exception(error);
+      promise->set_value(std::nullopt);
+    } catch (const StoreError& failure) {
+      promise->set_value(Ended::Failure{failure.kind(), failure.file(), failure.what()});
     }
   }));
   return ended;
