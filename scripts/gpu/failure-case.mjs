@@ -119,6 +119,11 @@ export class Case {
     return call(join(this.folder, 'gcr-templates'), program.pid, request, onReport ? { onReport } : {});
   }
 
+  /** Until an operation is at work on it, which waits there. */
+  async isBusy(program) {
+    while (!(await this.ask(program, { operation: 'status' })).operation) await sleep(20);
+  }
+
   gcr(...args) {
     return output(process.execPath, [CLI, ...args], { env: { ...process.env, XDG_RUNTIME_DIR: this.folder } });
   }

@@ -60,9 +60,9 @@ const hung = {
     const pid = ['--pid', String(program.pid)];
     await Promise.all([
       t.refused('suspend says so', 69, /GCR8108.*queues were not empty/, 'suspend', ...pid),
-      sleep(1000).then(() =>
-        t.refused('another operation is told that it is busy', 75, /GCR8104/, 'checkpoint', ...pid),
-      ),
+      t
+        .isBusy(program)
+        .then(() => t.refused('another operation is told that it is busy', 75, /GCR8104/, 'checkpoint', ...pid)),
     ]);
     await t.is(program, 'running', 'running');
     await letGo(t, program, args);
@@ -78,7 +78,7 @@ const hung = {
       '--pid',
       String(program.pid),
     );
-    await sleep(2000);
+    await t.isBusy(program);
     process.kill(program.pid, 'SIGKILL');
     await asked;
     t.check('its supervisor ends with its code', (await program.exited)[0] === 137, program.messages);
@@ -87,7 +87,7 @@ const hung = {
   'a kernel hangs, and the supervisor is killed while it waits': async (t) => {
     const program = await hanging(t, HANGS);
     const asked = t.gcr('checkpoint', '--control', '--pid', String(program.pid));
-    await sleep(2000);
+    await t.isBusy(program);
     program.child.kill('SIGKILL');
     await asked;
     process.kill(program.pid, 'SIGUSR1');

@@ -71,7 +71,10 @@ export class Supervised extends Paced {
   /** Until the program's memory is set up. @param callAll asks every supervisor of a folder for its status */
   async ready(callAll, sockets) {
     await this.expect('ready');
-    const own = (await callAll(sockets)).filter(({ status }) => status?.supervisor === this.child.pid);
+    // A supervisor that is busy answers late.
+    let own = [];
+    while (own.length === 0 && this.child.exitCode === null && this.child.signalCode === null)
+      own = (await callAll(sockets)).filter(({ status }) => status?.supervisor === this.child.pid);
     // Of a program that forked, the first: the other one's parent.
     this.pid = Math.min(...own.map(({ pid }) => pid));
     return this;

@@ -3,11 +3,12 @@
  * a client that goes away cancels its own. What a client sends is checked before anything else is done with it, and a line that is too long
  * ends its connection.
  */
-import { chmodSync, unlinkSync } from 'node:fs';
+import { chmodSync, renameSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { peerCredentials } from '../native/index.js';
 import { type ControlLine, type ControlRequest, errorLine, LineCutter, parseRequest } from './control-protocol.js';
 import type { OperationContext } from './process.js';
+import { removeIfStale } from './runtime-folder.js';
 
 export type Handler = (request: ControlRequest, context: OperationContext) => Promise<unknown>;
 
@@ -79,7 +80,10 @@ export class ControlServer {
     this.#server = server;
   }
 
-  /** Listens at a path at which nothing is. */
+  /**
+   * Listens at a path, in the place of a left-over. The socket comes there by its last name: one that is bound and does not listen yet refuses as a
+   * left-over does, and whoever looked at it in that moment would remove it.
+   */
   static async listen(path: string, handler: Handler): Promise<ControlServer> {
     const server = createServer();
     const control = new ControlServer(path, server);
@@ -92,11 +96,14 @@ export class ControlServer {
       socket.on('close', () => control.#sockets.delete(socket));
       serve(socket, handler);
     });
+    if (await removeIfStale(path)) throw new Error(`somebody else listens at ${path}`);
+    const unseen = `${path}.${process.pid}`;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(path, resolve);
+      server.listen(unseen, resolve);
     });
-    chmodSync(path, 0o600);
+    chmodSync(unseen, 0o600);
+    renameSync(unseen, path);
     return control;
   }
 

@@ -30,7 +30,6 @@ import {
   controlSocket,
   ensureRuntimeFolder,
   recorderSocket,
-  removeIfStale,
   removeLeftOvers,
   runtimeFolder,
 } from './runtime-folder.js';
@@ -211,7 +210,6 @@ export class Supervisor {
   async #serve(subject: SupervisedProcess): Promise<void> {
     const path = controlSocket(this.folder, subject.pid);
     try {
-      await removeIfStale(path);
       const server = await ControlServer.listen(path, (request, context) => this.handle(subject, request, context));
       if (this.#processes.has(subject)) this.#servers.set(subject, server);
       else server.close();

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Interface } from 'node:readline';
 import { createInterface } from 'node:readline';
+import { call, callAll } from '../../src/runtime/control-client.js';
+import type { ProcessStatus } from '../../src/runtime/status.js';
 import { ROOT } from '../sim/helpers.js';
 
 export const CLI = join(ROOT, 'bin/gcr-templates.js');
@@ -25,6 +27,7 @@ export interface Answer {
 export class Bench {
   readonly folder = mkdtempSync(join(tmpdir(), 'gcr-runtime-'));
   readonly store = join(this.folder, 'store');
+  readonly sockets = join(this.folder, 'gcr-templates');
   readonly environment: NodeJS.ProcessEnv = {
     ...process.env,
     XDG_RUNTIME_DIR: this.folder,
@@ -55,6 +58,11 @@ export class Bench {
     const { status, stdout, stderr } = this.command(...args, '--json');
     if (status !== 0) throw new Error(`${args.join(' ')} ended with ${status}: ${stderr}`);
     return JSON.parse(stdout) as never;
+  }
+
+  /** What the supervisor of a process says. */
+  status(pid: number): Promise<ProcessStatus> {
+    return call(this.sockets, pid, { operation: 'status' }) as Promise<ProcessStatus>;
   }
 
   close(): void {
@@ -118,9 +126,14 @@ export class Program {
   async ready(): Promise<this> {
     const line = await this.line();
     if (line !== 'ready') throw new Error(`the program said ${line}: ${this.stderr}`);
-    const { processes } = this.bench.json('ps') as { processes: { pid: number; supervisor: number }[] };
+    // A supervisor that is busy answers late.
+    let own: { readonly pid: number }[] = [];
+    while (own.length === 0 && !this.#ended)
+      own = (await callAll(this.bench.sockets)).filter(
+        ({ status }) => (status as ProcessStatus | undefined)?.supervisor === this.child.pid,
+      );
     // Of a program that forked, the first: the other one's parent.
-    this.pid = Math.min(...processes.filter(({ supervisor }) => supervisor === this.child.pid).map(({ pid }) => pid));
+    this.pid = Math.min(...own.map(({ pid }) => pid));
     return this;
   }
 

@@ -55,8 +55,8 @@ function kill(pid: number): void {
 const checkpoint = (program: Program, ...options: string[]): Saved =>
   bench.json('checkpoint', '--pid', String(program.pid), ...options);
 
-const supervisorOf = (program: Program): number => {
-  const { supervisor } = bench.json('status', '--pid', String(program.pid)) as { supervisor: number };
+const supervisorOf = async (program: Program): Promise<number> => {
+  const { supervisor } = await bench.status(program.pid);
   supervisors.push(supervisor);
   return supervisor;
 };
@@ -66,7 +66,11 @@ async function killSupervisor(program: Program): Promise<void> {
   await program.exit();
 }
 
-const undisturbed = async (app: string): Promise<string | undefined> => (await bench.start(app, ARGS).ready()).finish();
+const digests = new Map<string, string | undefined>();
+const undisturbed = async (app: string): Promise<string | undefined> => {
+  if (!digests.has(app)) digests.set(app, await (await bench.start(app, ARGS).ready()).finish());
+  return digests.get(app);
+};
 
 describe.skipIf(!isBuilt)('a process without its supervisor', () => {
   for (const app of SUSPENDED)
@@ -79,7 +83,7 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
       await killSupervisor(program);
       expect(bench.json('ps')).toEqual({ processes: [] });
       expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
-      supervisorOf(program);
+      await supervisorOf(program);
       await program.step();
       // Nothing was missed between the checkpoint and this one, and templates are those of before.
       const next = checkpoint(program, '--verify');
@@ -101,7 +105,7 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
       await program.step(2);
       const adopted = bench.json('adopt', '--pid', String(program.pid), '--background');
       expect(adopted).toMatchObject({ pid: program.pid, state: 'running', store: bench.store });
-      supervisorOf(program);
+      await supervisorOf(program);
       const full = checkpoint(program);
       expect(full.manifest).toMatchObject({ kind: 'full', parent: null });
       await program.step();
@@ -129,7 +133,7 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     // It waits for as long as it takes.
     process.kill(program.pid, 0);
     expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
-    supervisorOf(program);
+    await supervisorOf(program);
     await program.step();
     expect(checkpoint(program, '--verify').manifest).toMatchObject({ kind: 'increment', parent: manifest.id });
     expect(await program.finish()).toBe(digest);
@@ -142,10 +146,10 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     bench.json('suspend', '--pid', pid);
     await killSupervisor(program);
     bench.json('resume', '--pid', pid);
-    kill(supervisorOf(program));
+    kill(await supervisorOf(program));
     await program.step();
     bench.json('adopt', '--pid', pid, '--background');
-    supervisorOf(program);
+    await supervisorOf(program);
     const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
     expect(manifest.kind).toBe('full');
     expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
@@ -175,10 +179,10 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
         const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
         await killSupervisor(program);
         expect(bench.json('resume', '--pid', pid)).toMatchObject({ id: manifest.id });
-        kill(supervisorOf(program));
+        kill(await supervisorOf(program));
         await program.step();
         expect(bench.json('adopt', '--pid', pid, '--background')).toMatchObject({ pid: program.pid, state: 'running' });
-        supervisorOf(program);
+        await supervisorOf(program);
         await program.step();
         expect(checkpoint(program).manifest.kind).toBe('full');
         await program.step();
@@ -224,7 +228,7 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     await killSupervisor(program);
     expect(bench.command('resume', '--pid', pid, '--store', join(bench.folder, 'nothing')).status).toBe(66);
     bench.json('resume', '--pid', pid);
-    supervisorOf(program);
+    await supervisorOf(program);
     expect(await program.finish()).toBeDefined();
   });
 
@@ -233,7 +237,7 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     const before = checkpoint(program).manifest.id;
     await killSupervisor(program);
     bench.json('adopt', '--pid', String(program.pid), '--background');
-    supervisorOf(program);
+    await supervisorOf(program);
     const after = checkpoint(program).manifest.id;
     const store = await Store.open({ directory: bench.store });
     const ids = async (id: string) => [...(await store.contents(id)).keys()];
