@@ -21,7 +21,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: [...configDefaults.exclude, ...(isBuilt ? [] : NEEDS_NATIVE)],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Against what hangs; a busy machine takes its time.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });

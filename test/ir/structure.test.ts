@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS, formatProgram, type KernelProgram, validateProgram } from '../../src/ir/index.js';
 import { ModuleBuild } from '../../src/pipeline/module-build.js';
 import { splitVersions } from '../../src/sources/index.js';
+import { processorTime } from '../processor-time.js';
 import { HEAD, kernelText, loopsOf, notesOf, programOf, programsOf, writesOf } from './helpers.js';
 
 const STORE = 'st.global.u32 [%rd1], %r2;';
@@ -129,9 +130,9 @@ describe('control flow', () => {
       { length: 2500 },
       (_, i) => `setp.eq.u32 %p1, %r2, ${i}; @%p1 bra L${i}; st.global.u32 [%rd1+${4 * i}], %r2; L${i}:`,
     ).join('\n');
-    const start = performance.now();
+    const start = processorTime();
     const program = valid(programOf(`${body}\nret;`));
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(processorTime() - start).toBeLessThan(10_000);
     expect(program.blocks.length).toBeGreaterThanOrEqual(5000);
     expect(writesOf(program)).toHaveLength(2500);
   });

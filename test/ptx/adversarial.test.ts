@@ -61,9 +61,9 @@ const B = (text) => H + '.entry k() {' + text + '}';
 const texts = [${CASES.map(([, text]) => `() => ${text}`).join(',\n')}];
 const text = texts[Number(process.argv[2])]();
 text.charCodeAt(text.length - 1);
-const start = performance.now();
 const { diagnostics } = parse(text);
-console.log(JSON.stringify({ code: diagnostics[0]?.code ?? 'none', milliseconds: performance.now() - start }));
+const { user, system } = process.cpuUsage();
+console.log(JSON.stringify({ code: diagnostics[0]?.code ?? 'none', milliseconds: (user + system) / 1000 }));
 `;
 
 let folder = '';
@@ -96,7 +96,7 @@ describe('hostile texts', () => {
   it.each(CASES.map(([name, , code], index) => [name, code, index] as const))('%s', (_, code, index) => {
     const run = spawnSync(process.execPath, ['--max-old-space-size=1536', join(folder, 'driver.js'), String(index)], {
       encoding: 'utf8',
-      timeout: 55_000,
+      timeout: 170_000,
     });
     expect(run.status, run.stderr.slice(0, 2000)).toBe(0);
     const result = JSON.parse(run.stdout) as { code: string; milliseconds: number };

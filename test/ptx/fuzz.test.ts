@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { parse } from '../../src/ptx/index.js';
+import { processorTime } from '../processor-time.js';
 import { fixtures, hasPtxas, ptxasAccepts, randomNumbers, withFolder } from './helpers.js';
 import { mutator } from './mutate.js';
 
@@ -20,15 +21,15 @@ const originals = fixtures()
 
 describe('mutated fixtures', () => {
   it('never throw, and give findings inside the text', () => {
-    const start = performance.now();
+    const start = processorTime();
     let parsed = 0;
     let rejected = 0;
     let slowest = 0;
-    while (parsed < MUTANTS && performance.now() - start < BUDGET_MS) {
+    while (parsed < MUTANTS && processorTime() - start < BUDGET_MS) {
       const mutant = mutate(originals[below(originals.length)]!);
-      const before = performance.now();
+      const before = processorTime();
       const { product, diagnostics } = parse(mutant);
-      slowest = Math.max(slowest, performance.now() - before);
+      slowest = Math.max(slowest, processorTime() - before);
       parsed++;
       if (diagnostics.length > 0) rejected++;
       expect(product.kind).toBe('module');
@@ -45,11 +46,10 @@ describe('mutated fixtures', () => {
     expect(slowest).toBeLessThan(10_000);
   });
 
-  it.skipIf(!hasPtxas)('are accepted where ptxas accepts them', { timeout: 60_000 }, () => {
+  it.skipIf(!hasPtxas)('are accepted where ptxas accepts them', () => {
     withFolder((folder) => {
-      const start = performance.now();
       let agreed = 0;
-      for (let i = 0; i < 250 && performance.now() - start < 10_000; i++) {
+      for (let i = 0; i < 250; i++) {
         const mutant = mutate(originals[below(originals.length)]!);
         const { diagnostics } = parse(mutant);
         // ptxas silently drops everything from an unclosed string on; the parser must not.

@@ -50,12 +50,19 @@ async function contentOf(id: string): Promise<Map<string, string>> {
   }
 }
 
+const ARGS = ['--steps', '6', '--size', '64'];
+let known: Promise<string | undefined> | undefined;
+const undisturbed = () =>
+  (known ??= bench
+    .start('training', ARGS)
+    .ready()
+    .then((program) => program.finish()));
+
 describe.skipIf(!isBuilt)('a supervised program', () => {
   // By the commands; long chains of all sample programs are in chains.test.ts.
   it('has increments that hold what memory is, and a rollback that leads to the same end', async () => {
-    const args = ['--steps', '6', '--size', '64'];
-    const undisturbed = await (await bench.start('training', args).ready()).finish();
-    const program = await bench.start('training', args).ready();
+    const digest = await undisturbed();
+    const program = await bench.start('training', ARGS).ready();
     const ids = [checkpoint(program).manifest.id];
     for (let step = 0; step < 3; step++) {
       await program.step();
@@ -71,7 +78,7 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
     const restored = checkpoint(program);
     expect(restored.manifest.parent).toBe(ids[2]);
     expect(await contentOf(restored.manifest.id)).toEqual(await contentOf(ids[2]!));
-    expect(await program.finish()).toBe(undisturbed);
+    expect(await program.finish()).toBe(digest);
     expect(await program.exit()).toEqual({ code: 0, signal: null });
   });
 
@@ -88,23 +95,21 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
   });
 
   it('goes on when its supervisor is killed, with its checkpoints intact', async () => {
-    const args = ['--steps', '6', '--size', '64'];
-    const undisturbed = await (await bench.start('training', args).ready()).finish();
-    const program = await bench.start('training', args).ready();
+    const digest = await undisturbed();
+    const program = await bench.start('training', ARGS).ready();
     await program.step(2);
     const { manifest } = checkpoint(program);
     program.child.kill('SIGKILL');
     await program.exit();
-    expect(await program.finish()).toBe(undisturbed);
+    expect(await program.finish()).toBe(digest);
     expect((await contentOf(manifest.id)).size).toBeGreaterThan(1);
     expect(bench.command('checkpoint', '--pid', String(program.pid)).status).toBe(66);
     expect(bench.json('ps')).toEqual({ processes: [] });
   });
 
   it('is suspended without memory, and resumed with all of it', async () => {
-    const args = ['--steps', '6', '--size', '64'];
-    const undisturbed = await (await bench.start('training', args).ready()).finish();
-    const program = await bench.start('training', args).ready();
+    const digest = await undisturbed();
+    const program = await bench.start('training', ARGS).ready();
     await program.step(2);
     const pid = String(program.pid);
     const { manifest } = bench.json('suspend', '--pid', pid) as Saved;
@@ -113,13 +118,12 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
     bench.json('resume', '--pid', pid);
     await program.step();
     expect(checkpoint(program, '--verify')).toMatchObject({ missedCount: 0, manifest: { parent: manifest.id } });
-    expect(await program.finish()).toBe(undisturbed);
+    expect(await program.finish()).toBe(digest);
   });
 
   it('has checkpoints in memory: goes back to one, is suspended in another, and they end with it', async () => {
-    const args = ['--steps', '6', '--size', '64'];
-    const undisturbed = await (await bench.start('training', args).ready()).finish();
-    const program = await bench.start('training', args).ready();
+    const digest = await undisturbed();
+    const program = await bench.start('training', ARGS).ready();
     const pid = String(program.pid);
     const first = checkpoint(program, '--to', 'memory');
     expect(first).toMatchObject({ fullBecause: 'the first one in memory' });
@@ -140,7 +144,7 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
     bench.json('resume', '--pid', pid);
     const images = (bench.json('list', bench.store) as { checkpoints: unknown[] }).checkpoints;
     expect(images).toHaveLength(1);
-    expect(await program.finish()).toBe(undisturbed);
+    expect(await program.finish()).toBe(digest);
     expect(bench.command('checkpoint', '--pid', pid, '--to', 'nowhere').status).toBe(64);
   });
 
