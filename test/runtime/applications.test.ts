@@ -214,7 +214,9 @@ describe.skipIf(!isBuilt)('a supervised program', () => {
 
   it('waits when its supervisor takes no events and the ring is full, and nothing is lost', async () => {
     const steps = 3000;
-    const program = await bench.start('threads', ['--steps', String(steps + 10), '--size', '16', '--part', '32']).ready();
+    const program = await bench
+      .start('threads', ['--steps', String(steps + 10), '--size', '16', '--part', '32'])
+      .ready();
     checkpoint(program);
     // What the supervisor passes on to us comes from the program itself, so it goes on coming.
     program.child.kill('SIGSTOP');
