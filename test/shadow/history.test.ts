@@ -208,6 +208,13 @@ describe('sites taken together', () => {
       })),
     ]);
 
+  /** With repetitions of others in it. */
+  const wide = fc.record({
+    start: fc.integer({ min: -20, max: 20 }),
+    width: fc.integer({ min: 20, max: 100 }),
+    dimensions: fc.constant([]),
+  });
+
   const bytesOf = (list: readonly (typeof descriptor extends fc.Arbitrary<infer T> ? T : never)[]) => {
     const bytes = new Set<number>();
     for (const { start, width, dimensions } of list) {
@@ -226,6 +233,7 @@ describe('sites taken together', () => {
           family,
           fc.array(descriptor),
           fc.tuple(family, family).map((two) => two.flat()),
+          fc.tuple(wide, family).map(([one, others]) => [one, ...others]),
         ),
         (list) => {
           const places = new Places();
@@ -237,6 +245,21 @@ describe('sites taken together', () => {
       ),
       { numRuns: 2000 },
     );
+  });
+
+  it('are left out at once where one has a billion of them in it', () => {
+    const repeated = (count: number) => ({ start: 512, width: 24, dimensions: [{ stride: 56, count }] });
+    const joined = (count: number) => {
+      const places = new Places();
+      places.add(undefined, 0n, [{ start: 0, width: 2 ** 34, dimensions: [] }, repeated(count)]);
+      return places.all[0]!.descriptors;
+    };
+    expect(joined(306_783_369)).toEqual([{ start: 0, width: 2 ** 34, dimensions: [] }]);
+    // The last but one begins inside, the last one does not.
+    expect(joined(306_783_371)).toEqual([
+      { start: 0, width: 2 ** 34 + 16, dimensions: [] },
+      { start: 2 ** 34 + 48, width: 24, dimensions: [] },
+    ]);
   });
 
   it('are kept apart where their pointers differ', () => {

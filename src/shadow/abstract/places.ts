@@ -80,18 +80,21 @@ function join(a: RelativeDescriptor, b: RelativeDescriptor): RelativeDescriptor 
   return withoutGaps(start, width, few.dimensions);
 }
 
-/** What is left of the one of two neighbours that is repeated more often; undefined when both are equally often. */
+/** What is left of the one of two neighbours that is repeated more often, behind what both have in common; undefined when nothing is. */
 function restOf(a: RelativeDescriptor, b: RelativeDescriptor): RelativeDescriptor | undefined {
   const ofA = outerCount(a, b);
   const ofB = outerCount(b, a);
   if (ofA === ofB) return undefined;
-  const many = ofA < ofB ? b : a;
-  const least = Math.min(ofA, ofB);
-  const left = Math.max(ofA, ofB) - least;
-  const { stride } = many.dimensions[many.dimensions.length - 1]!;
+  const [few, many] = ofA < ofB ? [a, b] : [b, a];
+  const { stride, count } = many.dimensions[many.dimensions.length - 1]!;
+  let common = Math.min(ofA, ofB);
+  // One alone may be so wide that it has many repetitions in it. They are left out at once: one after the other could be a billion.
+  if (common === 1) common = 1 + Math.max(0, Math.floor((few.start + few.width - many.start - many.width) / stride));
+  const left = count - common;
+  if (left <= 0) return undefined;
   const inner = many.dimensions.slice(0, -1);
   const dimensions = left > 1 ? [...inner, { stride, count: left }] : inner;
-  return { start: many.start + stride * least, width: many.width, dimensions };
+  return { start: many.start + stride * common, width: many.width, dimensions };
 }
 
 /** Repetitions in the outermost dimension that one of two neighbours has. */
