@@ -143,6 +143,7 @@ bool RingWriter::wait_for_room(std::uint64_t end) {
   if (has_room()) return true;
   for (;;) {
     head.waiting.fetch_add(1);
+    if (head.asleep.load()) wake();
     const std::uint32_t seen = head.room_futex.load();
     const bool room = has_room();
     if (!room && !closed()) futex_wait(head.room_futex, seen);
@@ -158,13 +159,15 @@ bool RingWriter::wait_for_room(std::uint64_t end) {
 }
 
 void RingWriter::commit(std::uint8_t *event, std::size_t size) {
-  RingHead &head = *head_;
   // That the consumer sleeps may be seen too late here, which spares each event a wait for all that the processor has still to write: it looks again later.
   first_word(event).store(static_cast<std::uint32_t>(size), std::memory_order_release);
-  if (head.asleep.load(std::memory_order_relaxed) && head.asleep.exchange(0)) {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
-  }
+  if (head_->asleep.load(std::memory_order_relaxed)) [[unlikely]] wake();
+}
+
+void RingWriter::wake() {
+  if (!head_->asleep.exchange(0)) return;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
 }
 
 void RingWriter::close() {

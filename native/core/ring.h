@@ -100,6 +100,7 @@ class RingWriter {
 
  private:
   bool wait_for_room(std::uint64_t end);
+  void wake();
   void fill(std::uint8_t *event, std::size_t size);
 
   RingHead *const head_;
