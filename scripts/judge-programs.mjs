@@ -5,12 +5,8 @@
  * exact answer had one too many.
  */
 import { parseArgs } from 'node:util';
-import * as toolkit from '../dist/index.js';
-import { lowerKernel, ModuleSymbols } from '../dist/ir/index.js';
-import { parse } from '../dist/ptx/index.js';
-import { compileKernel, DeviceMemory } from '../dist/sim/index.js';
-import { splitVersions } from '../dist/sources/index.js';
 import { judgeProgram } from './judge/judge.mjs';
+import { library } from './judge/library.mjs';
 import { Tally } from './judge/tally.mjs';
 
 const { values } = parseArgs({
@@ -20,7 +16,6 @@ const { values } = parseArgs({
     index: { type: 'string' },
   },
 });
-const library = { ...toolkit, lowerKernel, ModuleSymbols, parse, compileKernel, DeviceMemory, splitVersions };
 const tally = new Tally();
 const first = Number(values.index ?? 0);
 const end = values.index === undefined ? Number(values.programs) : first + 1;

@@ -7,13 +7,9 @@
  * one too many; each such finding prints the line that shows it again.
  */
 import { parseArgs } from 'node:util';
-import * as toolkit from '../dist/index.js';
-import { lowerKernel, ModuleSymbols } from '../dist/ir/index.js';
-import { parse } from '../dist/ptx/index.js';
-import { compileKernel, DeviceMemory } from '../dist/sim/index.js';
-import { splitVersions } from '../dist/sources/index.js';
 import { judgeSession } from './judge/judge.mjs';
 import { loadKernels } from './judge/kernels.mjs';
+import { library } from './judge/library.mjs';
 import { Tally } from './judge/tally.mjs';
 
 const { values } = parseArgs({
@@ -28,7 +24,6 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1024' },
   },
 });
-const library = { ...toolkit, lowerKernel, ModuleSymbols, parse, compileKernel, DeviceMemory, splitVersions };
 const { kernels: all, leftOut } = await loadKernels(library, (file) => !values.file || file.includes(values.file));
 const skipped = values.skip === undefined ? undefined : new RegExp(values.skip);
 const kernels = all.filter(({ name }) => (!values.kernel || name === values.kernel) && !skipped?.test(name));

@@ -71,16 +71,9 @@ void Graphs::describe_kernel(ThreadState &thread, const KernelNodeParameters &pa
       parameters.function || !with_kernel ? parameters.function : reinterpret_cast<Function>(parameters.kernel);
   const FunctionRecord &record = modules_.function(thread, handle);
   std::vector<std::uint8_t> buffer;
-  LaunchEvent event;
   std::uint16_t flags = cooperative ? launch_cooperative : 0;
   if (!gather_parameters(record, parameters.parameters, parameters.extra, buffer)) flags |= launch_incomplete;
-  event.function = record.number;
-  std::memcpy(event.grid, parameters.grid, sizeof(event.grid));
-  std::memcpy(event.block, parameters.block, sizeof(event.block));
-  std::memcpy(event.cluster, cluster[0] ? cluster : record.cluster, sizeof(event.cluster));
-  event.shared_memory = parameters.shared_memory;
-  event.parameters = buffer;
-  append(events, event, flags);
+  append(events, LaunchEvent{launch_head(record, parameters.grid, parameters.block, cluster, parameters.shared_memory), buffer}, flags);
 }
 
 void Graphs::describe_memset(const MemsetNodeParameters &parameters, Encoded &events) {

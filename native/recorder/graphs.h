@@ -2,6 +2,7 @@
 // (captured, built, cloned, with child graphs). Whatever is not understood makes the graph one that may write anything.
 #pragma once
 
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <unordered_map>
@@ -24,6 +25,17 @@ struct LaunchShape {
   void **parameters, **extra;
   bool unclear = false;  // not all of it can be told
 };
+
+// What an event says of a launch beside its parameters. `cluster`: the launch's own; zeros: none.
+inline LaunchHead launch_head(const FunctionRecord &record, const unsigned *grid, const unsigned *block, const unsigned *cluster, unsigned shared_memory) {
+  LaunchHead head;
+  head.function = record.number;
+  std::memcpy(head.grid, grid, sizeof(head.grid));
+  std::memcpy(head.block, block, sizeof(head.block));
+  std::memcpy(head.cluster, cluster[0] ? cluster : record.cluster, sizeof(head.cluster));
+  head.shared_memory = shared_memory;
+  return head;
+}
 
 // The bytes of a launch's parameters in the driver's layout, in `buffer`; false when not all of them are known.
 bool gather_parameters(const FunctionRecord &record, void **parameters, void **extra, std::vector<std::uint8_t> &buffer);

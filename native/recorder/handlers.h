@@ -219,12 +219,7 @@ Result link_destroy(auto &call, LinkState state) {
   if (!call.tells(shape.stream)) return;
   call.recorder.emitter.prepare();
   const FunctionRecord &record = call.recorder.modules.function(call.thread, shape.function);
-  LaunchHead head;
-  head.function = record.number;
-  std::memcpy(head.grid, shape.grid, sizeof(head.grid));
-  std::memcpy(head.block, shape.block, sizeof(head.block));
-  std::memcpy(head.cluster, shape.cluster[0] ? shape.cluster : record.cluster, sizeof(head.cluster));
-  head.shared_memory = shape.shared_memory;
+  LaunchHead head = launch_head(record, shape.grid, shape.block, shape.cluster, shape.shared_memory);
   if (LibraryCall *in = LibraryCall::described(call.thread)) head.call = in->tell(call.recorder.emitter, call.thread);
   const std::uint16_t flags = (shape.cooperative ? launch_cooperative : 0) | (shape.unclear ? launch_incomplete : 0);
   if (shape.extra || !shape.parameters || record.parameter_bytes == unknown_parameter_bytes)
