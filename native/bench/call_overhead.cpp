@@ -1,6 +1,7 @@
 // What the recorder adds to calls that are made now and then by a program that does other things between them, as interpreters do: their code and data,
-// and the recorder's, are out of the processor's nearer caches by the next call. call_overhead RECORDER DRIVER CUBLAS [CALLS]
+// and the recorder's, are out of the processor's nearer caches by the next call. call_overhead RECORDER DRIVER CUBLAS [CALLS] [quiet]
 //
+// `quiet`: as it is once so many launches may have written anything that the others are counted and not told.
 // DRIVER and CUBLAS are stand-ins that also give out their own functions without the recorder (native/recorder/test/fake_driver.cpp,
 // native/bench/cublas_stand_in.cpp). Of each pair of calls one goes through the recorder, which one is drawn; the figure is the difference of the medians
 // (and of the means of the middle nine tenths) of their nanoseconds. Between calls the program reads lines all over some memory and runs code all over
@@ -151,10 +152,10 @@ int main(int count, char **arguments) {
     return 0;
   }
   if (count < 4) {
-    std::fprintf(stderr, "call_overhead RECORDER DRIVER CUBLAS [CALLS]\n");
+    std::fprintf(stderr, "call_overhead RECORDER DRIVER CUBLAS [CALLS] [quiet]\n");
     return 64;
   }
   std::printf("%-28s%-10s%10s%10s%10s\n", "ns; work between calls", "call", "alone", "added", "(mean)");
   const char *const command[] = {arguments[0], "application", arguments[2], arguments[3], count > 4 ? arguments[4] : "100000", nullptr};
-  run_application(command, arguments[1], arguments[2], true);
+  run_application(command, arguments[1], arguments[2], true, count > 5 && !std::strcmp(arguments[5], "quiet"));
 }

@@ -21,8 +21,9 @@ namespace gcr {
 
 constexpr int supervisor_pause_us = 1000;  // as src/native/ring.ts looks away after it took something
 
-// `command`: the program and its arguments, ended by a null. Without `recorder` it is not recorded, without `supervised` it finds no supervisor.
-inline void run_application(const char *const *command, const char *recorder, const char *driver, bool supervised) {
+// `command`: the program and its arguments, ended by a null. Without `recorder` it is not recorded, without `supervised` it finds no supervisor. `quiet`: launches
+// need not be told (MessageType::quiet).
+inline void run_application(const char *const *command, const char *recorder, const char *driver, bool supervised, bool quiet = false) {
   char folder[] = "/tmp/gcr-bench-XXXXXX";
   CHECK(mkdtemp(folder));
   const std::string path = std::string(folder) + "/socket";
@@ -46,6 +47,7 @@ inline void run_application(const char *const *command, const char *recorder, co
     CHECK(memory.open(message.descriptors[0].get()).empty());
     RingReader reader(memory, message.descriptors[1].get());
     CHECK(channel.send(static_cast<std::uint16_t>(MessageType::welcome), 0, encode_message(WelcomeMessage{})));
+    if (quiet) CHECK(channel.send(static_cast<std::uint16_t>(MessageType::quiet), 0, {}));
     std::vector<std::uint8_t> buffer(1 << 20);
     for (bool ended = false; !ended;) {
       while (reader.drain(buffer)) {

@@ -17,7 +17,7 @@
 
 namespace gcr {
 
-constexpr std::uint32_t protocol_version = 3;
+constexpr std::uint32_t protocol_version = 4;
 
 // number, name
 #define GCR_EVENT_TYPES(X)                                                                                                    \
@@ -380,7 +380,7 @@ std::optional<Event> decode_event(const EventView &view) {
   X(1, hello) X(2, image) X(3, handle) X(4, handle_gone) X(5, stopped) X(6, reply) X(7, vacant) X(8, known_image) X(9, kept)  \
   X(10, in_use)                                                                                                           \
   X(16, welcome) X(17, hold) X(18, release) X(19, detach) X(20, attach) X(21, ping) X(22, read) X(23, write) X(24, locate)   \
-  X(25, guard) X(26, keep) X(27, image_name) X(28, park)
+  X(25, guard) X(26, keep) X(27, image_name) X(28, park) X(29, quiet)
 
 enum class MessageType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -536,9 +536,11 @@ struct HeldMessage {
   static constexpr MessageType type = MessageType::reply;
   ReplyMessage reply;
   std::uint64_t position = 0;
+  std::uint64_t untold = 0;  // launches that were not told, since the hello
   void fields(auto &f) {
     reply.fields(f);
     f(position);
+    f(untold);
   }
 };
 

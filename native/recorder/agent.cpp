@@ -107,6 +107,12 @@ bool Agent::answer(Message &message) {
     recorder_.modules.image_named(wanted->module, wanted->name);
     return true;
   }
+  if (type == MessageType::quiet) {
+    if (message.request != 0 || !message.body.empty() || !message.descriptors.empty()) return false;
+    // Asked for before a hold that has come true meanwhile, it says nothing of what follows.
+    if (!held_) hot.quiet = true;
+    return true;
+  }
   if (message.request == 0) return false;
   const std::size_t descriptors = message.descriptors.size();
   std::uint32_t status = 0;
@@ -118,8 +124,10 @@ bool Agent::answer(Message &message) {
       status = hold(now_ns() + std::int64_t{wanted->deadline_ms} * 1'000'000, text);
       if (status == 0) {
         held_ = true;
+        // Nobody is inside of the gate.
+        hot.quiet = false;
         recorder_.emitter.send(static_cast<std::uint16_t>(MessageType::reply), message.request,
-                               encode_message(HeldMessage{{0, ""}, recorder_.emitter.position()}));
+                               encode_message(HeldMessage{{0, ""}, recorder_.emitter.position(), recorder_.gate.untold() - untold_before_}));
         return true;
       }
       break;
@@ -278,6 +286,7 @@ bool Agent::meet(const std::string &path) {
   std::string problem;
   if (!detached_ && shut(now_ns() + shut_ns, problem) != 0) return false;
   bool known = false;
+  untold_before_ = recorder_.gate.untold();
   problem = recorder_.emitter.reconnect(path, recorder_.hello(detached_ ? Greeting::detached : Greeting::runs), known);
   if (!problem.empty()) Emitter::trace("no new supervisor: " + problem);
   else if (!known) {

@@ -52,6 +52,7 @@ class Agent {
   bool held_ = false, detached_ = false;
   bool guarded_ = false;  // memory is being written
   bool saved_ = false;    // what the memory held is in a store
+  std::uint64_t untold_before_ = 0;  // launches that an earlier connection's supervisor was not told
   std::string kept_;      // what a supervisor wants its successor to know
   std::vector<std::vector<std::uint8_t>> located_;  // bodies of `locate` that came while the driver may be locked
 

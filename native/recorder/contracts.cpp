@@ -195,16 +195,24 @@ bool absent_or_zero(GetAttribute get, void *object, int which) {
 
 // ---- calls
 
-LibraryCall::LibraryCall(std::string_view name, LibraryFamily family) : name_(name), family_(family), outer_(this_thread.library_call) {
+LibraryCall::LibraryCall(std::string_view name, LibraryFamily family)
+    : name_(name),
+      family_(family),
+      outer_(this_thread.library_call),
+      // What is captured is told when its graph is.
+      unseen_(hot.quiet.load(std::memory_order_relaxed) && hot.captures.load(std::memory_order_relaxed) == 0) {
   this_thread.library_call = this;
 }
 
 LibraryCall::~LibraryCall() { this_thread.library_call = outer_; }
 
 LibraryCall *LibraryCall::described(const ThreadState &thread) {
-  LibraryCall *call = thread.library_call;
-  while (call && !call->described_) call = call->outer_;
-  return call;
+  LibraryCall *innermost = nullptr;
+  for (LibraryCall *call = thread.library_call; call; call = call->outer_) {
+    if (call->unseen_) return nullptr;
+    if (!innermost && call->described_) innermost = call;
+  }
+  return innermost;
 }
 
 CallEvent LibraryCall::event(std::uint32_t number) const {
@@ -254,6 +262,7 @@ void Outputs::vector(const void *place, std::int64_t element, std::int64_t n, st
 
 void Outputs::matrix(const void *place, std::int64_t element, std::int64_t rows, std::int64_t columns, std::int64_t leading, std::int64_t stride,
                      std::int64_t batch) {
+  if (call_.unseen_) return;
   constexpr std::int64_t most = std::int64_t{1} << 40;
   if (!place || rows <= 0 || columns <= 0 || batch <= 0) return;
   if (element <= 0 || leading < 0 || stride < 0 || rows > most || leading > most || stride > most) return unknown();
@@ -285,6 +294,7 @@ std::int64_t Outputs::element(int type) {
 }
 
 void Outputs::workspace(void *handle) {
+  if (call_.unseen_) return;
   given().each_of(handle, [&](const CopyTarget &place) { add(place); });
 }
 
@@ -327,6 +337,7 @@ bool Outputs::layout_of(void *layout, Layout &into) {
 }
 
 void Outputs::lt_matrix(const void *place, void *layout) {
+  if (call_.unseen_) return;
   Layout of;
   if (!layout_of(layout, of)) return unknown();
   matrix(place, of.element, of.by_row ? of.columns : of.rows, of.by_row ? of.rows : of.columns, of.leading, of.stride, of.batch);
@@ -334,6 +345,7 @@ void Outputs::lt_matrix(const void *place, void *layout) {
 
 // What a matrix product writes beside its result (3.4: cublasLtEpilogue_t, cublasLtMatmulDescAttributes_t).
 void Outputs::lt_epilogue(void *description, void *layout) {
+  if (call_.unseen_) return;
   static thread_local std::pair<void *, void *> known;
   auto *get = reinterpret_cast<GetAttribute>(known_symbol(known, library_, "cublasLtMatmulDescGetAttribute"));
   Layout of;

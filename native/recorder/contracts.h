@@ -54,7 +54,7 @@ class LibraryCall {
   LibraryCall(const LibraryCall &) = delete;
   LibraryCall &operator=(const LibraryCall &) = delete;
 
-  // The innermost call of the thread that is described; null outside of one.
+  // The innermost call of the thread that is described; null outside of one, and where one of them was not looked at.
   [[gnu::hot]] static LibraryCall *described(const ThreadState &thread);
 
   // Tells the call if it has not been; its number for `launch` events, 0 when it cannot be told.
@@ -70,6 +70,8 @@ class LibraryCall {
   LibraryFamily family_;
   LibraryCall *outer_;
   bool described_ = true, told_ = false;
+  // Begun while launches were not told: what it writes was not looked at, so launches of it that are told after all have no call.
+  bool unseen_;
   OutputList outputs_;
 };
 

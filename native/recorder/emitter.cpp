@@ -41,6 +41,7 @@ std::string Emitter::connect(const std::string &path, HelloMessage hello, bool *
   ring_ = std::move(ring);
   wake_ = std::move(wake);
   hot.writer.emplace(memory_, wake_.get(), channel_.descriptor());
+  hot.quiet = false;
   hot.telling = Telling::all;
   return "";
 }

@@ -87,6 +87,12 @@ void Gate::open() {
   ::syscall(SYS_futex, &hot.closed, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
+std::uint64_t Gate::untold() const {
+  std::uint64_t count = 0;
+  for (const GateSlot *slot = slots_.load(); slot; slot = slot->next) count += slot->untold.load(std::memory_order_relaxed);
+  return count;
+}
+
 bool Gate::wait_idle(std::int64_t deadline_ns) {
   for (GateSlot *slot = slots_.load(); slot; slot = slot->next)
     while (slot->busy.load()) {

@@ -30,6 +30,9 @@ class Gate {
   bool close();
   void open();
 
+  // Launches of all threads that were counted instead of told, since the process began.
+  std::uint64_t untold() const;
+
   // Whether everybody has left within the time.
   bool wait_idle(std::int64_t deadline_ns);
 

@@ -217,6 +217,11 @@ Result link_destroy(auto &call, LinkState state) {
 // Tells a launch: straight into the ring, without memory of its own.
 [[gnu::hot]] void tell_launch(auto &call, const LaunchShape &shape) {
   if (!call.tells(shape.stream)) return;
+  if (hot.quiet.load(std::memory_order_relaxed)) {
+    std::atomic<std::uint64_t> &untold = call.thread.slot->untold;
+    untold.store(untold.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return;
+  }
   call.recorder.emitter.prepare();
   const FunctionRecord &record = call.recorder.modules.function(call.thread, shape.function);
   LaunchHead head = launch_head(record, shape.grid, shape.block, shape.cluster, shape.shared_memory);

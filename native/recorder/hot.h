@@ -22,6 +22,7 @@ struct alignas(128) Hot {
   std::atomic<bool> fenced{true};                     // Gate
   std::atomic<bool> interrupted{false};               // a signal handler called the driver out of our own code
   std::atomic<Telling> telling{Telling::nothing};     // Emitter
+  std::atomic<bool> quiet{false};                     // launches of kernels are counted instead of told (MessageType::quiet)
   std::atomic<int> captures{0};                       // how many streams are being captured
   std::atomic<std::uint64_t> functions{1};            // Modules: what threads remember of functions holds while it is the same
   std::atomic<std::uint64_t> streams{1};              // Streams: the same of streams
@@ -32,6 +33,7 @@ struct alignas(128) Hot {
     closed = 0;
     interrupted = false;
     telling = Telling::nothing;
+    quiet = false;
     captures = 0;
     functions.fetch_add(1);
     streams.fetch_add(1);

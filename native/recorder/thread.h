@@ -18,6 +18,7 @@ struct alignas(64) GateSlot {
   std::atomic<bool> taken{false};
   std::uint32_t number = 0;  // from 1, one a slot
   GateSlot *next = nullptr;
+  std::atomic<std::uint64_t> untold{0};  // launches that were counted instead of told; written by the slot's thread alone
 };
 
 struct alignas(64) ThreadState {

@@ -40,6 +40,9 @@ const OPERATIONS = [
 
 const READER = join(import.meta.dirname, '../../examples/read_checkpoint.py');
 
+/** What a report calls launches that were counted instead of told. */
+const UNTOLD = 'launches that were not told';
+
 const hashOf = (bytes) => createHash('sha1').update(bytes).digest('base64');
 
 /** What a checkpoint holds: its allocations, and each one's bytes. */
@@ -69,7 +72,7 @@ class Chain {
     this.saved = [];
     /** Hash of an allocation after a step, from the first time. */
     this.known = new Map();
-    this.counts = { increments: 0, full: 0, restores: 0, suspends: 0, running: 0, compared: 0, bytes: 0 };
+    this.counts = { increments: 0, full: 0, restores: 0, suspends: 0, running: 0, compared: 0, bytes: 0, untold: 0 };
   }
 
   ask(request) {
@@ -126,6 +129,7 @@ class Chain {
       this.saved.push({ id: manifest.id, step: this.step, allocations, hashes });
       this.counts.compared++;
       this.counts[manifest.kind === 'increment' ? 'increments' : 'full']++;
+      for (const { name, launches } of manifest.kernels) if (name === UNTOLD) this.counts.untold += launches;
     } finally {
       store.close();
     }
@@ -215,10 +219,10 @@ class Chain {
  *
  * @param library `{ Store, call, callAll }`, what was built or the sources
  * @param place `{ folder, store, device }`: for sockets, the store, and the device as `run` takes it (sim when nothing is said)
- * @param options sample, seed, how many increments there are to be, and to how many checkpoints it goes back at the end (all: Infinity)
+ * @param options sample, seed, how many increments there are to be, to how many checkpoints it goes back at the end (all: Infinity), and what `run` gets beside
  * @returns `wrong` (empty when nothing is), and `counts`
  */
-export async function playChain(library, place, { app, seed, increments, size = 64, backTo = Infinity }) {
+export async function playChain(library, place, { app, seed, increments, size = 64, backTo = Infinity, options = [] }) {
   const steps = 60;
   const args = [
     '--steps',
@@ -234,7 +238,7 @@ export async function playChain(library, place, { app, seed, increments, size = 
     return `${digest}, exit code ${code}`;
   };
   const undisturbed = new Supervised(place.folder, `${place.store}-undisturbed`, app, args, place.device);
-  const program = new Supervised(place.folder, place.store, app, args, place.device);
+  const program = new Supervised(place.folder, place.store, app, args, place.device, options);
   const chain = new Chain(library, place, { app, seed }, program, steps);
   const began = performance.now();
   try {

@@ -46,13 +46,15 @@ export class Supervised extends Paced {
   /**
    * @param folder where the control sockets are
    * @param device as `run` takes it
+   * @param options of `run`, beside
    */
-  constructor(folder, store, app, args, device = 'sim') {
+  constructor(folder, store, app, args, device = 'sim', options = []) {
     super();
     this.environment = { ...process.env, XDG_RUNTIME_DIR: folder };
     this.feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
     this.feeder.stdin.on('error', () => {});
-    const command = [CLI, 'run', '--device', device, '--store', store, '--', join(APPS, app), '--pace', ...args];
+    const run = ['run', '--device', device, '--store', store, ...options];
+    const command = [CLI, ...run, '--', join(APPS, app), '--pace', ...args];
     const stdio = [this.feeder.stdout, 'pipe', 'pipe'];
     this.child = spawn(process.execPath, command, { env: this.environment, stdio });
     this.exited = once(this.child, 'exit');

@@ -1,7 +1,7 @@
 /** `gcr-templates run`: an application under supervision, so that it can be checkpointed. */
 import { constants } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { run } from '../runtime/index.js';
+import { QUIET_AFTER, run } from '../runtime/index.js';
 import type { UnknownPolicy } from '../shadow/index.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import type { Finish } from './store-options.js';
@@ -20,14 +20,23 @@ interface Options {
   readonly store: string;
   readonly device: 'sim' | 'auto';
   readonly unknown: UnknownPolicy;
+  readonly quietAfter: number;
   readonly hostMemory?: number;
 }
 
-async function start(command: readonly string[], options: Options): Promise<ExitCode> {
+/** A number of launches, or `never`. */
+function parseLaunches(text: string): number {
+  if (text === 'never') return Number.POSITIVE_INFINITY;
+  if (!/^\d{1,12}$/.test(text)) throw new InvalidArgumentError('give a number, or never.');
+  return Number(text);
+}
+
+async function start(command: readonly string[], { unknown, quietAfter, ...options }: Options): Promise<ExitCode> {
   const [program, ...args] = command;
   try {
     const onNote = (message: string) => process.stderr.write(`gcr-templates: ${message}\n`);
-    const outcome = await run({ command: [program!, ...args], ...options, onNote });
+    const recording = { unknown, quietAfter };
+    const outcome = await run({ command: [program!, ...args], ...options, recording, onNote });
     if (outcome.left !== undefined) {
       onNote(
         `process ${outcome.left} was left suspended; \`gcr-templates resume --pid ${outcome.left}\` lets it go on`,
@@ -62,6 +71,14 @@ export function addRunCommand(program: Command, finish: Finish): void {
       )
         .choices(['all', 'args'])
         .default('all'),
+    )
+    .addOption(
+      new Option(
+        '--quiet-after <launches>',
+        'when so many since the last checkpoint may have written anything, the others are only counted until the next one; never: reports name every launch',
+      )
+        .argParser(parseLaunches)
+        .default(QUIET_AFTER),
     )
     .addOption(
       new Option(

@@ -29,7 +29,10 @@ async function show(options: ProcessOptions, signal: AbortSignal): Promise<ExitC
     ['store', printable(status.store)],
     ['checkpoint', status.lastCheckpoint ?? 'none'],
     ...status.images.map((image, index) => [index === 0 ? 'in memory' : '', imageText(image)]),
-    ['launches', `${launches} since then`],
+    [
+      'launches',
+      `${launches} since then${status.quiet ? '; from then on only counted, until the next checkpoint' : ''}`,
+    ],
     ...(status.waiting > 0 ? [['waiting', `${status.waiting} events for templates`]] : []),
   ];
   process.stdout.write(`${table(rows)}\n`);

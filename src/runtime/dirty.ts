@@ -49,6 +49,11 @@ export class DirtyOrigins {
     for (const accumulator of this.#accumulators.values()) accumulator.remove(from, to);
   }
 
+  /** Writes that may have gone anywhere, since the start; 0 where such writes have sets that are looked at. */
+  get anything(): number {
+    return this.#anything;
+  }
+
   mark(): DirtyMark {
     const marks = new Map([...this.#accumulators].map(([origin, accumulator]) => [origin, accumulator.mark()]));
     return { marks, anything: this.#anything };

@@ -90,6 +90,15 @@ const MAX_LABEL = 200;
 const NO_MODULE = 0;
 /** Events that wait for templates before launches of modules in building are taken as unknown. */
 const MAX_WAITING = 1 << 20;
+/** Enough of them for a report to name every kernel of a loop. */
+export const QUIET_AFTER = 4096;
+
+export interface BridgeOptions {
+  /** Default `all`. */
+  readonly unknown?: UnknownPolicy;
+  /** Launches since the last hold that may have written anything, after which no launch need be told until the next one. Default {@link QUIET_AFTER}. */
+  readonly quietAfter?: number;
+}
 
 export class EventBridge {
   readonly executor: ShadowExecutor;
@@ -110,9 +119,15 @@ export class EventBridge {
   #next = 0;
   #applied = 0;
   #idle: (() => void)[] = [];
+  readonly #quietAfter: number;
+  #quiet = false;
+  /** Of the writes that may have gone anywhere, those before the last hold. */
+  #anythingBefore = 0;
+  #untoldBefore = 0;
 
-  constructor(modules: ModuleImages, options: { readonly unknown?: UnknownPolicy } = {}) {
+  constructor(modules: ModuleImages, options: BridgeOptions = {}) {
     this.#modules = modules;
+    this.#quietAfter = options.quietAfter ?? QUIET_AFTER;
     const none = { format: TEMPLATE_FORMAT, version: TEMPLATE_VERSION, modules: [], kernels: [], missing: [] } as const;
     const unknown = options.unknown ?? 'all';
     this.executor = new ShadowExecutor(none, { unknown });
@@ -142,6 +157,46 @@ export class EventBridge {
     if (this.#state.kind === 'blind' || (this.#state.kind === 'writes-unknown' && kind === 'writes-unknown')) return;
     this.#state = { kind, reason };
     this.executor.memory.forgetEverything();
+  }
+
+  /**
+   * Whether launches of kernels need not be told until the application is held the next time: all memory counts as written since it was held last, many
+   * times over. True once; from then on, until {@link held}, launches may be missing among the events.
+   */
+  becomesQuiet(): boolean {
+    if (this.#quiet || this.#state.kind !== 'recording') return false;
+    this.#quiet = this.dirty.anything - this.#anythingBefore >= this.#quietAfter;
+    return this.#quiet;
+  }
+
+  /** Whether launches may be missing among the events since the last hold. */
+  get isQuiet(): boolean {
+    return this.#quiet;
+  }
+
+  /**
+   * The application is held with its queues empty, and all events of before are applied. What was not told may have been anywhere among them: nothing
+   * that they say of memory's content holds.
+   *
+   * @param untold launches of kernels that were not told since the recorder's hello
+   */
+  held(untold: number): void {
+    const launches = untold - this.#untoldBefore;
+    if (this.#quiet && this.#state.kind === 'recording') {
+      const reason = 'all memory counted as written already, so launches were counted and not told';
+      const { set } = this.#writeOf({ name: 'wrote', stream: 0, flags: 0, body: { address: 0n, size: 0n, reason } });
+      this.executor.wrote(set);
+      this.dirty.add('unknown', set);
+      if (launches > 0) this.statistics.addUntold(launches, set);
+    }
+    this.#quiet = false;
+    this.#untoldBefore = untold;
+    this.#anythingBefore = this.dirty.anything;
+  }
+
+  /** The recorder has said hello again. */
+  greeted(): void {
+    this.#untoldBefore = 0;
   }
 
   push(event: RecordedEvent): void {

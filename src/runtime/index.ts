@@ -6,6 +6,7 @@ export type { ControlRequest } from './control-protocol.js';
 export type { ControlTimings } from './control-state.js';
 export type { DurableResult } from './durable.js';
 export { RuntimeError } from './errors.js';
+export { type BridgeOptions, QUIET_AFTER } from './event-bridge.js';
 export type { DropResult, ImageStatus } from './host-images.js';
 export type { OperationReport } from './process.js';
 export type { RestoreResult } from './restore.js';

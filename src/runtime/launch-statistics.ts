@@ -54,6 +54,15 @@ export class LaunchStatistics {
       kernel.pointed.add(from);
   }
 
+  /** Launches of kernels that were not told, each of which may have written all of `set`. */
+  addUntold(launches: number, set: DirtySet): void {
+    this.#byVerdict.unknown += launches;
+    const reason = set.reasons[0]?.message ?? '';
+    const name = 'launches that were not told';
+    const bytes = set.bytes * BigInt(launches);
+    this.#kernels.set(name, { name, verdict: 'unknown', launches, bytes, reason, pointed: new Set() });
+  }
+
   get byVerdict(): Readonly<Record<LaunchVerdict, number>> {
     return this.#byVerdict;
   }

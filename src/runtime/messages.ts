@@ -19,7 +19,7 @@ import {
   WireWriter,
 } from './codec.js';
 
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 export const MAX_MESSAGE = 65_536;
 export const MAX_DESCRIPTORS = 64;
 const HEAD_BYTES = 16;
@@ -77,6 +77,7 @@ const MESSAGES = {
   keep: { type: 26, fds: 0, body: struct({ flags: u32, text }) },
   'image-name': { type: 27, fds: 0, body: struct({ module: u64, image: fixedBytes(32) }) },
   park: { type: 28, fds: 0, body: struct({}) },
+  quiet: { type: 29, fds: 0, body: struct({}) },
 } as const;
 
 export type MessageName = keyof typeof MESSAGES;

@@ -6,13 +6,12 @@
  * answered the connection is ended, upon which the recorder lets the application go on by itself.
  */
 import { randomBytes } from 'node:crypto';
-import type { UnknownPolicy } from '../shadow/index.js';
 import { Chain, type Chains, type Target } from './chain.js';
 import { WireError } from './codec.js';
 import { ControlState } from './control-state.js';
 import { Custody } from './custody.js';
 import { cancelled, checkCancelled, RuntimeError } from './errors.js';
-import { EventBridge, type LiveAllocation } from './event-bridge.js';
+import { type BridgeOptions, EventBridge, type LiveAllocation } from './event-bridge.js';
 import { decodeEvents } from './events.js';
 import type { HostImages } from './host-images.js';
 import { decodeKept, encodeKept, type Kept } from './kept.js';
@@ -71,7 +70,7 @@ export interface ProcessOptions {
   readonly offer: (pid: number) => { close(): void };
   readonly staging: StagingPool;
   readonly images: HostImages;
-  readonly unknown?: UnknownPolicy;
+  readonly recording: BridgeOptions;
   readonly onEnd: () => void;
   readonly kill: (pid: number, why: string) => void;
 }
@@ -111,7 +110,7 @@ export class SupervisedProcess implements LinkListener {
 
   /** @param fds ring and wake-up descriptor, which this takes over */
   constructor(hello: MessageBody<'hello'>, fds: readonly number[], options: ProcessOptions) {
-    const { parts, builder, unknown } = options;
+    const { parts, builder, recording } = options;
     this.staging = options.staging;
     this.hostImages = options.images;
     this.hello = hello;
@@ -130,7 +129,7 @@ export class SupervisedProcess implements LinkListener {
       },
       (module, image) => this.link.send('image-name', { module, image: Buffer.from(image, 'hex') }),
     );
-    this.bridge = new EventBridge(this.images, unknown === undefined ? {} : { unknown });
+    this.bridge = new EventBridge(this.images, recording);
     this.custody = new Custody(
       parts,
       hello.devices.map(({ uuid }) => uuid),
@@ -211,6 +210,7 @@ export class SupervisedProcess implements LinkListener {
   comesBack(link: RecorderLink, fds: readonly number[]): void {
     this.#ring = this.#options.parts.openRing(fds[0]!, fds[1]!, () => this.drain());
     this.#link = link;
+    this.bridge.greeted();
     this.#whenBack?.();
     this.#whenBack = undefined;
   }
@@ -323,6 +323,7 @@ export class SupervisedProcess implements LinkListener {
       this.bridge.stop('blind', `the ring is damaged: ${error.message}`);
     }
     this.bridge.pump();
+    if (this.bridge.becomesQuiet()) this.link.send('quiet', {});
   }
 
   /** Waits until templates and shadow execution have caught up, while the application runs. */
@@ -343,6 +344,7 @@ export class SupervisedProcess implements LinkListener {
       this.state = 'held';
       const since = performance.now();
       const position = Number(reply.u64());
+      const untold = Number(reply.u64());
       context.report({ step: 'drain' });
       this.drain();
       for (const end = Date.now() + SETTLE_MS; this.#ring.consumed < position; this.drain()) {
@@ -351,6 +353,7 @@ export class SupervisedProcess implements LinkListener {
         await new Promise((resolve) => setTimeout(resolve, 1));
       }
       await within(this.bridge.idle(), SETTLE_MS, 'shadow execution did not catch up', context.signal);
+      this.bridge.held(untold);
       return { since, holdMs: since - asked, drainMs: performance.now() - since };
     } catch (error) {
       if (this.state === 'held') await this.release();

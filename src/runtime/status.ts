@@ -25,7 +25,9 @@ export interface ProcessStatus {
   readonly images: readonly ImageStatus[];
   /** Host memory for them, of all processes of this supervisor, in bytes. */
   readonly hostMemory: { readonly limit: number; readonly reserved: number; readonly free: number };
-  /** Since the last checkpoint. */
+  /** Whether launches are only counted until the next checkpoint, since all memory counts as written already. */
+  readonly quiet: boolean;
+  /** Since the last checkpoint; while it is quiet, those before it became so. */
   readonly launches: Readonly<Record<LaunchVerdict, number>>;
   /** Events that wait for templates. */
   readonly waiting: number;
@@ -65,6 +67,7 @@ export async function statusOf(subject: SupervisedProcess, store: string): Promi
     lastCheckpoint: subject.chains[subject.lastTarget].last?.id ?? null,
     images: subject.hostImages.status(subject),
     hostMemory: subject.hostImages.memory.size,
+    quiet: bridge.isQuiet,
     launches: launchesSince(subject),
     waiting: bridge.waiting,
   };

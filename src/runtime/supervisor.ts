@@ -9,13 +9,13 @@ import { totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CHUNK_BYTES, Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
-import type { UnknownPolicy } from '../shadow/index.js';
 import { checkpoint } from './checkpoint.js';
 import { checkpointWithControl } from './control-checkpoint.js';
 import type { ControlRequest } from './control-protocol.js';
 import { ControlServer } from './control-server.js';
 import { durableCheckpoint } from './durable.js';
 import { RuntimeError } from './errors.js';
+import type { BridgeOptions } from './event-bridge.js';
 import { dropImage, HostImages } from './host-images.js';
 import { HostMemory } from './host-memory.js';
 import { nativeLibraries } from './libraries.js';
@@ -47,14 +47,15 @@ export interface RunOptions {
   /** Folder of the store; made when it is not there. */
   readonly store: string;
   readonly device: 'sim' | 'auto';
-  readonly unknown?: UnknownPolicy;
+  /** What counts as written, and what is told. */
+  readonly recording?: BridgeOptions;
   /** Bytes of host memory for checkpoints in memory, reserved when the first process appears. Without it they take what they need, up to half of the machine's. */
   readonly hostMemory?: number;
   /** Told of what a user should know; the application's own output is not touched. */
   readonly onNote: (message: string) => void;
 }
 
-type SupervisorOptions = Pick<RunOptions, 'unknown' | 'onNote' | 'hostMemory'> & {
+type SupervisorOptions = Pick<RunOptions, 'recording' | 'onNote' | 'hostMemory'> & {
   readonly command: readonly string[];
 };
 
@@ -153,7 +154,7 @@ export class Supervisor {
         offer: (one) => listen(offerPlace(one, surroundingsOf(one).socket), (back) => this.connected(back)),
         staging: this.#staging,
         images: this.#images,
-        ...(options.unknown && { unknown: options.unknown }),
+        recording: options.recording ?? {},
         onEnd: () => this.#ended(subject),
         kill: (pid, why) => {
           options.onNote(`process ${pid} is ended: ${why}`);

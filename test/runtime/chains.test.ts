@@ -29,4 +29,12 @@ describe.skipIf(!isBuilt)('a chain of checkpoints', () => {
       expect(counts.restores).toBeGreaterThanOrEqual(6);
     });
   }
+
+  it('holds what memory was when launches are counted and not told', async () => {
+    const place = { folder, store: join(folder, 'quiet') };
+    const chain = { app: 'random', seed: SEED, increments: 12, backTo: 4, options: ['--quiet-after', '0'] };
+    const { wrong, counts } = await playChain({ Store, call, callAll }, place, chain);
+    expect(wrong).toEqual([]);
+    expect(counts.untold).toBeGreaterThan(0);
+  });
 });

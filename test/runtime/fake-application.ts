@@ -9,10 +9,11 @@ import { type CheckpointAction, hashChunks } from '../../src/native/index.js';
 import { buildTemplatesFromImage } from '../../src/pipeline/index.js';
 import type { ContentOf } from '../../src/runtime/codec.js';
 import type { DriverState } from '../../src/runtime/control-state.js';
+import type { BridgeOptions } from '../../src/runtime/event-bridge.js';
 import { encodeEvent, type RecordedEvent } from '../../src/runtime/events.js';
 import { HostImages } from '../../src/runtime/host-images.js';
 import { HostMemory } from '../../src/runtime/host-memory.js';
-import { decodeMessage, encodeMessage, type Message } from '../../src/runtime/messages.js';
+import { decodeMessage, encodeMessage, type Message, PROTOCOL_VERSION } from '../../src/runtime/messages.js';
 import {
   type Connection,
   type Device,
@@ -111,6 +112,7 @@ export interface FakeOptions {
   readonly hostMemory?: number;
   /** Bytes that the system has beside those. */
   readonly systemFree?: number;
+  readonly recording?: BridgeOptions;
 }
 
 const SLOT = 65_536;
@@ -195,6 +197,9 @@ export class FakeApplication {
   readonly process: SupervisedProcess;
   readonly allocations = new Map<number, Allocation>();
   held = false;
+  /** Launches are counted and not told. */
+  quiet = false;
+  untold = 0;
   detached = false;
   killed = false;
   /** Errors of the device: called before each of its operations. */
@@ -237,6 +242,7 @@ export class FakeApplication {
     staging,
     hostMemory = 1 << 30,
     systemFree = 0,
+    recording = {},
   }: FakeOptions = {}) {
     const text = readFileSync(file, 'latin1');
     this.#programs = programsOfText(text);
@@ -288,7 +294,15 @@ export class FakeApplication {
       const name = device === 0 ? 'fake' : `fake ${device}`;
       return { uuid: new Uint8Array(16).fill(FIRST_UUID + device), memory: 1 << 30, name, architecture: 90 };
     });
-    const hello = { version: 3, greeting: 0, pid: 4711, startTime: 1n, ringBytes: 1 << 22, driver: 13000, devices };
+    const hello = {
+      version: PROTOCOL_VERSION,
+      greeting: 0,
+      pid: 4711,
+      startTime: 1n,
+      ringBytes: 1 << 22,
+      driver: 13000,
+      devices,
+    };
     this.process = new SupervisedProcess(hello, [0, 0], {
       parts,
       builder,
@@ -296,6 +310,7 @@ export class FakeApplication {
       offer: () => ({ close: () => {} }),
       staging: new StagingPool(parts.createArena, staging, () => systemFree),
       images: new HostImages(new HostMemory(parts.createArena, hostMemory)),
+      recording,
       onEnd: () => {},
       kill: () => {
         this.killed = true;
@@ -386,6 +401,7 @@ export class FakeApplication {
   }
 
   #answer(message: Message, fds: readonly number[]): void {
+    if (message.name === 'quiet') this.quiet = !this.held;
     if (message.request === 0n) return;
     this.requests.push(message.name);
     const fault = this.faults.get(message.name);
@@ -398,9 +414,11 @@ export class FakeApplication {
     switch (message.name) {
       case 'hold': {
         this.held = true;
-        const position = new Uint8Array(8);
-        new DataView(position.buffer).setBigUint64(0, BigInt(this.#reserved), true);
-        return reply(0, '', position);
+        this.quiet = false;
+        const said = new DataView(new ArrayBuffer(16));
+        said.setBigUint64(0, BigInt(this.#reserved), true);
+        said.setBigUint64(8, BigInt(this.untold), true);
+        return reply(0, '', new Uint8Array(said.buffer));
       }
       case 'release':
         if (this.detached || this.driver.at !== 'running') throw new Error('released without its memory');
@@ -550,7 +568,8 @@ export class FakeApplication {
     stream = 0,
   ): void {
     const { body, run } = this.prepare(kernel, grid, block, args);
-    this.event('launch', body, { stream });
+    if (this.quiet) this.untold++;
+    else this.event('launch', body, { stream });
     run();
   }
 

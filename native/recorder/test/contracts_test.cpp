@@ -1,10 +1,12 @@
 // What the table of contracts makes of calls: places and sizes of outputs, and when a call counts as one that is not described. The answers of the
 // libraries' own functions (layouts, descriptors, communicators) are given here.
+#include <algorithm>
 #include <cstring>
 #include <map>
 
 #include "core/test/plain_check.h"
 #include "recorder/contracts.h"
+#include "recorder/hot.h"
 
 using namespace gcr;
 
@@ -276,6 +278,40 @@ void nesting() {
   CHECK(LibraryCall::described(this_thread) == nullptr);
 }
 
+// While launches are not told nobody looks at what calls write; one that goes on when they are told again has launches without a call.
+void untold() {
+  void *const handle = at(1), *const none = nullptr;
+  const auto product = [&] { return ANSWER(cublasSgemm_v2, handle, 0, 0, 30, 7, 9, none, none, 30, none, 9, none, at(0x1000), 100); };
+  ANSWER(cublasSetWorkspace_v2, handle, at(0x9000), 64);
+  hot.quiet = true;
+  CHECK(!product().described && product().outputs.empty());
+  ANSWER(cublasSetWorkspace_v2, handle, at(0xa000), 64);
+  // What is captured is told with its graph.
+  hot.captures = 1;
+  CHECK(product().described && product().outputs.size() == 2);
+  hot.captures = 0;
+  {
+    LibraryCall outer("outer", LibraryFamily::cublas);
+    hot.quiet = false;
+    LibraryCall inner("inner", LibraryFamily::cublas);
+    Outputs(inner, nullptr).bytes(at(0x2000), 16);
+    CHECK(LibraryCall::described(this_thread) == nullptr);
+  }
+  {
+    LibraryCall outer("outer", LibraryFamily::cublas);
+    Outputs(outer, nullptr).bytes(at(0x1000), 16);
+    hot.quiet = true;
+    LibraryCall inner("inner", LibraryFamily::cublas);
+    hot.quiet = false;
+    CHECK(LibraryCall::described(this_thread) == nullptr);
+  }
+  // What handles were given meanwhile is known.
+  const Answer after = product();
+  CHECK(after.described && after.outputs.size() == 2);
+  CHECK(std::any_of(after.outputs.begin(), after.outputs.end(), [](const CopyTarget &one) { return is(one, 0xa000, 64); }));
+  ANSWER(cublasSetWorkspace_v2, handle, none, 0);
+}
+
 }  // namespace
 
 int main() {
@@ -287,4 +323,5 @@ int main() {
   epilogues();
   collectives();
   nesting();
+  untold();
 }

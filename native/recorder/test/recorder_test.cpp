@@ -258,6 +258,60 @@ void supervisor_dies() {
   }
 }
 
+// Once asked to be quiet, launches are counted until the next hold.
+void launches_are_counted() {
+  constexpr std::size_t threads = 3;
+  Session session(scenario, "endless");
+  session.meet();
+  CHECK(session.said() == "running");
+  std::uint64_t untold = 0;
+  const auto hold = [&] {
+    CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+    untold = session.untold;
+  };
+  const auto let_go = [&] {
+    session.told.clear();
+    CHECK(session.ask(MessageType::release).status == 0);
+  };
+  // Told one by one, as many as there are.
+  const auto expect_told = [&] {
+    const std::uint64_t before = untold;
+    while (session.of(EventType::launch).size() < 50) session.pump();
+    hold();
+    CHECK(untold == before);
+    let_go();
+  };
+  for (int round = 0; round < 3; ++round) {
+    const std::uint64_t before = untold;
+    bool held = false;
+    do {
+      if (held) let_go();
+      session.tell(MessageType::quiet, {});
+      CHECK(session.ask(MessageType::ping).status == 0);  // answered after it
+      for (const std::uint64_t end = session.reserved(); session.reader().position() < end;) session.pump();
+      session.told.clear();
+      hold();
+      held = true;
+      // What each thread had begun by then may still be told.
+      CHECK(session.of(EventType::launch).size() <= threads);
+    } while (untold == before);
+    // While held it comes too late.
+    if (round == 1) session.tell(MessageType::quiet, {});
+    let_go();
+    expect_told();
+  }
+  // The next supervisor is told everything, and counts from its own beginning.
+  session.tell(MessageType::quiet, {});
+  CHECK(session.ask(MessageType::ping).status == 0);
+  session.abandon();
+  session.meet_again();
+  untold = 0;
+  expect_told();
+  session.keep = false;
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
 // A message that is not allowed ends the connection and nothing else.
 void bad_messages() {
   const std::function<void(Session &)> mistakes[] = {
@@ -265,6 +319,8 @@ void bad_messages() {
       [](Session &s) { s.ask_only(MessageType::detach, {}); },
       [](Session &s) { s.ask_only(MessageType::hold, {1, 2}); },
       [](Session &s) { s.ask_only(MessageType::hello, {}); },
+      [](Session &s) { s.ask_only(MessageType::quiet, {}); },
+      [](Session &s) { s.tell(MessageType::quiet, {1}); },
       [](Session &s) { s.ask_only(MessageType::attach, encode_message(AttachMessage{0, {1}})); },
   };
   for (const auto &mistake : mistakes) {
@@ -336,6 +392,7 @@ int main(int count, char **arguments) {
        GCR_TEST(memory_changes_hands),
        GCR_TEST(memory_is_read_and_written),
        GCR_TEST(supervisor_dies),
+       GCR_TEST(launches_are_counted),
        GCR_TEST(bad_messages),
        GCR_TEST(application_dies),
        GCR_TEST(forks_are_followed),

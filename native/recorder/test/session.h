@@ -177,8 +177,11 @@ class Session {
     ReplyMessage reply;
     reply.fields(reader);
     CHECK(reader.good());
-    position = 0;
-    if (reader.left() == 8) reader(position);
+    position = untold = 0;
+    if (reader.left() == 16) {
+      reader(position);
+      reader(untold);
+    }
     return reply;
   }
 
@@ -230,7 +233,7 @@ class Session {
   std::map<std::uint64_t, ImageName> known;
   std::set<std::uint32_t> in_use;  // devices
   std::string kept;
-  std::uint64_t position = 0;
+  std::uint64_t position = 0, untold = 0;  // of the last hold
   long seen = 0;
   bool keep = true;
 
