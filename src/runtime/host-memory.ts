@@ -4,8 +4,8 @@
  *
  * Whoever gives slots back has waited for every copy from and to them.
  */
-import { freemem } from 'node:os';
 import { CHUNK_BYTES, formatBytes } from '../checkpoint/index.js';
+import { availableBytes } from './available-memory.js';
 import { RuntimeError } from './errors.js';
 import { type Device, type HostArena, type Parts, SEGMENT_SLOTS } from './parts.js';
 
@@ -28,10 +28,14 @@ export class HostMemory {
   /** From here on all are free. */
   #end = 0;
 
-  /** @param limitBytes it does not grow beyond this; may be changed */
+  /**
+   * @param limitBytes it does not grow beyond this; may be changed
+   * @param available bytes that may be taken from the system now
+   */
   constructor(
     create: Parts['createArena'],
     public limitBytes: number,
+    readonly available = availableBytes,
   ) {
     this.#create = create;
   }
@@ -78,9 +82,9 @@ export class HostMemory {
     const missing = slots - this.#free;
     if (missing > room) throw noRoom(slots, this.#free, `its limit is ${formatBytes(this.limitBytes)}`);
     const wanted = Math.min(room, Math.max(missing, LEAST_SLOTS));
-    const system = freemem();
+    const system = this.available();
     if (wanted * CHUNK_BYTES > system * (1 - SPARE_SHARE))
-      throw noRoom(slots, this.#free, `the system has ${formatBytes(system)} left`);
+      throw noRoom(slots, this.#free, `the system, or this process’s control group, has ${formatBytes(system)} left`);
     try {
       if (this.#arena) await this.#arena.grow(wanted * CHUNK_BYTES);
       else this.#arena = await this.#create(wanted * CHUNK_BYTES, device);

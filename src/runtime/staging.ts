@@ -3,8 +3,8 @@
  * for each other's; what was made is kept, because pinning takes longer than most operations. So much is never exceeded unless an operation asks for more and
  * the system has plenty; that goes with the operation.
  */
-import { freemem } from 'node:os';
 import { CHUNK_BYTES } from '../checkpoint/index.js';
+import { availableBytes } from './available-memory.js';
 import { HostMemory } from './host-memory.js';
 import type { Device, Parts } from './parts.js';
 
@@ -13,9 +13,6 @@ export const STAGING_BYTES = 1 << 30;
 const LEAST_BYTES = 16 << 20;
 /** Of what the system has free, what an operation may have beyond that. */
 const FREE_SHARE = 0.5;
-
-/** Bytes that this process may still take: the least of what the system has and, in a container, of what that may have. */
-const freeBytes = (): number => Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY);
 
 export class StagingPool {
   readonly #idle: HostMemory[] = [];
@@ -29,7 +26,7 @@ export class StagingPool {
   constructor(
     readonly create: Parts['createArena'],
     readonly limitBytes = STAGING_BYTES,
-    readonly free = freeBytes,
+    readonly free = availableBytes,
   ) {}
 
   /**

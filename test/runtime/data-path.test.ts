@@ -1,6 +1,7 @@
 /** How memory is named and moved: verification by default, more than fits aside, failures of the device, and checkpoints in host memory. */
 import { describe, expect, it } from 'vitest';
 import { type BeginOptions, CHUNK_BYTES, type Store } from '../../src/checkpoint/index.js';
+import { pageCacheBytes } from '../../src/runtime/available-memory.js';
 import { dropImage } from '../../src/runtime/host-images.js';
 import { HostMemory, NO_SLOT } from '../../src/runtime/host-memory.js';
 import { othersThan, runLength } from '../../src/runtime/names.js';
@@ -541,6 +542,42 @@ describe('room for many chunks', () => {
     expect((await room.end()).length).toBe(3 * 1024);
     expect(memory.freeSlots * CHUNK_BYTES).toBe(memory.reservedBytes - 3 * 1024 * CHUNK_BYTES);
     memory.close();
+  });
+
+  it('is no more than the system allows, before any of it is made', async () => {
+    const made: number[] = [];
+    const create = async (bytes: number) => {
+      made.push(bytes);
+      return plainArena(bytes);
+    };
+    const memory = new HostMemory(create, 64 * 1024 * CHUNK_BYTES, () => 2000 * CHUNK_BYTES);
+    await expect(memory.ensureFree(2000)).rejects.toThrow(/GCR8115.*control group, has 131.1 MB left/);
+    expect(made).toEqual([]);
+    await memory.ensureFree(1500);
+    expect(memory.freeSlots).toBeGreaterThanOrEqual(1500);
+    memory.close();
+  });
+
+  it('counts page cache as free that a control group gives up', () => {
+    const files = (texts: Readonly<Record<string, string>>) => (path: string) => {
+      const text = texts[path];
+      if (text === undefined) throw new Error(`no ${path}`);
+      return text;
+    };
+    const second = {
+      '/proc/self/cgroup': '0::/a/b\n',
+      '/sys/fs/cgroup/a/b/memory.stat': 'anon 5\ninactive_file 4096\n',
+    };
+    expect(pageCacheBytes(files(second))).toBe(4096);
+    const first = {
+      '/proc/self/cgroup': '5:pids:/c\n4:memory:/a\n0::/\n',
+      '/sys/fs/cgroup/memory/a/memory.stat': 'inactive_file 1\ntotal_inactive_file 8192\n',
+    };
+    expect(pageCacheBytes(files(first))).toBe(8192);
+    const inside = { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.stat': 'inactive_file 12\n' };
+    expect(pageCacheBytes(files(inside))).toBe(12);
+    expect(pageCacheBytes(files({ '/proc/self/cgroup': '0::/elsewhere\n' }))).toBe(0);
+    expect(pageCacheBytes(files({}))).toBe(0);
   });
 
   it('takes nothing any more when it has ended', async () => {
