@@ -412,14 +412,20 @@ Result Memory::unmap(DevicePointer address, std::size_t size) {
     ++at;
     forget(place);
   }
-  std::erase_if(access_, [&](const Access &one) { return one.address >= address && one.address + one.size <= address + size; });
   return outcome;
 }
 
 void Memory::access_set(DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(access_, [&](const Access &one) { return one.address >= address && one.address + one.size <= address + size; });
-  access_.push_back({address, size, {access, access + count}});
+  // The range holds mappings whole. A call says nothing of devices that it does not name: what they may do stays.
+  for (auto at = mappings_.lower_bound(address); at != mappings_.end() && at->first - address < size; ++at) {
+    std::vector<AccessDescriptor> &known = at->second.access;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto [type, id] = access[i].location;
+      std::erase_if(known, [&](const AccessDescriptor &one) { return one.location.type == type && one.location.id == id; });
+      if (access[i].flags) known.push_back(access[i]);
+    }
+  }
 }
 
 bool Memory::context_created(Context context) {
@@ -562,10 +568,10 @@ std::uint32_t Memory::attach(const std::vector<std::uint64_t> &numbers, std::vec
         return static_cast<std::uint32_t>(outcome);
       mapping.mapped = true;
       if (!mapping.allocation && !allow(address, mapping.size, physical.device)) return result::unknown;
-      for (const Access &one : access_) {
-        if (!mapping.allocation || one.address >= address + mapping.size || one.address + one.size <= address) continue;
-        driver_.cuMemSetAccess(address, mapping.size, one.access.data(), one.access.size());
-      }
+      const std::vector<AccessDescriptor> &access = mapping.access;
+      if (!access.empty())
+        if (const Result outcome = driver_.cuMemSetAccess(address, mapping.size, access.data(), access.size()))
+          return static_cast<std::uint32_t>(outcome);
     }
     // The program may have released the handle of a mapping that is still there.
     if (physical.references == 0) {

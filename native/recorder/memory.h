@@ -126,11 +126,7 @@ class Memory {
     Physical *physical = nullptr;
     std::uint64_t allocation = 0;  // of the program's own mapping
     bool mapped = true;
-  };
-  struct Access {
-    DevicePointer address;
-    std::size_t size;
-    std::vector<AccessDescriptor> access;
+    std::vector<AccessDescriptor> access{};  // as the program set it, one of each place that has any
   };
   struct Allocation {
     std::uint64_t number = 0;
@@ -195,7 +191,6 @@ class Memory {
   std::map<DevicePointer, Slab> slabs_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Physical>> physicals_;
   std::unordered_map<Handle, Physical *> handles_;  // as the program knows them
-  std::vector<Access> access_;
   std::vector<Quarantined> quarantine_;
   std::unordered_map<void *, std::uint64_t> arrays_;
   std::set<Context> contexts_;

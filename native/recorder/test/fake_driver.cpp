@@ -131,14 +131,23 @@ Result behave(Tag<tags::mem_map>, DevicePointer address, std::size_t size, std::
 }
 Result behave(Tag<tags::mem_unmap>, DevicePointer address, std::size_t size) {
   if (!size) return result::invalid_value;
+  {
+    const std::lock_guard lock(mutex);
+    access_to.erase(access_to.lower_bound(address), access_to.lower_bound(address + size));
+  }
   void *got = mmap(reinterpret_cast<void *>(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   return got == MAP_FAILED ? result::invalid_value : 0;
 }
 Result behave(Tag<tags::mem_set_access>, DevicePointer address, std::size_t size, const AccessDescriptor *access, std::size_t count) {
   if (!access || !count) return result::invalid_value;
   {
+    // Of devices that are not named nothing changes.
     const std::lock_guard lock(mutex);
-    for (std::size_t i = 0; i < count; ++i) access_to[address] |= 1u << access[i].location.id;
+    for (auto at = access_to.lower_bound(address); at != access_to.end() && at->first - address < size; ++at)
+      for (std::size_t i = 0; i < count; ++i) {
+        const unsigned device = 1u << access[i].location.id;
+        at->second = access[i].flags ? at->second | device : at->second & ~device;
+      }
   }
   return mprotect(reinterpret_cast<void *>(address), size, PROT_READ | PROT_WRITE) ? result::invalid_value : 0;
 }

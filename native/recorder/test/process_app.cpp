@@ -250,6 +250,38 @@ void peers() {
   step("done");
 }
 
+// The program's own mappings, three side by side, whose devices it names one by one, as PyTorch and NCCL do.
+void own_access() {
+  begin();
+  constexpr int count = 3;
+  AllocationProperties properties{allocation_pinned, 0, {location_device, 0}, nullptr, {}};
+  DevicePointer base = 0;
+  CHECK(cuMemAddressReserve(&base, count * granule, 0, 0, 0) == 0);
+  const auto map = [&](int place) {
+    Handle handle = 0;
+    CHECK(cuMemCreate(&handle, granule, &properties, 0) == 0 && cuMemMap(base + place * granule, granule, 0, handle, 0) == 0);
+    CHECK(cuMemRelease(handle) == 0);
+  };
+  const auto set = [&](int place, int places, int device, int flags) {
+    const AccessDescriptor access{{location_device, device}, flags};
+    CHECK(cuMemSetAccess(base + place * granule, places * granule, &access, 1) == 0);
+  };
+  for (int place = 0; place < count; ++place) map(place);
+  for (int device = 0; device < 2; ++device) set(0, count, device, access_read_write);
+  set(1, 1, 1, 0);
+  // What is mapped anew has what is said of it then.
+  CHECK(cuMemUnmap(base + 2 * granule, granule) == 0);
+  map(2);
+  set(2, 1, 1, access_read_write);
+  const auto check = [&] {
+    CHECK(gcr_fake_access(base) == 3 && gcr_fake_access(base + granule) == 1 && gcr_fake_access(base + 2 * granule) == 2);
+  };
+  check();
+  step("mapped");
+  check();
+  step("done");
+}
+
 void shares() {
   begin();
   DevicePointer memory = 0, own = 0, opened = 0;
@@ -272,6 +304,7 @@ int main(int, char **arguments) {
   const std::string what = arguments[1];
   if (what == "locate") locate();
   if (what == "contexts") contexts();
+  if (what == "own_access") own_access();
   if (what == "guard") guard();
   if (what == "signals") signals();
   if (what == "calls_from_handler") calls_from_handler();

@@ -228,6 +228,17 @@ void peers_keep_their_access() {
   CHECK(session.ended() == 0 && session.errors().empty());
 }
 
+void mappings_keep_their_access() {
+  Session session(application, "own_access");
+  session.meet();
+  CHECK(session.said() == "mapped");
+  exchange(session);
+  session.go_on();
+  CHECK(session.said() == "done");
+  session.go_on();
+  CHECK(session.ended() == 0 && session.errors().empty());
+}
+
 void devices_reach_each_other() {
   Session session(application, "reach");
   session.meet();
@@ -348,6 +359,7 @@ int main(int count, char **arguments) {
        GCR_TEST(held_threads_are_outside),
        GCR_TEST(forks_leave_the_parent_alone),
        GCR_TEST(peers_keep_their_access),
+       GCR_TEST(mappings_keep_their_access),
        GCR_TEST(devices_reach_each_other),
        GCR_TEST(sharing_stops_the_recording_of_writes),
        GCR_TEST(driver_is_closed_and_opened),
