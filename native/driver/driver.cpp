@@ -23,6 +23,14 @@ void Driver::find(void *library, void *(*lookup)(void *, const char *)) {
 #undef GCR_FIND
 }
 
+AllocationProperties Driver::exportable_on(Device device) const {
+  constexpr int gpu_direct_mapped = 110;
+  AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
+  int can = 0;
+  if (cuDeviceGetAttribute && cuDeviceGetAttribute(&can, gpu_direct_mapped, device) == 0 && can) properties.flags[gpu_direct_flag] = 1;
+  return properties;
+}
+
 std::string Driver::error_name(Result result) const {
   const char *name = nullptr;
   if (!cuGetErrorName || cuGetErrorName(result, &name) != 0 || !name) return "error " + std::to_string(result);

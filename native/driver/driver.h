@@ -120,6 +120,10 @@ class Driver {
   GCR_DRIVER_FUNCTIONS(GCR_MEMBER, GCR_MEMBER)
 #undef GCR_MEMBER
 
+  // What memory on a device is asked for with that is to be exported. Other devices of the bus may use it, where they can, as they may use what
+  // cuMemAlloc gives.
+  AllocationProperties exportable_on(Device device) const;
+
   // Throws DriverError unless the call succeeded.
   void check(Result result, const char *what) const;
   std::string error_name(Result result) const;

@@ -63,10 +63,7 @@ std::shared_ptr<const MappedMemory> MappedMemory::import(std::shared_ptr<const O
 std::shared_ptr<const MappedMemory> MappedMemory::create(std::shared_ptr<const OpenDevice> device, std::size_t size) {
   const Driver &driver = device->driver();
   device->make_current();
-  AllocationProperties wanted{};
-  wanted.type = allocation_pinned;
-  wanted.handle_types = handle_file_descriptor;
-  wanted.location = {location_device, device->number()};
+  const AllocationProperties wanted = driver.exportable_on(device->number());
   Handle handle = 0;
   driver.check(driver.cuMemCreate(&handle, size, &wanted, 0), "cuMemCreate");
   return std::make_shared<MappedMemory>(std::move(device), handle, size);

@@ -18,7 +18,6 @@ constexpr std::size_t slab_bytes = 2 << 20;
 constexpr std::size_t largest_slot = 1 << 20;
 constexpr std::size_t slot_unit = 256;
 constexpr std::size_t pitch_unit = 512;
-constexpr int attribute_gpu_direct_mapped = 110;
 constexpr std::uint32_t status_errno = 0x10000;
 
 // The class of a request: a multiple of 256 up to 2 KiB, then four steps a doubling.
@@ -88,10 +87,7 @@ bool Memory::wait_for_supervisor() {
 
 bool Memory::make_block(int device, std::size_t size, DevicePointer *address) {
   if (!driver_.cuMemRelease || !driver_.cuMemUnmap || !driver_.cuMemImportFromShareableHandle) return false;
-  AllocationProperties properties{allocation_pinned, handle_file_descriptor, {location_device, device}, nullptr, {}};
-  int direct = 0;
-  if (driver_.cuDeviceGetAttribute && is_legal(driver_.cuDeviceGetAttribute(&direct, attribute_gpu_direct_mapped, device)) && direct)
-    properties.flags[gpu_direct_flag] = 1;
+  const AllocationProperties properties = driver_.exportable_on(device);
   Handle handle = 0;
   if (!is_legal(with_room([&] { return driver_.cuMemCreate(&handle, size, &properties, 0); }))) return false;
   if (!is_legal(driver_.cuMemAddressReserve(address, size, 0, 0, 0))) {

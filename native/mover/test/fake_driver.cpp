@@ -120,8 +120,9 @@ Driver make() {
   };
   d.cuCtxGetStreamPriorityRange = [](int *lowest, int *highest) -> Result { return *lowest = 0, *highest = -5, 0; };
 
-  d.cuMemCreate = [](Handle *handle, std::size_t size, const AllocationProperties *, unsigned long long) -> Result {
+  d.cuMemCreate = [](Handle *handle, std::size_t size, const AllocationProperties *wanted, unsigned long long) -> Result {
     BEGIN("cuMemCreate");
+    if (wanted->flags[gpu_direct_flag] && wanted->handle_types == handle_file_descriptor) ++state().calls["cuMemCreate for the bus"];
     const int file = memfd_create("fake", MFD_CLOEXEC);
     if (ftruncate(file, static_cast<off_t>(size)) != 0) return result::out_of_memory;
     state().handles[*handle = state().next_handle++] = {file, size};
