@@ -4,7 +4,7 @@
     llama.py [--small] [--seed N] --pace      reads commands from standard input, answers each with a line
 
 Modes: decode (eager), replay (a captured CUDA graph of a decode step), compiled (torch.compile), streams (two streams beside each
-other), triton (kernels of our own, see triton_kernels.py), train (AdamW, all parameters), last (AdamW, last layer alone). Commands:
+other), products (nothing but cuBLAS), triton (kernels of our own, see triton_kernels.py), train (AdamW, all parameters), last (AdamW, last layer alone). Commands:
 `MODE STEPS`; `stamped MODE STEPS` (a time stamp behind every module: see Stamps); `prepare MODE`; `snapshot` (keeps a copy of all device
 memory); `changed` (compares with it, in chunks of 64 KiB); `dump FILE` (writes all device memory). The end of input prints the digest.
 Everything is deterministic, so two runs of the same commands print the same digest.
@@ -158,6 +158,25 @@ class Streams:
         return [self.a, self.b]
 
 
+class Products:
+    """Nothing but matrix products: every launch is inside a call of a documented library."""
+
+    def __init__(self, c, _):
+        n = c["hidden"]
+        # Scaled so that products of products neither grow nor vanish.
+        self.a, self.b, self.c = (torch.randn(*shape, n, n) * n**-0.5 for shape in ((), (), (8,)))
+        self.x, self.y, self.u, self.v = (torch.randn(*shape, n, n) for shape in ((), (), (8,), (8,)))
+
+    def run(self):
+        torch.mm(self.a, self.x, out=self.y)
+        torch.mm(self.y, self.b, out=self.x)
+        torch.bmm(self.c, self.u, out=self.v)
+        self.u, self.v = self.v, self.u
+
+    def left(self):
+        return [self.x, self.y, self.u, self.v]
+
+
 def triton_kernels(c, kind):
     # Not at the top: not every PyTorch has a Triton.
     from triton_kernels import Kernels
@@ -172,6 +191,7 @@ KINDS = {
     "train": Train,
     "last": Train,
     "streams": Streams,
+    "products": Products,
     "triton": triton_kernels,
 }
 

@@ -200,7 +200,7 @@ failures() { # its lines are like ours
 for part in "${parts[@]}"; do
   case $part in
     pytorch) if python3 -c 'import torch; torch.zeros(1).cuda()' 2>/dev/null; then
-      for one in compiled decode replay streams train last triton; do start pytorch "$one" "$one"; done
+      for one in compiled decode replay streams products train last triton; do start pytorch "$one" "$one"; done
       start pytorch expandable train PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
       start pytorch async train PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync
     else echo "no PyTorch with a GPU: its part is left out"; fi ;;

@@ -61,6 +61,7 @@ function programsOf({ quick, python, simulated }) {
     torch('eager decode', 'decode'),
     torch('graph replay', 'replay'),
     torch('two streams', 'streams'),
+    torch('products', 'products'),
     torch('Triton kernels', 'triton'),
   ];
   return [found, inPytorch];
