@@ -164,7 +164,8 @@ export class EventBridge {
    * times over. True once; from then on, until {@link held}, launches may be missing among the events.
    */
   becomesQuiet(): boolean {
-    if (this.#quiet || this.#state.kind !== 'recording') return false;
+    // What counts for less than all memory has to be told.
+    if (this.#quiet || this.#state.kind !== 'recording' || !this.dirty.unknownIsAnything) return false;
     this.#quiet = this.dirty.anything - this.#anythingBefore >= this.#quietAfter;
     return this.#quiet;
   }
@@ -429,14 +430,15 @@ export class EventBridge {
       if (told) this.executor.wrote(set);
       return { launch, set, contract: by.name };
     };
+    const incomplete = (event.flags & LAUNCH_INCOMPLETE) !== 0;
     const unknown = (why: string) => {
       if (call) return documented(call);
-      const set = this.executor.unknownLaunch(launch, why);
+      const set = incomplete ? this.executor.unknownWrite(why) : this.executor.unknownLaunch(launch, why);
       if (told) this.executor.wrote(set);
       return { launch, set };
     };
     if (!known || !module) return unknown('the kernel’s module is not known');
-    if ((event.flags & LAUNCH_INCOMPLETE) !== 0) return unknown('the launch’s parameters are not known');
+    if (incomplete) return unknown('the launch’s parameters are not known');
     this.#enter(module);
     try {
       const templates = module.kernels(known.name);
@@ -491,10 +493,7 @@ export class EventBridge {
   #writeOf(event: DriverWrite): { readonly origin: 'copy' | 'unknown'; readonly set: DirtySet } {
     if (event.name === 'wrote') {
       const { address, size, reason } = event.body;
-      if (size === 0n) {
-        const nothing = { kernel: reason, grid: [1, 1, 1], block: [1, 1, 1], parameters: new Uint8Array(0) } as const;
-        return { origin: 'unknown', set: this.executor.unknownLaunch(nothing, reason) };
-      }
+      if (size === 0n) return { origin: 'unknown', set: this.executor.unknownWrite(reason) };
       return {
         origin: 'copy',
         set: new DirtySet('exact', [], [rangeDescriptor({ from: address, to: address + size })]),
@@ -508,8 +507,7 @@ export class EventBridge {
     const graph = this.#graphs.get(exec);
     const { executor } = this;
     if (!graph) {
-      const nothing = { kernel: 'a graph', grid: [1, 1, 1], block: [1, 1, 1], parameters: new Uint8Array(0) } as const;
-      const set = executor.unknownLaunch(nothing, 'a graph that was not told');
+      const set = executor.unknownWrite('a graph that was not told');
       executor.wrote(set);
       return this.dirty.add('unknown', set);
     }

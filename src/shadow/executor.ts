@@ -221,6 +221,11 @@ export class ShadowExecutor {
     return this.#unknownSet(launch, this.#because(message));
   }
 
+  /** A write of which nothing is known that could be looked at: all live allocations, under every policy. */
+  unknownWrite(message: string): DirtySet {
+    return this.#everything(this.#because(message));
+  }
+
   /** What an answer names was written. */
   wrote(set: DirtySet): void {
     if (set.verdict === 'unknown') this.memory.forgetEverything();
@@ -265,6 +270,10 @@ export class ShadowExecutor {
 
   #unknownSet(launch: LaunchRecord, reasons: readonly Reason[]): DirtySet {
     if (this.#unknown === 'args') return new DirtySet('unknown', reasons, this.#allocationsOfArguments(launch));
+    return this.#everything(reasons);
+  }
+
+  #everything(reasons: readonly Reason[]): DirtySet {
     // Whole programs are made of such launches: the same answer is the same object, which everybody who was given it knows again.
     const { epoch } = this.allocations;
     let known = this.#unknownSets.get(reasons);

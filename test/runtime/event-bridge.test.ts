@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { EventBridge } from '../../src/runtime/event-bridge.js';
-import type { RecordedEvent } from '../../src/runtime/events.js';
+import { type BridgeOptions, EventBridge } from '../../src/runtime/event-bridge.js';
+import { LAUNCH_INCOMPLETE, type RecordedEvent } from '../../src/runtime/events.js';
 import type { ModuleImages } from '../../src/runtime/module-images.js';
 
 const BASE = 0x7f00_0000_0000n;
 
 /** A bridge that knows no module, with one allocation. */
-function bridgeOfOne(): EventBridge {
+function bridgeOfOne(options: BridgeOptions = {}): EventBridge {
   const modules = { find: () => 'absent', gone: () => {} } as unknown as ModuleImages;
-  const bridge = new EventBridge(modules);
+  const bridge = new EventBridge(modules, options);
   push(bridge, 'alloc', { allocation: 1, address: BASE, size: 4096, handle: 1, offset: 0, kind: 0, saveable: 1 });
   return bridge;
 }
@@ -39,6 +39,24 @@ describe('EventBridge', () => {
     expect(bridge.dirty.since(mark).get('unknown')).not.toEqual([]);
     expect(bridge.statistics.byVerdict.unknown).toBe(1);
     expect(bridge.statistics.kernels).toMatchObject([{ name: 'captured', verdict: 'unknown', bytes: 4096 }]);
+  });
+
+  it('takes what has no arguments to look at as a write to all memory, whatever unknown launches count for', () => {
+    const all = [{ from: BASE, to: BASE + 4096n }];
+    const incomplete = { name: 'launch', flags: LAUNCH_INCOMPLETE, stream: 0, body: launch } as const;
+    const told: readonly (readonly [RecordedEvent, typeof all])[] = [
+      [{ ...incomplete, flags: 0 }, []],
+      [incomplete, all],
+      [{ name: 'wrote', flags: 0, stream: 0, body: { address: 0n, size: 0n, reason: 'planted' } }, all],
+      [{ name: 'graph-launch', flags: 0, stream: 0, body: { exec: 7 } }, all],
+    ];
+    for (const [event, written] of told) {
+      const bridge = bridgeOfOne({ unknown: 'args' });
+      const mark = bridge.dirty.mark();
+      bridge.push(event);
+      bridge.pump();
+      expect(bridge.dirty.since(mark).get('unknown')).toEqual(written);
+    }
   });
 
   it('waits for the image of a module that was told', () => {

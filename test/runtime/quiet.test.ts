@@ -112,7 +112,7 @@ describe('a quiet application', () => {
   });
 
   it('is not made quiet where unknown launches count for less than all memory', async () => {
-    const { app } = started({ recording: { unknown: 'args', quietAfter: 1 } });
+    const { app } = started({ recording: { unknown: 'args', quietAfter: 0 } });
     for (let i = 0; i < 3; i++) app.event('wrote', { address: 0n, size: 0n, reason: 'planted' });
     await app.process.catchUp(new AbortController().signal);
     expect(app.process.bridge.isQuiet).toBe(false);
