@@ -45,9 +45,9 @@ for (const app of samples)
       rmSync(folder, { recursive: true, force: true });
     }
   }
-const { increments: made, full, compared, bytes, restores, suspends, running, untold, seconds } = total;
+const { increments: made, full, compared, bytes, restores, suspends, running, gone, untold, seconds } = total;
 console.log(
-  `${samples.length * seeds} chains: ${made} increments and ${full} full checkpoints, ${suspends} of them by suspend, ${running} while running; ` +
+  `${samples.length * seeds} chains: ${made} increments and ${full} full checkpoints, ${suspends} of them by suspend, ${running} while running (${gone} with memory of a step); ` +
     `${compared} compared with memory (${(bytes / 1e9).toFixed(2)} GB); ${restores} ways back; ${untold} launches not told; ${findings} findings; ${seconds.toFixed(0)} s`,
 );
 process.exit(findings > 0 ? 1 : 0);
