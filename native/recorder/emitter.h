@@ -22,8 +22,6 @@ class Emitter {
   // this supervisor has what was told before; if not, it is to be told again.
   std::string reconnect(const std::string &path, HelloMessage hello, bool &known);
 
-  // Whether launches of kernels are told like other writes; else they are counted.
-  bool tells_launches() const { return tells_writes() && !hot.quiet.load(std::memory_order_relaxed); }
   bool tells_writes() const { return hot.telling.load(std::memory_order_relaxed) == Telling::all; }
   // Whether writes can be told at all, by this connection or a later one.
   bool may_tell_writes() const { return limit_.load(std::memory_order_relaxed) == Telling::all; }
@@ -58,7 +56,7 @@ class Emitter {
 
   // Before what leads to a launch.
   void prepare() const {
-    if (tells_launches()) hot.writer->prepare();
+    if (tells_writes() && !hot.quiet.load(std::memory_order_relaxed)) hot.writer->prepare();
   }
 
   std::uint64_t position() const { return hot.writer ? hot.writer->position() : 0; }

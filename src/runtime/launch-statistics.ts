@@ -33,19 +33,9 @@ export class LaunchStatistics {
    */
   add(launch: LaunchRecord, set: DirtySet, allocations: AllocationMap, contract?: string): void {
     const verdict = contract === undefined ? set.verdict : 'contract';
-    this.#byVerdict[verdict]++;
     const name = contract === undefined ? launch.kernel : `${contract}: ${launch.kernel}`;
-    let kernel = this.#kernels.get(name);
-    if (!kernel) {
-      if (this.#kernels.size >= MAX_KERNELS) return;
-      kernel = { name, verdict: 'exact', launches: 0, bytes: 0n, reason: '', pointed: new Set() };
-      this.#kernels.set(name, kernel);
-    }
-    kernel.launches++;
-    kernel.bytes += set.bytes;
-    const worse = worseVerdict(kernel.verdict, verdict);
-    if (worse !== kernel.verdict || kernel.reason === '') kernel.reason = set.reasons[0]?.message ?? '';
-    kernel.verdict = worse;
+    const kernel = this.#count(name, verdict, set, 1);
+    if (!kernel) return;
     // A launch that may have written anything is never one that was missed.
     if (set.verdict === 'unknown' || this.#looked.has(set) || kernel.pointed.size >= MAX_POINTED) return;
     this.#looked.add(set);
@@ -56,11 +46,24 @@ export class LaunchStatistics {
 
   /** Launches of kernels that were not told, each of which may have written all of `set`. */
   addUntold(launches: number, set: DirtySet): void {
-    this.#byVerdict.unknown += launches;
-    const reason = set.reasons[0]?.message ?? '';
-    const name = 'launches that were not told';
-    const bytes = set.bytes * BigInt(launches);
-    this.#kernels.set(name, { name, verdict: 'unknown', launches, bytes, reason, pointed: new Set() });
+    this.#count('launches that were not told', 'unknown', set, launches);
+  }
+
+  /** @returns the kernel, if there was room for it */
+  #count(name: string, verdict: LaunchVerdict, set: DirtySet, launches: number): Kernel | undefined {
+    this.#byVerdict[verdict] += launches;
+    let kernel = this.#kernels.get(name);
+    if (!kernel) {
+      if (this.#kernels.size >= MAX_KERNELS) return undefined;
+      kernel = { name, verdict: 'exact', launches: 0, bytes: 0n, reason: '', pointed: new Set() };
+      this.#kernels.set(name, kernel);
+    }
+    kernel.launches += launches;
+    kernel.bytes += launches === 1 ? set.bytes : set.bytes * BigInt(launches);
+    const worse = worseVerdict(kernel.verdict, verdict);
+    if (worse !== kernel.verdict || kernel.reason === '') kernel.reason = set.reasons[0]?.message ?? '';
+    kernel.verdict = worse;
+    return kernel;
   }
 
   get byVerdict(): Readonly<Record<LaunchVerdict, number>> {

@@ -111,6 +111,17 @@ describe('a quiet application', () => {
     await expectSaved(app, store, manifest.id, app.snapshot());
   });
 
+  it('adds up over several holds what was not told before a checkpoint', () => {
+    const { bridge } = started({ recording: { quietAfter: 0 } }).app.process;
+    for (const untold of [3, 8]) {
+      expect(bridge.becomesQuiet()).toBe(true);
+      bridge.held(untold);
+    }
+    const { byVerdict, kernels } = bridge.statistics;
+    expect(byVerdict.unknown).toBe(8);
+    expect(kernels.find(({ name }) => name === UNTOLD)).toMatchObject({ launches: 8 });
+  });
+
   it('is not made quiet where unknown launches count for less than all memory', async () => {
     const { app } = started({ recording: { unknown: 'args', quietAfter: 0 } });
     for (let i = 0; i < 3; i++) app.event('wrote', { address: 0n, size: 0n, reason: 'planted' });
