@@ -41,8 +41,9 @@ while True:
     if wanted == 2: settled(); stand(log); continue
     k = int(counter.item())
     if wanted == 1 or k >= steps: break
-    step(k); counter.add_(1); settled(); k += 1
+    start = time.time(); step(k); counter.add_(1); settled(); k += 1
     log.say("step", k)
+    if time.time() - start > 0.5: log.say("slow", k, round(time.time() - start, 1))
     # On the CPU nothing but the counter goes back.
     if k % 10 == 0: log.say("digest", k, hashlib.sha256(str(k).encode()).hexdigest()[:24] if SIM else digest_of([*t, *f, *o, *q, *g]))
     time.sleep(pause)
