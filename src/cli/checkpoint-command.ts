@@ -123,6 +123,8 @@ export function addCheckpointCommand(program: Command, finish: Finish): void {
       `
 The first checkpoint of a process is a full one, and so is one after recording stopped.
 --control tells how long each step of it took; memory that is clean is neither copied nor moved.
+After --control and --durable other programs on the device wait until a kernel of this one ends, since the driver's restore takes from it
+that its kernels are interrupted for others (docs/support.md); without them nothing changes.
 
 A checkpoint in memory is copied to pinned memory of the supervisor and goes no further: the fastest there is, for going back to, and
 lost when the application ends or its supervisor does. \`gcr-templates status\` shows them, \`gcr-templates drop\` gives them up. Checkpoints in

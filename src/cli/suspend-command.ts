@@ -75,6 +75,8 @@ export function addSuspendCommand(program: Command, finish: Finish): void {
 Nothing of the process stays on the device, where the driver can take its control state (570 and newer); a warning says when it cannot.
 Its supervisor's context stays, so that it is resumed quickly; with --leave that goes, too, and \`run\` ends with 75 while the process waits.
 With --to memory nothing is written to disk, which is faster; should the supervisor end while the process is suspended, its memory is lost.
+Once it is resumed, other programs on the device wait until a kernel of this one ends, since the driver's restore takes from it that its
+kernels are interrupted for others (docs/support.md); with --keep-context nothing changes.
 
 Examples:
   gcr-templates suspend --pid 4711

@@ -68,6 +68,7 @@ kernels() { # plain|recorded
     by_driver "$short" && beside "after the driver restored the short ones' program"
     by_driver "$long" && beside "after it restored both"
   else
+    if ask "live" checkpoint --pid "$long" && ask "suspend" suspend --pid "$long" --keep-context && ask "resume" resume --pid "$long"; then beside "after a checkpoint, and suspend --keep-context"; fi
     ask "long" checkpoint --pid "$long" --control && beside "after --control of the long ones' program"
     ask "short" checkpoint --pid "$short" --control && beside "after --control of both"
     if ask "suspend" suspend --pid "$long" && ask "resume" resume --pid "$long"; then beside "after suspend and resume of the long ones' program"; fi
