@@ -86,13 +86,14 @@ export class Apart {
     return call(this.place, pid, { operation, ...request });
   }
 
-  /** A command to its end. @throws when it fails */
+  /** A command to its end: what it printed. @throws when it fails */
   command(...args) {
-    const { status, stderr } = spawnSync(process.execPath, [CLI, ...args], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], {
       env: this.environment,
       encoding: 'utf8',
     });
     if (status !== 0) throw new Error(`${args[0]} ended with ${status}: ${stderr}`);
+    return stdout.trim();
   }
 
   /** Kills the process with its supervisor, as the end of a machine does, and waits until it has gone. */

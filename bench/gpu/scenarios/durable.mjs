@@ -63,9 +63,9 @@ export async function run(bench) {
       }
       const begin = performance.now();
       // What it has told since the checkpoint it tells again.
-      apart.command('restore', id, '--store', store, '--criu', criu, '--background', '--truncate-files');
+      const said = apart.command('restore', id, '--store', store, '--criu', criu, '--background', '--truncate-files');
       found.back.push((performance.now() - begin) / 1000);
-      log(`back in ${found.back.at(-1).toFixed(2)} s`);
+      log(`back in ${found.back.at(-1).toFixed(2)} s: ${said}`);
     }
     const wanted = before + digests;
     await until('what it computes after it was brought back', () => toldBy('recorded').length >= wanted);
