@@ -24,6 +24,8 @@ export const MAX_NOTE_BYTES = 4_096;
 /** Processes and threads, and files, of one process image. */
 const MAX_NUMBERS = 100_000;
 const MAX_IMAGE_FILES = 100_000;
+/** Pieces that an image's files are digested in, in bytes: so many that it takes threads, and so few that they cost nothing. */
+const PIECE_LIMITS = { least: 2 ** 20, most: 2 ** 30 } as const;
 /** Never a path. */
 const IMAGE_FILE = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
@@ -65,6 +67,12 @@ function readKernel(kernel: Members): KernelInfo {
 const nullableText = (members: Members, name: string): string | null =>
   members.values[name] === null ? null : members.text(name);
 
+function readPieceBytes(image: Members): number {
+  const bytes = image.count('pieceBytes');
+  const { least, most } = PIECE_LIMITS;
+  return bytes >= least && bytes <= most ? bytes : image.fail('pieceBytes', `from ${least} to ${most}`);
+}
+
 function readImage(image: Members): ProcessImage {
   const numbers = image.values['numbers'];
   if (
@@ -80,6 +88,7 @@ function readImage(image: Members): ProcessImage {
       bytes: file.count('bytes'),
       sha256: file.text('sha256', /^[0-9a-f]{64}$/),
     })),
+    ...(image.values['pieceBytes'] !== undefined && { pieceBytes: readPieceBytes(image) }),
     criu: image.text('criu'),
     kernel: image.text('kernel'),
     machine: image.text('machine'),

@@ -2,22 +2,22 @@
  * Images of processes beside the chunks: a folder `images/<name>` of files that CRIU wrote. A folder is made under a `.tmp` name, and has its final one before
  * a manifest names it; whoever holds the exclusive lock removes what no manifest names. So a crash leaves garbage and no checkpoint without its image.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileDigests, PIECE_BYTES } from './file-digests.js';
 import type { Manifest, Problem, ProcessImage } from './types.js';
 
 const FOLDER = 'images';
 const NAME = /^[0-9a-f]{16}$/;
 const TEMPORARY = /^[0-9a-f]{16}\.tmp$/;
-/** Files that are read at once. */
-const READ_BYTES = 1 << 20;
+/** Files that are made durable side by side; others use the same few threads of the system's. */
+const SYNCED_AT_ONCE = 3;
 
 export const imageFolder = (store: string, { folder }: Pick<ProcessImage, 'folder'>): string =>
   join(store, FOLDER, folder);
 
-type Files = ProcessImage['files'];
+type Content = Pick<ProcessImage, 'folder' | 'files' | 'pieceBytes'>;
 
 /** An image that is being written. */
 export class ImageWriter {
@@ -39,17 +39,18 @@ export class ImageWriter {
   }
 
   /** Makes everything durable under the final name. A manifest may name it from then on. */
-  async finish(): Promise<{ readonly folder: string; readonly files: Files }> {
-    const files: { name: string; bytes: number; sha256: string }[] = [];
-    for (const name of (await readdir(this.path)).sort()) {
-      const path = join(this.path, name);
-      await synced(path);
-      files.push({ name, ...(await measured(path)) });
-    }
+  async finish(): Promise<Content> {
+    const names = (await readdir(this.path)).sort();
+    const paths = names.map((name) => join(this.path, name));
+    const sized = await Promise.all(paths.map(async (path) => ({ path, bytes: (await lstat(path)).size })));
+    const [digests, durable] = await Promise.allSettled([fileDigests(sized, PIECE_BYTES), allSynced(paths)]);
+    if (digests.status === 'rejected') throw digests.reason;
+    if (durable.status === 'rejected') throw durable.reason;
+    const files = names.map((name, i) => ({ name, bytes: sized[i]!.bytes, sha256: digests.value[i]! }));
     await synced(this.path);
     await rename(this.path, imageFolder(this.store, { folder: this.name }));
     await synced(join(this.store, FOLDER));
-    return { folder: this.name, files };
+    return { folder: this.name, files, pieceBytes: PIECE_BYTES };
   }
 
   /** Removes it, whether it was finished or not. */
@@ -68,34 +69,34 @@ async function synced(path: string): Promise<void> {
   }
 }
 
-async function measured(path: string): Promise<{ bytes: number; sha256: string }> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const piece of createReadStream(path, { highWaterMark: READ_BYTES })) {
-    hash.update(piece);
-    bytes += piece.length;
-  }
-  return { bytes, sha256: hash.digest('hex') };
+async function allSynced(paths: readonly string[]): Promise<void> {
+  const rest = paths.values();
+  const some = async () => {
+    for (const path of rest) await synced(path);
+  };
+  await Promise.all(Array.from({ length: SYNCED_AT_ONCE }, some));
 }
 
-/** What is wrong with the image of a checkpoint; with `read`, every byte is looked at. */
+/** What is wrong with the image of a checkpoint; with `read`, every byte is looked at. @throws Error of the file system */
 export async function checkImage(store: string, image: ProcessImage, read: boolean): Promise<readonly Problem[]> {
-  const problems: Problem[] = [];
-  for (const { name, bytes, sha256 } of image.files) {
-    const file = join(FOLDER, image.folder, name);
-    const path = join(store, file);
-    const fail = (message: string) =>
-      problems.push({
-        file,
-        message,
-        remedy: 'the memory of this checkpoint is unharmed; its process cannot be restored',
-      });
-    const found = await lstat(path).catch(() => undefined);
-    if (!found?.isFile()) fail('is missing');
-    else if (found.size !== bytes) fail(`has ${found.size} bytes instead of ${bytes}`);
-    else if (read && (await measured(path)).sha256 !== sha256) fail('is damaged');
+  const folder = imageFolder(store, image);
+  const looks = image.files.map(async ({ name, bytes }) => {
+    const found = await lstat(join(folder, name)).catch(() => undefined);
+    if (!found?.isFile()) return 'is missing';
+    return found.size === bytes ? undefined : `has ${found.size} bytes instead of ${bytes}`;
+  });
+  const wrong = await Promise.all(looks);
+  if (read) {
+    const whole = [...wrong.keys()].filter((i) => wrong[i] === undefined);
+    const sized = whole.map((i) => ({ path: join(folder, image.files[i]!.name), bytes: image.files[i]!.bytes }));
+    const digests = await fileDigests(sized, image.pieceBytes);
+    for (const [at, i] of whole.entries()) if (digests[at] !== image.files[i]!.sha256) wrong[i] = 'is damaged';
   }
-  return problems;
+  return wrong.flatMap((message, i) => {
+    if (message === undefined) return [];
+    const remedy = 'the memory of this checkpoint is unharmed; its process cannot be restored';
+    return [{ file: join(FOLDER, image.folder, image.files[i]!.name), message, remedy }];
+  });
 }
 
 /** Names in the folder of images that no manifest has. */

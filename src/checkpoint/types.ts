@@ -69,6 +69,8 @@ export interface ProcessImage {
   /** Name of its folder in `images/`. */
   readonly folder: string;
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
+  /** `sha256` is of the digests of a file's pieces, each so long but the last; absent: of all its bytes, as before there were pieces. */
+  readonly pieceBytes?: number;
   /** Version of CRIU. */
   readonly criu: string;
   /** Release of the kernel, and the machine's architecture. */

@@ -78,6 +78,18 @@ function lieInMap(id: string, change: (map: Buffer) => Buffer | undefined): void
   lie(id, (manifest) => Object.assign(manifest.map, { hash, bytes: map.length }));
 }
 
+/** Gives a manifest an image whose file is in pieces of a size that is none. */
+function lieInPieces(id: string, pieceBytes: unknown): void {
+  const folder = '0123456789abcdef';
+  mkdirSync(join(place, 'images', folder), { recursive: true });
+  writeFileSync(join(place, 'images', folder, 'a.img'), '');
+  truncateSync(join(place, 'images', folder, 'a.img'), 2 ** 40);
+  const files = [{ name: 'a.img', bytes: 2 ** 40, sha256: '0'.repeat(64) }];
+  const machine = { criu: '4.2', kernel: '6.1', machine: 'x64', module: null, root: 1, numbers: [1], stdio: [] };
+  const where = { socket: '/s', driver: null, simulatedDevice: null };
+  lie(id, (manifest) => Object.assign(manifest, { image: { folder, files, pieceBytes, ...machine, ...where } }));
+}
+
 const u64 = (at: number, value: bigint) => (map: Buffer) => {
   map.writeBigUInt64LE(value, at);
   return undefined;
@@ -138,6 +150,12 @@ const lies: [string, () => void][] = [
     'counts that its map does not have',
     () => lie(ids[2]!, (manifest) => Object.assign(manifest['chunks'] as Json, { listed: 5 })),
   ],
+  ...[0, 1, -1, 2 ** 20 - 1, 2 ** 20 + 0.5, 2 ** 30 + 1, 2 ** 53, 1e300, '8388608', null, [], {}].map(
+    (bytes): [string, () => void] => [
+      `an image in pieces of ${JSON.stringify(bytes)} bytes`,
+      () => lieInPieces(ids[2]!, bytes),
+    ],
+  ),
   [
     'a manifest that is a link',
     () => {
@@ -197,7 +215,7 @@ describe('a store that lies', () => {
     // Terabytes of nothing behind a pack's content harm nobody who knows where the content is.
     if (!what.startsWith('packs that are sparse')) expect(extracted).toMatchObject({ status: 65, stdout: '' });
     expect(extracted.stderr).not.toContain('internal error');
-    const verified = run('verify', place);
+    const verified = run('verify', place, ...(what.startsWith('an image') ? ['--read-data'] : []));
     expect([65, 66]).toContain(verified.status);
     expect(verified.stderr).toMatch(/error GCR70\d\d/);
     expect(verified.stderr).toContain('hint:');
