@@ -1,7 +1,7 @@
 /**
  * A durable checkpoint brought back when its process does not live any more: CRIU makes the processes, under their numbers of before; the recorder finds this
  * supervisor in the place of its own; and the process is resumed like one that was suspended. Everything that can be found wrong is found before
- * a process is made. If it fails afterwards the processes are ended: they never run without their device memory.
+ * a process is made: the files are read beside what makes the place for the process, and when both are wrong the files are what is told. If it fails afterwards the processes are ended: they never run without their device memory.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -31,7 +31,7 @@ export interface ReviveOptions {
 export interface ReviveResult extends ResumeResult {
   readonly pid: number;
   readonly cutFiles: readonly CutFile[];
-  /** Milliseconds: checks of the image, CRIU's work, until the recorder had told everything, and what `timings` is about. */
+  /** Milliseconds: everything before there is a process, CRIU's work, until the recorder had told everything, and what `timings` is about. */
   readonly host: {
     readonly check: number;
     readonly restore: number;
@@ -81,6 +81,17 @@ function checkStdio({ stdio }: ProcessImage): void {
     );
 }
 
+/** @returns files that are to be cut @throws RuntimeError GCR8117 when the image is damaged, or files that the process writes to are not as it needs them */
+async function checkFiles(
+  store: Store,
+  image: ProcessImage,
+  { truncateFiles = false, onNote }: ReviveOptions,
+): Promise<readonly OpenFile[]> {
+  const [problem] = await checkImage(store.place, image, true);
+  if (problem) throw refuse(`${problem.file} ${problem.message}`, problem.remedy);
+  return checkOpenFiles(imageFolder(store.place, image), truncateFiles, onNote);
+}
+
 /**
  * Brings a process back and supervises it to its end.
  *
@@ -108,34 +119,36 @@ export async function revive(options: ReviveOptions): Promise<void> {
       const hint = `make one with \`gcr-templates checkpoint --durable\`, or give the living process with --pid`;
       throw refuse(`checkpoint ${id} holds device memory only: its process cannot be made from it`, hint);
     }
-    let grown: readonly OpenFile[] = [];
-    await timed('check', async () => {
+    const place = async (): Promise<Successor> => {
+      (await store.restorePlan(id)).close();
+      mkdirSync(dirname(image.socket), { recursive: true, mode: 0o700 });
+      const surroundings = {
+        socket: image.socket,
+        store: options.store,
+        driver: image.driver ?? undefined,
+        simulatedDevice: image.simulatedDevice ?? undefined,
+      };
+      successor = await Successor.listen(origin.pid, surroundings, options.store, onNote);
+      await checkDevice(successor, manifest);
+      return successor;
+    };
+    const { criu, grown, ready } = await timed('check', async () => {
       report({ step: 'check' });
-      const criu = await findCriu(options.criu);
-      checkMachine(image, manifest, criu, onNote);
+      const found = await findCriu(options.criu);
+      checkMachine(image, manifest, found, onNote);
       await checkNumbers(image);
       checkStdio(image);
-      const [problem] = await checkImage(store.place, image, true);
-      if (problem) throw refuse(`${problem.file} ${problem.message}`, problem.remedy);
-      grown = await checkOpenFiles(imageFolder(store.place, image), options.truncateFiles === true, onNote);
-      (await store.restorePlan(id)).close();
+      const [files, there] = await Promise.allSettled([checkFiles(store, image, options), place()]);
+      if (files.status === 'rejected') throw files.reason;
+      if (there.status === 'rejected') throw there.reason;
+      return { criu: found, grown: files.value, ready: there.value };
     });
-    const criu = await findCriu(options.criu);
-    mkdirSync(dirname(image.socket), { recursive: true, mode: 0o700 });
-    const surroundings = {
-      socket: image.socket,
-      store: options.store,
-      driver: image.driver ?? undefined,
-      simulatedDevice: image.simulatedDevice ?? undefined,
-    };
-    successor = await Successor.listen(origin.pid, surroundings, options.store, onNote);
-    await checkDevice(successor, manifest);
     report({ step: 'revive' });
     const cut = await cutFiles(grown, onNote);
     await timed('restore', () => restoreTree(criu, imageFolder(store.place, image), image.stdio));
-    const result = await bringBack(successor, id, image, context, timed);
+    const result = await bringBack(ready, id, image, context, timed);
     options.onReady({ ...result, pid: origin.pid, cutFiles: cut, host });
-    await successor.ended(signal);
+    await ready.ended(signal);
   } finally {
     successor?.close();
     store.close();

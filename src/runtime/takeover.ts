@@ -43,7 +43,7 @@ const TELLING_MS = 120_000;
 export class Successor {
   readonly #listeners: { close(): void }[] = [];
   readonly #greeted: Promise<SupervisedProcess>;
-  readonly #timers: NodeJS.Timeout[] = [];
+  #tooLate: () => void = () => {};
   /** Where the process looks. */
   #offer: { close(): void } | undefined;
 
@@ -59,7 +59,7 @@ export class Successor {
       };
       const late = `process ${pid} did not look for a supervisor within ${GREETING_MS / 1000} s`;
       const hint = 'it may be stopped or capturing a graph, or it uses no device';
-      this.#timers.push(setTimeout(() => reject(new RuntimeError('failed', 'GCR8106', late, hint)), GREETING_MS));
+      this.#tooLate = () => reject(new RuntimeError('failed', 'GCR8106', late, hint));
     });
     this.#greeted.catch(() => {});
   }
@@ -116,8 +116,9 @@ export class Successor {
    * @throws RuntimeError
    */
   async takeOver(checkpoint?: string): Promise<SupervisedProcess> {
-    const subject = await this.#greeted;
-    for (const timer of this.#timers) clearTimeout(timer);
+    // Not before: what makes the process may take longer.
+    const timer = setTimeout(this.#tooLate, GREETING_MS);
+    const subject = await this.#greeted.finally(() => clearTimeout(timer));
     // Should it be parked it has to find nobody.
     this.#offer?.close();
     const context = { report: () => {}, signal: new AbortController().signal };
@@ -151,7 +152,6 @@ export class Successor {
   }
 
   close(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
     this.supervisor.close();
     for (const listener of this.#listeners) listener.close();
     this.#offer?.close();

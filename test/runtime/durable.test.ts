@@ -10,6 +10,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -17,6 +18,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { encodeCheckedJson } from '../../src/checkpoint/checked-json.js';
 import { Store } from '../../src/checkpoint/index.js';
 import { findCriu, isOlder } from '../../src/runtime/criu.js';
 import { APPS, Bench, CLI, isBuilt } from './supervised.js';
@@ -355,6 +357,49 @@ describe.skipIf(!isBuilt || !criu)('a durable checkpoint', () => {
     expect({ status: refused.status, says: refused.stderr.includes('is damaged') }).toEqual({ status: 69, says: true });
     rmSync(pages);
     expect(bench.command('verify', bench.store).status).toBe(65);
+  });
+
+  it('tells what is wrong before there is a process, of its files first, and leaves nothing of what was made beside', async () => {
+    const digest = await undisturbed('training');
+    const program = await application();
+    await program.step();
+    const { manifest, image } = durable(program, '--stop');
+    const path = join(bench.store, 'manifests', `${manifest.id}.json`);
+    const whole = readFileSync(path);
+    const refused = (says: string) => {
+      const { status, stderr } = bench.command(...restoreArguments('latest'));
+      expect({ status, stderr }).toEqual({ status: 69, stderr: expect.stringContaining(says) });
+      expect(program.isAlive).toBe(false);
+      expect(readdirSync(bench.sockets).filter((name) => /^recorder|sock$/.test(name))).toEqual([]);
+    };
+    const { check: _, ...members } = JSON.parse(whole.toString()) as { device: object; check: string };
+    const elsewhere = { ...members, device: { ...members.device, uuid: '0123456789abcdef0123456789abcdef' } };
+    writeFileSync(path, encodeCheckedJson(elsewhere));
+    refused('cannot be used here');
+    const pages = openSync(join(bench.store, 'images', image.folder, 'pages-1.img'), 'r+');
+    const before = Buffer.alloc(1);
+    readSync(pages, before, 0, 1, 100);
+    writeSync(pages, Buffer.of(before[0]! ^ 1), 0, 1, 100);
+    refused('pages-1.img is damaged');
+    writeFileSync(path, whole);
+    refused('pages-1.img is damaged');
+    writeSync(pages, before, 0, 1, 100);
+    closeSync(pages);
+    restore(program);
+    expect(await program.finish()).toBe(digest);
+  });
+
+  it('is restored however long that takes', async () => {
+    const digest = await undisturbed('training');
+    const program = await application();
+    await program.step();
+    durable(program, '--stop');
+    const slow = join(bench.folder, 'slow');
+    // Longer than a process may take that lives.
+    writeFileSync(slow, `#!/bin/sh\n[ "$1" != restore ] || sleep 16\nexec ${criu!.path} "$@"\n`);
+    chmodSync(slow, 0o755);
+    restore(program, 'latest', '--criu', slow);
+    expect(await program.finish()).toBe(digest);
   });
 
   it('leaves the process as it was when CRIU fails, and nothing in the store', async () => {
