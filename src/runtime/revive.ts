@@ -124,7 +124,6 @@ export async function revive(options: ReviveOptions): Promise<void> {
       mkdirSync(dirname(image.socket), { recursive: true, mode: 0o700 });
       const surroundings = {
         socket: image.socket,
-        store: options.store,
         driver: image.driver ?? undefined,
         simulatedDevice: image.simulatedDevice ?? undefined,
       };

@@ -36,7 +36,7 @@ import {
 import { startSimulatedDevice } from './simulated-device.js';
 import { StagingPool } from './staging.js';
 import { type ProcessStatus, statusOf } from './status.js';
-import { offerPlace, surroundingsOf } from './surroundings.js';
+import { offerPlace, recordingOf, recordingVariables, surroundingsOf } from './surroundings.js';
 import { resume, suspend } from './suspend.js';
 import { cacheFolder } from './template-cache.js';
 import { TextSearch } from './text-search.js';
@@ -55,6 +55,7 @@ export interface RunOptions {
   readonly onNote: (message: string) => void;
 }
 
+/** Without `recording` it is as each process was started. */
 type SupervisorOptions = Pick<RunOptions, 'recording' | 'onNote' | 'hostMemory'> & {
   readonly command: readonly string[];
 };
@@ -154,7 +155,7 @@ export class Supervisor {
         offer: (one) => listen(offerPlace(one, surroundingsOf(one).socket), (back) => this.connected(back)),
         staging: this.#staging,
         images: this.#images,
-        recording: options.recording ?? {},
+        recording: options.recording ?? recordingOf(pid),
         onEnd: () => this.#ended(subject),
         kill: (pid, why) => {
           options.onNote(`process ${pid} is ended: ${why}`);
@@ -332,6 +333,7 @@ export async function run(options: RunOptions): Promise<RunOutcome> {
       ...process.env,
       GCR_SOCKET: socket,
       GCR_STORE: resolve(options.store),
+      ...recordingVariables(options.recording ?? {}),
       LD_PRELOAD: before(libraries.recorder, process.env['LD_PRELOAD']),
     };
     if (device && libraries.driver) {

@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { RuntimeError } from './errors.js';
+import { type BridgeOptions, QUIET_AFTER } from './event-bridge.js';
 import { takeoverSocket } from './runtime-folder.js';
 
 /** What a supervised process was started with. */
@@ -14,6 +15,29 @@ export interface Surroundings {
   readonly store: string | undefined;
   readonly driver: string | undefined;
   readonly simulatedDevice: string | undefined;
+  /** How its launches are counted, as far as it says. */
+  readonly recording: BridgeOptions;
+}
+
+const NEVER = 'never';
+
+/** Variables of an application's environment from which a later supervisor knows how launches are to be counted. All are there, so none is inherited from an outer `run`. */
+export function recordingVariables({ unknown = 'all', quietAfter = QUIET_AFTER }: BridgeOptions): NodeJS.ProcessEnv {
+  return {
+    GCR_UNKNOWN: unknown,
+    GCR_QUIET_AFTER: quietAfter === Number.POSITIVE_INFINITY ? NEVER : String(quietAfter),
+  };
+}
+
+/** What {@link recordingVariables} said; anything else says nothing, so that it counts as all memory. */
+function recordingIn(values: ReadonlyMap<string, string>): BridgeOptions {
+  const unknown = values.get('GCR_UNKNOWN');
+  const quiet = values.get('GCR_QUIET_AFTER') ?? '';
+  return {
+    ...((unknown === 'all' || unknown === 'args') && { unknown }),
+    ...(quiet === NEVER && { quietAfter: Number.POSITIVE_INFINITY }),
+    ...(/^\d{1,15}$/.test(quiet) && { quietAfter: Number(quiet) }),
+  };
 }
 
 /** @throws RuntimeError GCR8102 */
@@ -37,7 +61,17 @@ export function surroundingsOf(pid: number): Surroundings {
     store: values.get('GCR_STORE') || undefined,
     driver: values.get('GCR_DRIVER') || undefined,
     simulatedDevice: values.get('GCR_SIM_SOCKET') || undefined,
+    recording: recordingIn(values),
   };
+}
+
+/** How a process's launches are to be counted, of one that may have ended. */
+export function recordingOf(pid: number): BridgeOptions {
+  try {
+    return surroundingsOf(pid).recording;
+  } catch {
+    return {};
+  }
 }
 
 /** The numbers that a process has, from this process's PID namespace down to its own. */

@@ -67,7 +67,7 @@ export class Successor {
   /** @throws RuntimeError GCR8104 when somebody supervises the process, GCR8111, StoreError */
   static async listen(
     pid: number,
-    { socket, driver, simulatedDevice }: Surroundings,
+    { socket, driver, simulatedDevice }: Omit<Surroundings, 'store' | 'recording'>,
     store: string,
     onNote: (message: string) => void,
   ): Promise<Successor> {

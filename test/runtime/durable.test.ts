@@ -61,9 +61,14 @@ class Application {
     this.#err = join(bench.folder, `${name}.err`);
   }
 
-  /** @param options of the program; `through` a command that starts it; `mode` of its output's file */
-  async start(options: readonly string[] = [], through: readonly string[] = [], mode = 'w'): Promise<this> {
-    const command = [CLI, 'run', '--device', 'sim', '--store', this.bench.store, '--', ...through];
+  /** @param options of the program; `through` a command that starts it; `mode` of its output's file; `run` options of that command */
+  async start(
+    options: readonly string[] = [],
+    through: readonly string[] = [],
+    mode = 'w',
+    run: readonly string[] = [],
+  ): Promise<this> {
+    const command = [CLI, 'run', '--device', 'sim', '--store', this.bench.store, ...run, '--', ...through];
     const args = [join(APPS, this.app), '--pace', '--steps', '8', '--size', '64', ...options];
     const files = [
       openSync(join(this.bench.folder, `${this.name}.in`), 'r+'),
@@ -387,6 +392,22 @@ describe.skipIf(!isBuilt || !criu)('a durable checkpoint', () => {
     closeSync(pages);
     restore(program);
     expect(await program.finish()).toBe(digest);
+  });
+
+  it('brings back a process whose launches are counted as they were', async () => {
+    const quiet = async () => {
+      await program.step();
+      let is = await bench.status(program.pid);
+      for (const end = Date.now() + 5000; !is.quiet && Date.now() < end; await sleep(20))
+        is = await bench.status(program.pid);
+      return is.quiet;
+    };
+    const program = await application('training', 'training', [], [], 'w', ['--quiet-after', '0']);
+    expect(await quiet()).toBe(true);
+    durable(program, '--stop');
+    restore(program);
+    expect(await quiet()).toBe(true);
+    await program.finish();
   });
 
   it('is restored however long that takes', async () => {

@@ -36,9 +36,14 @@ export class Bench {
   };
   readonly #programs: Program[] = [];
 
-  /** @param through a command that starts the program */
-  start(app: string, args: readonly string[] = [], through: readonly string[] = []): Program {
-    const program = new Program(this, app, args, through);
+  /** @param through a command that starts the program; `options` of `run` */
+  start(
+    app: string,
+    args: readonly string[] = [],
+    through: readonly string[] = [],
+    options: readonly string[] = [],
+  ): Program {
+    const program = new Program(this, app, args, through, options);
     this.#programs.push(program);
     return program;
   }
@@ -88,9 +93,10 @@ export class Program {
     app: string,
     args: readonly string[],
     through: readonly string[],
+    options: readonly string[],
   ) {
-    const options = ['--device', 'sim', '--store', bench.store];
-    const command = [CLI, 'run', ...options, '--', ...through, join(APPS, app), '--pace', ...args];
+    const always = ['--device', 'sim', '--store', bench.store];
+    const command = [CLI, 'run', ...always, ...options, '--', ...through, join(APPS, app), '--pace', ...args];
     // Through another process, because what is given to a child ends with it, and the program may outlive its supervisor.
     this.#feeder = spawn('cat', { stdio: ['pipe', 'pipe', 'ignore'] });
     const stdio = [this.#feeder.stdout!, 'pipe', 'pipe'] as const;

@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Store } from '../../src/checkpoint/index.js';
+import { QUIET_AFTER } from '../../src/runtime/event-bridge.js';
 import { decodeKept, encodeKept } from '../../src/runtime/kept.js';
+import { recordingOf, recordingVariables } from '../../src/runtime/surroundings.js';
 import { Bench, CLI, isBuilt, type Program } from './supervised.js';
 
 interface Saved {
@@ -221,6 +223,44 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     expect(await program.finish()).toBeDefined();
   });
 
+  /** With 0 launches an application is quiet at once, unless what is unknown counts for less than all memory. */
+  const counted: readonly [readonly string[], boolean][] = [
+    [['--quiet-after', '0'], true],
+    [['--quiet-after', '0', '--unknown', 'args'], false],
+    [['--quiet-after', 'never'], false],
+    [[], false],
+  ];
+  for (const [options, quiet] of counted)
+    it(`is counted by another one as it was: ${options.join(' ')}`, async () => {
+      const program = await bench.start('training', ARGS, [], options).ready();
+      const pid = String(program.pid);
+      const how = async () => {
+        await program.step();
+        const { launches } = checkpoint(program).manifest as unknown as { launches: { exact: number } };
+        await program.step();
+        let is = await bench.status(program.pid);
+        for (const end = Date.now() + 5000; quiet && !is.quiet && Date.now() < end; await sleep(20))
+          is = await bench.status(program.pid);
+        // Of one that is quiet the first launches may have been told.
+        return { quiet: is.quiet, told: quiet || launches.exact > 0 };
+      };
+      const expected = { quiet, told: true };
+      expect(await how()).toEqual(expected);
+      await killSupervisor(program);
+      bench.json('adopt', '--pid', pid, '--background');
+      let supervisor = await supervisorOf(program);
+      // What was launched since before the first one cannot be told.
+      checkpoint(program);
+      expect(await how()).toEqual(expected);
+      bench.json('suspend', '--pid', pid);
+      kill(supervisor);
+      for (const end = Date.now() + 10_000; Date.now() < end && bench.command('status', '--pid', pid).status === 0; );
+      bench.json('resume', '--pid', pid);
+      supervisor = await supervisorOf(program);
+      expect(await how()).toEqual(expected);
+      await program.finish();
+    });
+
   it('is adopted by a second one when the store cannot be opened by the first', async () => {
     const program = await bench.start('training', ARGS).ready();
     const pid = String(program.pid);
@@ -243,6 +283,29 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
     const ids = async (id: string) => [...(await store.contents(id)).keys()];
     expect(await ids(after)).toEqual(await ids(before));
     store.close();
+  });
+});
+
+describe('how launches are counted', () => {
+  const child = async (variables: NodeJS.ProcessEnv) => {
+    const started = spawn('sleep', ['60'], { env: { ...variables, GCR_SOCKET: '/s', PATH: process.env['PATH'] } });
+    supervisors.push(started.pid!);
+    await once(started, 'spawn');
+    return recordingOf(started.pid!);
+  };
+
+  it('is read from a process as `run` wrote it', async () => {
+    for (const unknown of ['all', 'args'] as const)
+      for (const quietAfter of [0, 17, 999_999_999_999, Number.POSITIVE_INFINITY])
+        expect(await child(recordingVariables({ unknown, quietAfter }))).toEqual({ unknown, quietAfter });
+    expect(await child(recordingVariables({}))).toEqual({ unknown: 'all', quietAfter: QUIET_AFTER });
+  });
+
+  it('is what it is without options where nothing of the kind is written', async () => {
+    expect(await child({})).toEqual({});
+    expect(await child({ GCR_UNKNOWN: 'nothing', GCR_QUIET_AFTER: '-1' })).toEqual({});
+    expect(await child({ GCR_UNKNOWN: '', GCR_QUIET_AFTER: '1e3' })).toEqual({});
+    expect(recordingOf(2 ** 31 - 2)).toEqual({});
   });
 });
 
