@@ -204,13 +204,14 @@ int Listener::listen(const std::string &path) {
   if (!socket) return errno;
   // The mode is set before anybody can connect: a bound socket refuses until it listens.
   if (::bind(socket.get(), reinterpret_cast<sockaddr *>(&address), sizeof(address)) != 0) return errno;
-  if (::chmod(path.c_str(), 0600) != 0 || ::listen(socket.get(), 64) != 0) {
+  const bool is_file = path[0] != '\0';
+  if ((is_file && ::chmod(path.c_str(), 0600) != 0) || ::listen(socket.get(), 64) != 0) {
     const int error = errno;
-    ::unlink(path.c_str());
+    if (is_file) ::unlink(path.c_str());
     return error;
   }
   socket_ = std::move(socket);
-  path_ = path;
+  if (is_file) path_ = path;
   return 0;
 }
 

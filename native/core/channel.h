@@ -52,7 +52,8 @@ class Channel {
   Channel() = default;
   explicit Channel(Descriptor socket) : socket_(std::move(socket)) {}
 
-  // Connects to a listening socket of this user (or root). Returns an errno, 0 for success.
+  // Connects to a listening socket of this user (or root); a path that begins with a zero byte is of the abstract namespace. Returns an errno, 0 for
+  // success.
   int connect(const std::string &path);
 
   // Sends one message; the descriptors stay the caller's. `timeout` in milliseconds.
@@ -75,7 +76,7 @@ class Channel {
   Descriptor socket_;
 };
 
-// A listening socket at a path. The path is removed with the object.
+// A listening socket at a path. The path is removed with the object; one that begins with a zero byte is of the abstract namespace.
 class Listener {
  public:
   Listener() = default;

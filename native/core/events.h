@@ -23,7 +23,7 @@ constexpr std::uint32_t protocol_version = 4;
 #define GCR_EVENT_TYPES(X)                                                                                                    \
   X(0, filler) X(1, module) X(2, module_gone) X(3, function) X(4, variable) X(5, alloc) X(6, free) X(7, launch) X(8, memset)  \
   X(9, copy_in) X(10, copy) X(11, wrote) X(12, graph) X(13, graph_launch) X(14, graph_gone) X(15, ordered) X(16, stopped)     \
-  X(17, wait) X(18, tensor_map) X(19, call)
+  X(17, wait) X(18, tensor_map) X(19, call) X(20, shared)
 
 enum class EventType : std::uint16_t {
 #define GCR_ENUMERATOR(number, name) name = number,
@@ -265,6 +265,13 @@ constexpr std::uint16_t stopped_all = 1;  // allocations are not told any more e
 
 struct StoppedEvent {
   static constexpr EventType type = EventType::stopped;
+  std::string_view reason;
+  void fields(auto &f) { f(reason); }
+};
+
+// Device memory may be another process's, too, from here on: no other memory may take its place.
+struct SharedEvent {
+  static constexpr EventType type = EventType::shared;
   std::string_view reason;
   void fields(auto &f) { f(reason); }
 };

@@ -26,6 +26,7 @@ constexpr int short_looks = 250, patience = short_looks + 275;
 constexpr useconds_t short_look = 20'000, look_without_memory = 200'000, look_while_running = 1'000'000;  // microseconds
 constexpr std::int64_t shut_ns = 2'000'000'000;
 constexpr const char *late_call = "a driver call did not return in time: it waits for a kernel that hangs, or for much work; the program goes on";
+constexpr const char *shared_memory = "its device memory is shared with another process, which would not get the memory that comes in its place";
 constexpr const char *late_queues = "the queues were not empty in time: a kernel hangs, or there is much work; the program goes on";
 
 std::string driver_text(const Driver &driver, const char *what, std::uint32_t status) {
@@ -141,7 +142,7 @@ bool Agent::answer(Message &message) {
       detached_ = true;
       saved_ = false;
       status = recorder_.memory.detach();
-      if (status) text = driver_text(recorder_.driver, "detach", status);
+      if (status) text = recorder_.emitter.is_shared() ? shared_memory : driver_text(recorder_.driver, "detach", status);
       break;
     case MessageType::attach: {
       const auto wanted = decode_message<AttachMessage>(message.body);

@@ -54,6 +54,7 @@ std::string Emitter::reconnect(const std::string &path, HelloMessage hello, bool
     hot.telling = Telling::allocations;
     put(StoppedEvent{limit_reason_}, 0, 0);
   }
+  if (problem.empty() && is_shared()) put(SharedEvent{shared_reason_}, 0, 0);
   return problem;
 }
 
@@ -88,6 +89,17 @@ void Emitter::stop_writes(const std::string &reason) {
   if (!hot.telling.compare_exchange_strong(expected, Telling::allocations)) return;
   trace("stopped telling writes: " + reason);
   put(StoppedEvent{reason}, 0, 0);
+}
+
+void Emitter::share(const std::string &reason) {
+  stop_writes(reason);
+  {
+    const std::lock_guard lock(limiting_);
+    if (shared_) return;
+    shared_reason_ = reason;
+    shared_ = true;
+  }
+  allocation(SharedEvent{reason});
 }
 
 void Emitter::stop_all(const std::string &reason) {

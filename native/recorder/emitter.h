@@ -49,6 +49,9 @@ class Emitter {
 
   // From here on writes are not told: every checkpoint is a full one.
   void stop_writes(const std::string &reason);
+  // From here on another process may have device memory of this one: its writes are not seen, and no other memory may take the place of what is there.
+  void share(const std::string &reason);
+  bool is_shared() const { return shared_.load(std::memory_order_relaxed); }
   // From here on nothing is told.
   void stop_all(const std::string &reason);
   // The supervisor has gone.
@@ -91,7 +94,8 @@ class Emitter {
 
   std::atomic<Telling> limit_{Telling::all};
   std::mutex limiting_;
-  std::string limit_reason_;
+  std::string limit_reason_, shared_reason_;
+  std::atomic<bool> shared_{false};
   Channel channel_;
   RingMemory memory_;
   Descriptor ring_, wake_;

@@ -322,12 +322,14 @@ Result mem_get_address_range(auto &call, Pointer *base, Size *size, Pointer addr
   if (call.recorder.memory.range_of(address, base, size)) return result::success;
   return call(base, size, address);
 }
-constexpr int attribute_context = 1, attribute_range_start = 11, attribute_range_size = 12;
+constexpr int attribute_context = 1, attribute_ipc_capable = 10, attribute_range_start = 11, attribute_range_size = 12;
 inline void correct_attribute(Recorder &recorder, int attribute, void *value, Pointer address) {
   Pointer base = 0;
   Size size = 0;
   if (value && attribute == attribute_context)
     if (const Context owner = recorder.memory.owner_of(address)) std::memcpy(value, &owner, sizeof(owner));
+  // A truth, of as many bytes as the driver has written.
+  if (value && attribute == attribute_ipc_capable && recorder.memory.is_shareable(address)) *static_cast<std::uint8_t *>(value) = 1;
   if (!value || (attribute != attribute_range_start && attribute != attribute_range_size)) return;
   if (!recorder.memory.range_of(address, &base, &size)) return;
   if (attribute == attribute_range_start) std::memcpy(value, &base, sizeof(base));
@@ -368,20 +370,29 @@ Result pool_import_pointer(auto &call, Pointer *address, Pool pool, void *data) 
 }
 // What another process may write from now on; when the driver refused, it cannot.
 Result shares(auto &call, Result outcome, const char *reason) {
-  if (good(outcome)) call.recorder.emitter.stop_writes(reason);
+  if (good(outcome)) call.recorder.emitter.share(reason);
   return outcome;
 }
 Result pool_export_pointer(auto &call, void *data, Pointer address) {
   return shares(call, call(data, address), "memory is shared with another process (cuMemPoolExportPointer)");
 }
+constexpr unsigned ipc_peer_access = 1;
 Result ipc_open(auto &call, Pointer *address, IpcHandle handle, unsigned flags) {
+  if (const auto name = Sharing::name_in(handle)) {
+    if (!address || flags > ipc_peer_access) return result::invalid_value;
+    return call.outcome = call.recorder.memory.open_shared(*name, address);
+  }
   return call.recorder.memory.tell_new([&] { return call(address, handle, flags); }, address, 1, AllocationKind::imported, false);
 }
 Result ipc_close(auto &call, Pointer address) {
+  Result outcome = result::success;
+  if (call.recorder.memory.close_shared(address, &outcome)) return outcome;
   return call.recorder.memory.tell_end([&] { return call(address); }, address);
 }
 Result ipc_get(auto &call, void *handle, Pointer address) {
-  return shares(call, call(handle, address), "memory is shared with another process (cuIpcGetMemHandle)");
+  Result outcome = result::success;
+  const bool ours = handle && call.recorder.memory.share(address, *static_cast<IpcHandle *>(handle), &outcome);
+  return shares(call, ours ? outcome : call(handle, address), "memory is shared with another process (cuIpcGetMemHandle)");
 }
 Result external_buffer(auto &call, Pointer *address, ExternalMemory memory, const ExternalBuffer *buffer) {
   const Size size = buffer ? buffer->size : 0;
@@ -453,8 +464,11 @@ Result mem_set_access(auto &call, Pointer address, Size size, const AccessDescri
 // What the program made without asking for it is exportable for us alone.
 Result mem_export(auto &call, void *exported, Handle handle, int type, unsigned long long flags) {
   if (type == handle_file_descriptor && !(call.recorder.memory.handle_types(handle, type) & type)) return result::invalid_value;
-  return shares(call, call(exported, call.recorder.memory.actual(handle), type, flags),
-                "memory is shared with another process (cuMemExportToShareableHandle)");
+  const Result outcome = call(exported, call.recorder.memory.actual(handle), type, flags);
+  const char *reason = "memory is shared with another process (cuMemExportToShareableHandle)";
+  if (call.recorder.memory.is_on_device(handle)) return shares(call, outcome, reason);
+  if (good(outcome)) call.recorder.emitter.stop_writes(reason);
+  return outcome;
 }
 Result mem_import(auto &call, Handle *handle, void *exported, int type) {
   const Result outcome = call(handle, exported, type);

@@ -1,11 +1,13 @@
 // See memory.h.
 #include "recorder/memory.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "recorder/contracts.h"
 #include "recorder/current.h"
@@ -117,6 +119,7 @@ void Memory::end_physical(Physical *physical) {
     let_go_ = now_ns();
     heard_ = 0;
   }
+  sharing_.withdraw_block(physical->number);
   physicals_.erase(physical->number);
 }
 
@@ -180,6 +183,7 @@ void Memory::forget(DevicePointer address) {
   const auto found = allocations_.find(address);
   if (found == allocations_.end()) return;
   emitter_.allocation(FreeEvent{found->second.number});
+  sharing_.withdraw(found->second.number);
   allocations_.erase(found);
 }
 
@@ -266,6 +270,164 @@ bool Memory::release(DevicePointer address, Result *outcome) {
   return true;
 }
 
+bool Memory::is_shareable(DevicePointer address) const {
+  const std::lock_guard lock(mutex_);
+  const auto *found = ours_at(address);
+  return found && found->second.block;
+}
+
+bool Memory::share(DevicePointer address, IpcHandle &handle, Result *outcome) {
+  const std::lock_guard lock(mutex_);
+  const auto *found = ours_at(address);
+  if (!found || !found->second.block) return false;
+  const Allocation &allocation = found->second;
+  const Physical &physical = *mappings_.at(allocation.block).physical;
+  SharedPlace place{{}, physical.number, physical.size, found->first - allocation.block, allocation.size};
+  if (!driver_.cuDeviceGetUuid || !is_legal(driver_.cuDeviceGetUuid(reinterpret_cast<Uuid *>(place.device), physical.device))) return false;
+  Descriptor memory;
+  if (!sharing_.offers_block(physical.number)) {
+    int exported = physical.exported ? ::fcntl(physical.exported.get(), F_DUPFD_CLOEXEC, 0) : -1;
+    if (exported < 0 && !is_legal(driver_.cuMemExportToShareableHandle(&exported, physical.current, handle_file_descriptor, 0))) return false;
+    memory = Descriptor(exported);
+    ::fcntl(exported, F_SETFD, FD_CLOEXEC);
+  }
+  const int error = sharing_.offer(allocation.number, place, std::move(memory), handle);
+  *outcome = error == 0 ? result::success : error == EAGAIN || error == EMFILE ? result::out_of_memory : result::operating_system;
+  return true;
+}
+
+int Memory::device_of(const std::uint8_t (&uuid)[16]) const {
+  int count = 0;
+  if (!driver_.cuDeviceGetCount || !driver_.cuDeviceGetUuid || !is_legal(driver_.cuDeviceGetCount(&count))) return -1;
+  for (int i = 0; i < count; ++i) {
+    Device device = 0;
+    Uuid own{};
+    if (is_legal(driver_.cuDeviceGet(&device, i)) && is_legal(driver_.cuDeviceGetUuid(&own, device)) && std::memcmp(own.bytes, uuid, sizeof(uuid)) == 0)
+      return device;
+  }
+  return -1;
+}
+
+Memory::Opened::Place *Memory::opened_at(const SharedName &name, Context context, DevicePointer *address) {
+  for (auto &[block, opened] : opened_) {
+    if (opened.context != context || std::memcmp(opened.name.process, name.process, sizeof(name.process)) != 0) continue;
+    for (auto &[place, known] : opened.places) {
+      if (known.allocation != name.allocation) continue;
+      *address = place;
+      return &known;
+    }
+  }
+  return nullptr;
+}
+
+DevicePointer Memory::count_opened(DevicePointer address, Opened::Place &place) {
+  if (place.references++ == 0) {
+    tell(address, place.size, AllocationKind::imported, false, 0, 0);
+    allocations_[address].opened = true;
+  }
+  return address;
+}
+
+Result Memory::map_shared(const Opened &opened, Device here, int memory, DevicePointer *block) {
+  if (opened.device != here) {
+    int can = 1;
+    if (driver_.cuDeviceCanAccessPeer && (!is_legal(driver_.cuDeviceCanAccessPeer(&can, here, opened.device)) || !can)) return result::peer_access_unsupported;
+    let_reach(here, opened.device);
+  }
+  Handle handle = 0;
+  void *const shareable = reinterpret_cast<void *>(static_cast<std::intptr_t>(memory));
+  if (!is_legal(driver_.cuMemImportFromShareableHandle(&handle, shareable, handle_file_descriptor))) return result::map_failed;
+  Result outcome = driver_.cuMemAddressReserve(block, opened.size, 0, 0, 0);
+  if (is_legal(outcome)) {
+    outcome = driver_.cuMemMap(*block, opened.size, 0, handle, 0);
+    const AccessDescriptor access{{location_device, here}, access_read_write};
+    if (is_legal(outcome) && !allow(*block, opened.size, opened.device) && !is_legal(driver_.cuMemSetAccess(*block, opened.size, &access, 1))) {
+      driver_.cuMemUnmap(*block, opened.size);
+      outcome = result::map_failed;
+    }
+    if (!is_legal(outcome)) driver_.cuMemAddressFree(*block, opened.size);
+  }
+  // The mapping keeps it.
+  driver_.cuMemRelease(handle);
+  if (is_legal(outcome)) opened_[*block] = opened;
+  return outcome;
+}
+
+void Memory::end_opened(DevicePointer block) {
+  const std::size_t size = opened_.at(block).size;
+  opened_.erase(block);
+  driver_.cuMemUnmap(block, size);
+  driver_.cuMemAddressFree(block, size);
+}
+
+Result Memory::open_shared(const SharedName &name, DevicePointer *address) {
+  Context context = nullptr;
+  Device here = 0;
+  if (!driver_.cuCtxGetCurrent || !driver_.cuCtxGetDevice || !is_legal(driver_.cuCtxGetCurrent(&context)) || !context ||
+      !is_legal(driver_.cuCtxGetDevice(&here)) || sharing_.is_own(name))
+    return result::invalid_context;
+  if (!driver_.cuMemImportFromShareableHandle || !driver_.cuMemUnmap || !driver_.cuMemRelease) return result::not_supported;
+  DevicePointer place = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (Opened::Place *known = opened_at(name, context, &place)) return *address = count_opened(place, *known), result::success;
+  }
+  // Without the lock: whoever is asked may be asking this process.
+  SharedPlace told;
+  Descriptor memory;
+  if (const Result outcome = Sharing::ask(name, told, memory)) return outcome;
+  const std::lock_guard lock(mutex_);
+  if (Opened::Place *known = opened_at(name, context, &place)) return *address = count_opened(place, *known), result::success;
+  DevicePointer block = 0;
+  for (const auto &[start, opened] : opened_)
+    if (opened.context == context && opened.block == told.block && std::memcmp(opened.name.process, name.process, sizeof(name.process)) == 0) block = start;
+  if (!block) {
+    const int device = device_of(told.device);
+    if (device < 0) return result::invalid_device;
+    if (const Result outcome = map_shared({name, told.block, told.block_bytes, device, context, {}}, here, memory.get(), &block)) return outcome;
+  }
+  // What was there and is still open was freed by its process, and its place given out again.
+  Opened::Place &added = opened_[block].places[block + told.offset];
+  const unsigned before = added.references;
+  if (before) forget(block + told.offset);
+  added = {name.allocation, told.size, 0};
+  *address = count_opened(block + told.offset, added);
+  added.references += before;
+  return result::success;
+}
+
+bool Memory::close_shared(DevicePointer address, Result *outcome) {
+  const auto block_of = [&]() -> DevicePointer {
+    for (const auto &[block, opened] : opened_)
+      if (const auto found = opened.places.find(address); found != opened.places.end() && found->second.references) return block;
+    return 0;
+  };
+  Context context = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const DevicePointer block = block_of();
+    if (!block) return false;
+    *outcome = result::success;
+    Opened &opened = opened_[block];
+    if (--opened.places[address].references) return true;
+    forget(address);
+    context = opened.context;
+  }
+  // What was submitted before is done before the memory goes. While a capture is under way that cannot be waited for: the memory stays until another
+  // is closed.
+  const Current current(driver_, context);
+  if (!current || hot.captures.load() > 0 || !is_legal(driver_.cuCtxSynchronize())) return true;
+  const std::lock_guard lock(mutex_);
+  for (auto at = opened_.begin(); at != opened_.end();) {
+    const DevicePointer block = at->first;
+    Opened &opened = (at++)->second;
+    if (opened.context != context) continue;
+    std::erase_if(opened.places, [](const auto &one) { return one.second.references == 0; });
+    if (opened.places.empty()) end_opened(block);
+  }
+  return true;
+}
+
 std::uint64_t Memory::variable(DevicePointer address, std::size_t size) {
   const std::lock_guard lock(mutex_);
   const auto found = allocations_.find(address);
@@ -295,7 +457,8 @@ const std::pair<const DevicePointer, Memory::Allocation> *Memory::ours_at(Device
   auto found = allocations_.upper_bound(address);
   if (found == allocations_.begin()) return nullptr;
   --found;
-  return found->second.block && address - found->first < found->second.size ? &*found : nullptr;
+  const bool is_ours = found->second.block || found->second.opened;
+  return is_ours && address - found->first < found->second.size ? &*found : nullptr;
 }
 
 bool Memory::range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const {
@@ -353,6 +516,12 @@ Handle Memory::actual(Handle handle) const {
   const std::lock_guard lock(mutex_);
   const Physical *physical = physical_of(handle);
   return physical ? physical->current : handle;
+}
+
+bool Memory::is_on_device(Handle handle) const {
+  const std::lock_guard lock(mutex_);
+  const Physical *physical = physical_of(handle);
+  return !physical || physical->device >= 0;
 }
 
 int Memory::handle_types(Handle handle, int otherwise) const {
@@ -447,6 +616,8 @@ void Memory::let_reach(int here, int there) {
   if (!peers_[there].insert(here).second) return;
   for (const auto &[address, mapping] : mappings_)
     if (!mapping.allocation && mapping.mapped && mapping.physical->device == there) allow(address, mapping.size, there);
+  for (const auto &[address, opened] : opened_)
+    if (opened.device == there) allow(address, opened.size, there);
 }
 
 void Memory::context_destroyed(Context context) {
@@ -466,6 +637,10 @@ void Memory::context_destroyed(Context context) {
   for (DevicePointer block : blocks) {
     slabs_.erase(block);
     end_block(block);
+  }
+  for (auto at = opened_.begin(); at != opened_.end();) {
+    const auto [block, opened] = *at++;
+    if (opened.context == context) end_opened(block);
   }
 }
 
@@ -519,6 +694,7 @@ void Memory::retell() {
 
 std::uint32_t Memory::detach() {
   const std::lock_guard lock(mutex_);
+  if (emitter_.is_shared()) return result::not_permitted;
   // The agent's thread has no context of its own, and mapping memory may take one.
   const Current current(driver_, contexts_.empty() ? nullptr : *contexts_.begin());
   // Only memory of which the supervisor has a descriptor may go; whatever else is mapped stays.

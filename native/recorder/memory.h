@@ -16,12 +16,13 @@
 
 #include "driver/driver.h"
 #include "recorder/emitter.h"
+#include "recorder/sharing.h"
 
 namespace gcr {
 
 class Memory {
  public:
-  Memory(const Driver &driver, Emitter &emitter) : driver_(driver), emitter_(emitter) {}
+  Memory(const Driver &driver, Emitter &emitter, Sharing &sharing) : driver_(driver), emitter_(emitter), sharing_(sharing) {}
 
   // cuMemAlloc. False when the driver must be asked itself.
   bool allocate(DevicePointer *address, std::size_t size);
@@ -51,11 +52,20 @@ class Memory {
   // Variables in these ranges are gone.
   void forget_variables(const std::vector<DevicePointer> &addresses);
 
+  // cuIpcGetMemHandle of the allocation that holds the address. False when the driver must be asked itself; `outcome` is the answer.
+  bool share(DevicePointer address, IpcHandle &handle, Result *outcome);
+  // cuIpcOpenMemHandle of what `share` gave in another process: the same address again for the same context, counted.
+  Result open_shared(const SharedName &name, DevicePointer *address);
+  // cuIpcCloseMemHandle. False when no `open_shared` gave the address.
+  bool close_shared(DevicePointer address, Result *outcome);
+  // Whether `share` takes the address.
+  bool is_shareable(DevicePointer address) const;
+
   // CUDA arrays, which have no address.
   void array_created(void *array);
   void array_destroyed(void *array);
 
-  // What cuMemGetAddressRange answers for memory of ours.
+  // What cuMemGetAddressRange answers for memory of ours, or of another process that was opened here.
   bool range_of(DevicePointer address, DevicePointer *base, std::size_t *size) const;
   // The context that memory of ours was allocated in, null for any other: to the driver mapped memory belongs to none.
   Context owner_of(DevicePointer address) const;
@@ -83,6 +93,8 @@ class Memory {
   }
   void retained(Handle *handle);
   Handle actual(Handle handle) const;
+  // Whether it is a device's memory; of a handle that is not known it is taken for that.
+  bool is_on_device(Handle handle) const;
   // What the program had asked for when it made the memory: how it may be exported. `otherwise` when it did not make it.
   int handle_types(Handle handle, int otherwise) const;
   Result release_handle(Handle handle);
@@ -137,6 +149,7 @@ class Memory {
     std::size_t slot = 0;           // bytes of the slab's class, 0: not in a slab
     DevicePointer block = 0;        // the mapping it lies in, 0: the driver's own
     std::uint16_t family = 0;       // of documented libraries, whose own it is: the flags of its `alloc`
+    bool opened = false;            // another process's
   };
   struct Slab {
     std::size_t slot_bytes = 0;
@@ -145,6 +158,20 @@ class Memory {
     unsigned used = 0;
     std::vector<unsigned> free;
   };
+  // Another process's memory that is mapped here; what of it was opened, by address. What was closed last may stay until it is known to be idle.
+  struct Opened {
+    struct Place {
+      std::uint64_t allocation = 0;
+      std::size_t size = 0;
+      unsigned references = 0;
+    };
+    SharedName name;  // of the first that was opened
+    std::uint64_t block = 0;
+    std::size_t size = 0;
+    int device = 0;
+    Context context = nullptr;
+    std::map<DevicePointer, Place> places;
+  };
   struct Quarantined {
     DevicePointer block;
     unsigned slot;
@@ -152,6 +179,11 @@ class Memory {
   };
 
   const std::pair<const DevicePointer, Allocation> *ours_at(DevicePointer address) const;
+  Opened::Place *opened_at(const SharedName &name, Context context, DevicePointer *address);
+  DevicePointer count_opened(DevicePointer address, Opened::Place &place);
+  Result map_shared(const Opened &opened, Device here, int memory, DevicePointer *block);
+  void end_opened(DevicePointer block);
+  int device_of(const std::uint8_t (&uuid)[16]) const;
   // Whether captures that are under way forbid this thread to make or end memory: the driver's answer, which breaks them as the driver does.
   Result forbidden_by_capture() const;
   // Makes memory. What was freed is there until the supervisor has let its descriptors go, too, which a program that frees and allocates at once
@@ -182,6 +214,7 @@ class Memory {
 
   const Driver &driver_;
   Emitter &emitter_;
+  Sharing &sharing_;
   mutable std::mutex mutex_;
   std::uint64_t next_allocation_ = 1, next_handle_ = 1;
   std::int64_t let_go_ = 0;  // when the supervisor was last told to let memory go; 0: it has
@@ -189,6 +222,7 @@ class Memory {
   std::map<DevicePointer, Allocation> allocations_;
   std::map<DevicePointer, Mapping> mappings_;
   std::map<DevicePointer, Slab> slabs_;
+  std::map<DevicePointer, Opened> opened_;  // by the beginning of the mapping
   std::unordered_map<std::uint64_t, std::unique_ptr<Physical>> physicals_;
   std::unordered_map<Handle, Physical *> handles_;  // as the program knows them
   std::vector<Quarantined> quarantine_;

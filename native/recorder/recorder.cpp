@@ -31,6 +31,8 @@ std::uint64_t start_time() {
 }  // namespace
 
 constinit Hot hot;
+// What the fork of this thread has locked.
+static thread_local constinit Recorder *forking __attribute__((tls_model("initial-exec"))) = nullptr;
 
 void PinnedRanges::add(const void *place, std::size_t size) {
   const std::unique_lock lock(mutex_);
@@ -98,12 +100,22 @@ void Recorder::start(const Driver &driver) {
   if (tried) return;
   tried = true;
   // The child has the memory of these objects but neither the thread nor the right to the channel: it begins anew.
-  static const int forks = ::pthread_atfork(nullptr, nullptr, [] {
-    if (Recorder *parents = hot.recorder.exchange(nullptr)) parents->emitter.abandon();
-    new (&mutex) std::mutex;
-    tried = false;
-    this_thread = {};
-  });
+  static const int forks = ::pthread_atfork(
+      [] {
+        if ((forking = Recorder::current())) forking->sharing.before_fork();
+      },
+      [] {
+        if (forking) forking->sharing.after_fork();
+      },
+      [] {
+        if (Recorder *parents = hot.recorder.exchange(nullptr)) {
+          parents->emitter.abandon();
+          parents->sharing.abandon();
+        }
+        new (&mutex) std::mutex;
+        tried = false;
+        this_thread = {};
+      });
   hot.begin();
   auto recorder = std::make_unique<Recorder>(driver);
   recorder->ask_driver();

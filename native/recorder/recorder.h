@@ -15,6 +15,7 @@
 #include "recorder/hot.h"
 #include "recorder/memory.h"
 #include "recorder/modules.h"
+#include "recorder/sharing.h"
 #include "recorder/streams.h"
 
 namespace gcr {
@@ -33,7 +34,7 @@ class PinnedRanges {
 
 struct Recorder {
   explicit Recorder(const Driver &found)
-      : driver(found), memory(driver, emitter), modules(driver, emitter, memory), graphs(driver, emitter, modules), agent(*this) {}
+      : driver(found), memory(driver, emitter, sharing), modules(driver, emitter, memory), graphs(driver, emitter, modules), agent(*this) {}
 
   static Recorder *current() { return hot.recorder.load(std::memory_order_acquire); }
 
@@ -54,6 +55,7 @@ struct Recorder {
 
   const Driver driver;
   Emitter emitter;
+  Sharing sharing;
   Memory memory;
   Modules modules;
   Streams streams;

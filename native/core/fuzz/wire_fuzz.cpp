@@ -34,6 +34,7 @@ void decode_all(Bytes bytes, int depth) {
     decode<GraphLaunchEvent>(*view);
     decode<GraphGoneEvent>(*view);
     decode<StoppedEvent>(*view);
+    decode<SharedEvent>(*view);
     decode<OrderedEvent>(*view);
     decode<WaitEvent>(*view);
     decode<TensorMapEvent>(*view);
@@ -85,6 +86,7 @@ std::vector<std::vector<uint8_t>> fuzz_seeds() {
   append(seeds[0], VariableEvent{1, 2, 3, 4, "variable"});
   append(seeds[0], WroteEvent{1, 2, "reason"});
   append(seeds[0], StoppedEvent{"why"});
+  append(seeds[0], SharedEvent{"why"});
   LaunchEvent launch;
   launch.parameters = {content, 40};
   append(seeds[1], launch);

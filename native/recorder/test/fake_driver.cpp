@@ -190,7 +190,10 @@ Result behave(Tag<tags::ipc_get>, void *handle, DevicePointer address) {
   return handle && plain.contains(address) ? 0 : result::invalid_value;
 }
 Result behave(Tag<tags::ipc_open>, DevicePointer *address, IpcHandle, unsigned) { return allocate(address, 4096); }
-Result behave(Tag<tags::ipc_close>, DevicePointer address) { return address ? 0 : result::invalid_value; }
+Result behave(Tag<tags::ipc_close>, DevicePointer address) {
+  const std::lock_guard lock(mutex);
+  return plain.erase(address) ? 0 : result::invalid_value;
+}
 Result behave(Tag<tags::enable_peer>, Context peer, unsigned) { return peer ? 0 : result::invalid_value; }
 Result behave(Tag<tags::mem_alloc>, DevicePointer *address, std::size_t size) { return forbidden_by_capture() ? 900 : allocate(address, size); }
 Result behave(Tag<tags::mem_alloc_async>, DevicePointer *address, std::size_t size, Stream) { return allocate(address, size); }

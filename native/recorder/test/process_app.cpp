@@ -5,8 +5,10 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -287,7 +289,13 @@ void shares() {
   DevicePointer memory = 0, own = 0, opened = 0;
   IpcHandle handle{};
   CHECK(cuMemAlloc_v2(&memory, 4096) == 0 && cuMemAllocAsync(&own, 4096, nullptr) == 0);
-  CHECK(cuIpcGetMemHandle(&handle, memory) != 0);  // as the driver answers for mapped memory
+  // As the driver answers for memory that the program has mapped itself.
+  AllocationProperties properties{allocation_pinned, 0, {location_device, 0}, nullptr, {}};
+  Handle mapped = 0;
+  DevicePointer range = 0;
+  CHECK(cuMemCreate(&mapped, granule, &properties, 0) == 0 && cuMemAddressReserve(&range, granule, 0, 0, 0) == 0);
+  CHECK(cuMemMap(range, granule, 0, mapped, 0) == 0 && cuIpcGetMemHandle(&handle, range) != 0);
+  CHECK(cuMemUnmap(range, granule) == 0 && cuMemRelease(mapped) == 0);
   CHECK(cuMemsetD8_v2(memory, 1, 16) == 0);
   step("refused");
   CHECK(cuIpcOpenMemHandle_v2(&opened, handle, 0) == 0);
@@ -296,6 +304,132 @@ void shares() {
   CHECK(cuIpcGetMemHandle(&handle, own) == 0);
   CHECK(cuMemsetD8_v2(memory, 2, 16) == 0 && cuMemAlloc_v2(&memory, 8192) == 0);
   step("shared");
+}
+
+// Handles go from one application to the other by files.
+void write_handles(const char *name, const std::vector<IpcHandle> &handles) {
+  std::ofstream file(getenv(name), std::ios::binary);
+  file.write(reinterpret_cast<const char *>(handles.data()), static_cast<std::streamsize>(handles.size() * sizeof(IpcHandle)));
+  CHECK(file.flush());
+}
+std::vector<IpcHandle> read_handles(const char *name, std::size_t count) {
+  std::vector<IpcHandle> handles(count);
+  std::ifstream file(getenv(name), std::ios::binary);
+  file.read(reinterpret_cast<char *>(handles.data()), static_cast<std::streamsize>(count * sizeof(IpcHandle)));
+  CHECK(file.good());
+  return handles;
+}
+IpcHandle handle_of(DevicePointer address) {
+  IpcHandle handle{};
+  CHECK(cuIpcGetMemHandle(&handle, address) == 0);
+  return handle;
+}
+bool equal(const IpcHandle &a, const IpcHandle &b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
+bool holds(DevicePointer address, std::size_t size, int value) {
+  return std::all_of(bytes(address), bytes(address) + size, [&](std::uint8_t one) { return one == value; });
+}
+Result open_handle(DevicePointer *address, const IpcHandle &handle) { return cuIpcOpenMemHandle_v2(address, handle, 1); }
+
+// Two allocations of one slab, and a large one.
+void exports() {
+  begin();
+  const Function function = load("fill");
+  DevicePointer first = 0, second = 0, large = 0, opened = 0;
+  CHECK(cuMemAlloc_v2(&first, 1000) == 0 && cuMemAlloc_v2(&second, 1000) == 0 && cuMemAlloc_v2(&large, 3 << 20) == 0);
+  fill(function, first, 1000, 1);
+  fill(function, second, 1000, 2);
+  fill(function, large, 3 << 20, 3);
+  const std::vector<IpcHandle> handles{handle_of(first), handle_of(second), handle_of(large)};
+  // The same one again, whichever of its addresses is asked for; each allocation its own.
+  CHECK(equal(handle_of(second + 5), handles[1]) && !equal(handles[0], handles[1]));
+  unsigned capable = 0;
+  CHECK(cuPointerGetAttribute(&capable, 10, second) == 0 && capable == 1);
+  CHECK(open_handle(&opened, handles[0]) == result::invalid_context);
+  write_handles("GCR_TEST_HANDLES", handles);
+  step("offered");
+  CHECK(holds(first, 1000, 11) && holds(second, 1000, 2) && holds(large, 3 << 20, 13));
+  CHECK(cuMemFree_v2(large) == 0);
+  step("freed");
+  // The place of the freed one is another allocation.
+  CHECK(cuMemFree_v2(second) == 0 && cuMemAlloc_v2(&opened, 1000) == 0 && opened == second);
+  CHECK(!equal(handle_of(opened), handles[1]));
+  write_handles("GCR_TEST_HANDLES", {handles[0], handle_of(opened), handles[2]});
+  step("again");
+  if (fork() == 0) {
+    pause();
+    _exit(0);
+  }
+  step("forked");
+}
+
+void opens() {
+  begin();
+  const Function function = load("fill");
+  std::vector<IpcHandle> handles = read_handles("GCR_TEST_HANDLES", 3);
+  DevicePointer first = 0, second = 0, large = 0, again = 0;
+  CHECK(open_handle(&first, handles[0]) == 0 && open_handle(&second, handles[1]) == 0 && open_handle(&large, handles[2]) == 0);
+  step("opened");
+  CHECK(second == first + 1024 && holds(first, 1000, 1) && holds(second, 1000, 2) && holds(large, 3 << 20, 3));
+  CHECK(gcr_fake_access(first) == 1 && gcr_fake_access(large) == 1);
+  DevicePointer base = 0;
+  std::size_t size = 0;
+  CHECK(cuMemGetAddressRange_v2(&base, &size, second + 7) == 0 && base == second && size == 1000);
+  unsigned capable = 0;
+  CHECK(cuPointerGetAttribute(&capable, 10, second) == 0 && capable == 0);
+  // Counted.
+  CHECK(open_handle(&again, handles[0]) == 0 && again == first);
+  CHECK(cuIpcCloseMemHandle(first) == 0 && holds(first, 1000, 1));
+  CHECK(cuIpcCloseMemHandle(first) == 0 && cuIpcCloseMemHandle(first) != 0 && gcr_fake_access(first) == 1);
+  CHECK(open_handle(&again, handles[0]) == 0 && again == first);
+  // Closed, not freed; opened, not given out.
+  CHECK(cuMemFree_v2(large) != 0 && cuIpcCloseMemHandle(large + 1) != 0);
+  IpcHandle own{};
+  CHECK(cuIpcGetMemHandle(&own, large) != 0 && open_handle(nullptr, handles[0]) == result::invalid_value);
+  CHECK(cuIpcOpenMemHandle_v2(&again, handles[0], 8) == result::invalid_value);
+  // In a context of another device, which may use it, too.
+  Context here, there;
+  CHECK(cuCtxGetCurrent(&here) == 0 && cuDevicePrimaryCtxRetain(&there, 1) == 0 && cuCtxSetCurrent(there) == 0);
+  CHECK(gcr_fake_access(first) == 3 && open_handle(&again, handles[0]) == 0 && again != first && gcr_fake_access(again) == 3);
+  CHECK(holds(again, 1000, 1) && cuIpcCloseMemHandle(again) == 0 && gcr_fake_access(again) == 0 && cuCtxSetCurrent(here) == 0);
+  fill(function, first, 1000, 11);
+  fill(function, large, 3 << 20, 13);
+  step("written");
+  // Freed by the other one: what is open stays, and cannot be opened any more once it was closed.
+  CHECK(holds(large, 3 << 20, 13) && cuIpcCloseMemHandle(large) == 0 && gcr_fake_access(large) == 0);
+  CHECK(open_handle(&large, handles[2]) == result::invalid_handle);
+  step("closed");
+  handles = read_handles("GCR_TEST_HANDLES", 3);
+  CHECK(open_handle(&again, handles[1]) == 0 && again == second);
+  CHECK(cuIpcCloseMemHandle(second) == 0 && holds(second, 1000, 2) && cuIpcCloseMemHandle(second) == 0);
+  step("reopened");
+  // Nobody is there any more, or nobody answers.
+  CHECK(open_handle(&again, handles[1]) == (getenv("GCR_TEST_STOPPED") ? result::operating_system : result::invalid_handle));
+  CHECK(holds(first, 1000, 11) && cuIpcCloseMemHandle(first) == 0 && gcr_fake_access(first) == 0);
+  step("alone");
+}
+
+// Opens the other one's and closes it, again and again, while the other does the same.
+void exchanges() {
+  begin();
+  DevicePointer memory = 0, opened = 0;
+  CHECK(cuMemAlloc_v2(&memory, 4096) == 0);
+  fill(load("fill"), memory, 4096, 7);
+  write_handles("GCR_TEST_OWN", {handle_of(memory)});
+  step("offered");
+  const IpcHandle other = read_handles("GCR_TEST_OTHER", 1)[0];
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i)
+    threads.emplace_back([&] {
+      Context context;
+      CHECK(cuDevicePrimaryCtxRetain(&context, 0) == 0 && cuCtxSetCurrent(context) == 0);
+      for (int round = 0; round < 200; ++round) {
+        DevicePointer place = 0;
+        CHECK(open_handle(&place, other) == 0 && holds(place, 4096, 7) && cuIpcCloseMemHandle(place) == 0);
+      }
+    });
+  for (std::thread &thread : threads) thread.join();
+  CHECK(open_handle(&opened, other) == 0 && holds(opened, 4096, 7));
+  step("exchanged");
 }
 
 }  // namespace
@@ -313,4 +447,7 @@ int main(int, char **arguments) {
   if (what == "peers") peers();
   if (what == "reach") reach();
   if (what == "shares") shares();
+  if (what == "exports") exports();
+  if (what == "opens") opens();
+  if (what == "exchanges") exchanges();
 }

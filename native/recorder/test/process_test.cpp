@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "driver/types.h"
 #include "recorder/test/session.h"
 
 using namespace gcr;
@@ -260,12 +261,112 @@ void sharing_stops_the_recording_of_writes() {
   const auto stopped = session.of(EventType::stopped);
   CHECK(stopped.size() == 1 && stopped[0].flags == 0);
   CHECK(stopped[0].as<StoppedEvent>().reason == "memory is shared with another process (cuIpcGetMemHandle)");
-  CHECK(session.of(EventType::free).size() == 1 && session.of(EventType::free)[0].as<FreeEvent>().number == opened.number);
+  CHECK(session.of(EventType::free).size() == 2 && session.of(EventType::free)[1].as<FreeEvent>().number == opened.number);
   // Writes are not told any more, allocations are.
   CHECK(session.of(EventType::memset).size() == 1);
   CHECK(session.of(EventType::alloc).back().as<AllocEvent>().size == 8192);
   session.go_on();
   CHECK(session.ended() == 0);
+}
+
+// One application shares memory of ours, another opens it; the first one is held by its supervisor, ends, or does not answer meanwhile.
+void memory_goes_to_other_processes(bool stopped) {
+  char path[] = "/tmp/gcr-handles-XXXXXX";
+  close(mkstemp(path));
+  const std::string handles = std::string("GCR_TEST_HANDLES=") + path;
+  Session exporter(application, "exports", {handles});
+  exporter.meet();
+  CHECK(exporter.said() == "offered");
+  const auto reasons = [&] {
+    exporter.pump();
+    const auto shared = exporter.of(EventType::shared), ended = exporter.of(EventType::stopped);
+    CHECK(shared.size() == 1 && ended.size() == 1);
+    return std::pair(std::string(shared[0].as<SharedEvent>().reason), std::string(ended[0].as<StoppedEvent>().reason));
+  };
+  const std::string reason = "memory is shared with another process (cuIpcGetMemHandle)";
+  CHECK(reasons() == std::pair(reason, reason));
+  // Other memory in its place would not be the other process's: nothing is taken away.
+  CHECK(exporter.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+  const ReplyMessage refused = exporter.ask(MessageType::detach);
+  CHECK(refused.status == result::not_permitted && refused.text.find("shared with another process") != std::string::npos);
+  std::vector<std::uint64_t> numbers;
+  std::vector<int> files;
+  for (auto &[number, sent] : exporter.handles) {
+    numbers.push_back(number);
+    files.push_back(sent.descriptor.get());
+  }
+  CHECK(exporter.ask(MessageType::attach, encode_message(AttachMessage{0, numbers}), files).status == 0);
+  // It is still held: others open what it has all the same.
+  Session importer(application, "opens", stopped ? std::vector<std::string>{handles, "GCR_TEST_STOPPED=1"} : std::vector<std::string>{handles});
+  importer.meet();
+  CHECK(importer.said() == "opened");
+  CHECK(exporter.ask(MessageType::release).status == 0);
+  const auto allocs = importer.of(EventType::alloc);
+  CHECK(allocs.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto alloc = allocs[i].as<AllocEvent>();
+    CHECK(alloc.kind == 3 && alloc.saveable == 0 && alloc.handle == 0 && alloc.size == (i < 2 ? 1000 : 3 << 20));
+  }
+  importer.go_on();
+  CHECK(importer.said() == "written");
+  CHECK(importer.of(EventType::alloc).size() == 5 && importer.of(EventType::free).size() == 2);
+  exporter.go_on();
+  CHECK(exporter.said() == "freed");
+  importer.go_on();
+  CHECK(importer.said() == "closed");
+  exporter.go_on();
+  CHECK(exporter.said() == "again");
+  importer.go_on();
+  CHECK(importer.said() == "reopened");
+  // Of one place there is one allocation at a time.
+  std::map<std::uint64_t, std::uint64_t> live;
+  for (const Told &one : importer.told) {
+    if (one.type == EventType::free) live.erase(one.as<FreeEvent>().number);
+    if (one.type != EventType::alloc) continue;
+    const auto alloc = one.as<AllocEvent>();
+    for (const auto &[number, address] : live) CHECK(address != alloc.address);
+    live[alloc.number] = alloc.address;
+  }
+  CHECK(live.size() == 1 && importer.of(EventType::stopped).empty() && importer.of(EventType::shared).empty());
+  // Another supervisor is told, too.
+  exporter.abandon();
+  exporter.meet_again();
+  CHECK(reasons() == std::pair(reason, reason));
+  exporter.go_on();
+  CHECK(exporter.said() == "forked");
+  // What is forked off serves nobody, and does not keep others waiting.
+  int status = 0;
+  if (stopped) CHECK(kill(exporter.application(), SIGSTOP) == 0 && waitpid(exporter.application(), &status, WUNTRACED) > 0 && WIFSTOPPED(status));
+  else CHECK(kill(exporter.application(), SIGKILL) == 0 && exporter.ended(false) == SIGKILL);
+  const std::int64_t since = time(nullptr);
+  importer.go_on();
+  CHECK(importer.said() == "alone");
+  const std::int64_t took = time(nullptr) - since;
+  CHECK(stopped ? took >= 9 && took < 30 : took < 4);
+  importer.go_on();
+  CHECK(importer.ended() == 0 && importer.errors().empty());
+  unlink(path);
+}
+void memory_is_shared() { memory_goes_to_other_processes(false); }
+void who_does_not_answer_is_not_waited_for() { memory_goes_to_other_processes(true); }
+
+void processes_open_each_others() {
+  char folder[] = "/tmp/gcr-handles-XXXXXX";
+  CHECK(mkdtemp(folder));
+  const std::string one = std::string("=") + folder + "/one", other = std::string("=") + folder + "/other";
+  Session first(application, "exchanges", {"GCR_TEST_OWN" + one, "GCR_TEST_OTHER" + other});
+  Session second(application, "exchanges", {"GCR_TEST_OWN" + other, "GCR_TEST_OTHER" + one});
+  first.meet();
+  second.meet();
+  CHECK(first.said() == "offered" && second.said() == "offered");
+  first.go_on();
+  second.go_on();
+  CHECK(first.said() == "exchanged" && second.said() == "exchanged");
+  first.go_on();
+  CHECK(first.ended() == 0 && first.errors().empty());
+  second.go_on();
+  CHECK(second.ended() == 0 && second.errors().empty());
+  CHECK(std::system((std::string("rm -r ") + folder).c_str()) == 0);
 }
 
 void driver_is_closed_and_opened() {
@@ -355,6 +456,9 @@ int main(int count, char **arguments) {
        GCR_TEST(mappings_keep_their_access),
        GCR_TEST(devices_reach_each_other),
        GCR_TEST(sharing_stops_the_recording_of_writes),
+       GCR_TEST(memory_is_shared),
+       GCR_TEST(who_does_not_answer_is_not_waited_for),
+       GCR_TEST(processes_open_each_others),
        GCR_TEST(driver_is_closed_and_opened),
        GCR_TEST(hostile_supervisor)},
       only);
