@@ -48,6 +48,7 @@ enum PointerAttribute {
   pointer_buffer_id = 7,
   pointer_managed = 8,
   pointer_ordinal = 9,
+  pointer_ipc_capable = 10,
   pointer_range_start = 11,
   pointer_range_size = 12,
   pointer_mapped = 13,
@@ -82,6 +83,7 @@ void pointer_attribute(Driver &driver, void *to, int attribute, DevicePointer ad
     case pointer_buffer_id:
       return store<unsigned long long>(to, start);
     case pointer_managed:
+    case pointer_ipc_capable:
       return store<unsigned>(to, 0);
     case pointer_ordinal:
       return store<int>(to, 0);

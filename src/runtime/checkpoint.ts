@@ -165,12 +165,13 @@ export async function checkpoint(
 ): Promise<CheckpointResult> {
   const { report, signal } = context;
   report({ step: 'check' });
-  process.checkSaveable();
+  const leaves = options.around !== undefined;
+  process.checkSaveable(leaves);
   await whyFull(process, store, options);
   report({ step: 'catch-up' });
   await process.catchUp(signal);
   // Memory that was told meanwhile may be of a kind that cannot be saved: better known before anything stops.
-  process.checkSaveable();
+  process.checkSaveable(leaves);
   await process.custody.prepare(process.bridge.allocations.values());
   // Recording may have stopped since.
   const fullBecause = await whyFull(process, store, options);
@@ -208,7 +209,7 @@ async function save(
     heldMs = performance.now() - held.since;
   };
   try {
-    process.checkSaveable();
+    process.checkSaveable(around !== undefined);
     report({ step: 'plan' });
     const { state } = process.bridge;
     const stopped = state.kind === 'recording' ? undefined : `recording stopped: ${state.reason}`;

@@ -23,7 +23,7 @@ export async function checkpointWithControl(
   context: OperationContext,
   checkpointed?: ControlHooks['checkpointed'],
 ): Promise<ControlCheckpointResult> {
-  process.checkSaveable();
+  process.checkSaveable(true);
   const refusal = await process.control.refusal();
   if (refusal !== undefined) {
     const hint = 'nothing was stopped; a checkpoint without --control needs nothing of the kind';

@@ -74,6 +74,7 @@ export async function durableCheckpoint(
   const { socket, driver, simulatedDevice } = surroundingsOf(process.pid);
   const root = rootOf(process.pid, socket);
   checkTree(process, root, treeOf(root), supervised);
+  process.checkSaveable(true);
   // Without a parent all memory would be copied while the application is stopped. Where recording has stopped it is in any case.
   const because = await whyFull(process, store, options);
   if (because !== undefined && process.bridge.state.kind === 'recording')

@@ -114,6 +114,7 @@ export class EventBridge {
   readonly #calls = new LibraryCalls();
   #entered: LoadedModule | undefined;
   #state: RecordingState = { kind: 'recording' };
+  #shared: string | undefined;
   /** Events not applied yet: from `#next` on. */
   #queue: RecordedEvent[] = [];
   #next = 0;
@@ -132,6 +133,11 @@ export class EventBridge {
     const unknown = options.unknown ?? 'all';
     this.executor = new ShadowExecutor(none, { unknown });
     this.dirty = new DirtyOrigins(unknown === 'all');
+  }
+
+  /** Why device memory may be another process's, too, so that no other memory may take its place; undefined when it is not. */
+  get shared(): string | undefined {
+    return this.#shared;
   }
 
   get state(): RecordingState {
@@ -288,6 +294,9 @@ export class EventBridge {
         return this.#free(event.body.allocation);
       case 'stopped':
         this.stop((event.flags & STOPPED_BLIND) !== 0 ? 'blind' : 'writes-unknown', event.body.reason);
+        return;
+      case 'shared':
+        this.#shared ??= event.body.reason;
         return;
       default:
         if (this.#state.kind === 'recording') this.#work(event);

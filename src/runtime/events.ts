@@ -132,6 +132,7 @@ const EVENTS = {
     }),
   },
   call: { type: 19, body: callBody },
+  shared: { type: 20, body: struct({ reason: text }) },
 } as const;
 
 export type EventName = Exclude<keyof typeof EVENTS, 'filler' | 'graph'> | 'graph';

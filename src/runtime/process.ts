@@ -388,14 +388,23 @@ export class SupervisedProcess implements LinkListener {
     this.#options.kill(this.pid, why);
   }
 
-  /** @throws RuntimeError GCR8105 that names what is in the way */
-  checkSaveable(): void {
+  /**
+   * @param leaves whether its memory or its control state is to leave the device
+   * @throws RuntimeError GCR8105 that names what is in the way
+   */
+  checkSaveable(leaves = false): void {
     if (this.state === 'suspended')
       throw new RuntimeError('refused', 'GCR8105', `process ${this.pid} is suspended`, 'resume it first');
     const { state } = this.bridge;
     if (state.kind === 'blind') {
       const hint = 'the application goes on; start it anew under `gcr-templates run` to save it';
       throw new RuntimeError('refused', 'GCR8105', `its memory is not known any more: ${state.reason}`, hint);
+    }
+    const { shared } = this.bridge;
+    if (leaves && shared !== undefined) {
+      const message = `${shared}: it cannot leave the device, as the other process would not get the memory that comes back`;
+      const hint = 'nothing was stopped; a checkpoint without --control and --durable saves it where it is';
+      throw new RuntimeError('refused', 'GCR8105', message, hint);
     }
     for (const { number, address, size, kind, saveable, handle, label } of this.bridge.allocations.values()) {
       const missing = handle !== 0 && !this.custody.has(handle) && this.state !== 'running';

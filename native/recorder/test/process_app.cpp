@@ -356,7 +356,7 @@ void exports() {
   write_handles("GCR_TEST_HANDLES", {handles[0], handle_of(opened), handles[2]});
   step("again");
   if (fork() == 0) {
-    pause();
+    sleep(15);
     _exit(0);
   }
   step("forked");

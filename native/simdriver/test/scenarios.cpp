@@ -589,6 +589,118 @@ void shared_memory() {
   EXPECT(after >= before + 64 * mib);
 }
 
+template <class T>
+void send_value(int to, const T &value) {
+  EXPECT(write(to, &value, sizeof(value)) == sizeof(value));
+}
+template <class T>
+T receive_value(int from) {
+  T value;
+  EXPECT(read(from, &value, sizeof(value)) == sizeof(value));
+  return value;
+}
+gcr::IpcHandle ipc_handle(DevicePointer address) {
+  gcr::IpcHandle handle{};
+  OK(cuIpcGetMemHandle(&handle, address));
+  return handle;
+}
+DevicePointer ipc_open(const gcr::IpcHandle &handle) {
+  DevicePointer address = 0;
+  OK(cuIpcOpenMemHandle_v2(&address, handle, 1));
+  return address;
+}
+constexpr const char *ipc_variable = "GCR_TEST_IPC_SOCKET";
+constexpr std::size_t ipc_words = 250, ipc_large_words = 3 * mib / 4;
+
+// The other process of `ipc`, a program of its own.
+void ipc_peer() {
+  const int socket = std::atoi(std::getenv(ipc_variable));
+  Session session;
+  const auto small_handle = receive_value<gcr::IpcHandle>(socket), other_handle = receive_value<gcr::IpcHandle>(socket);
+  const auto large_handle = receive_value<gcr::IpcHandle>(socket);
+  const DevicePointer small = ipc_open(small_handle), other = ipc_open(other_handle), large = ipc_open(large_handle);
+  EXPECT(download<std::uint32_t>(small, ipc_words) == std::vector<std::uint32_t>(ipc_words, 21));
+  EXPECT(download<std::uint32_t>(other, ipc_words) == std::vector<std::uint32_t>(ipc_words, 22));
+  EXPECT(download<std::uint32_t>(large, ipc_large_words) == std::vector<std::uint32_t>(ipc_large_words, 23));
+  DevicePointer base = 0;
+  std::size_t size = 0;
+  OK(cuMemGetAddressRange_v2(&base, &size, large + 4096));
+  EXPECT(base == large && size >= 3 * mib);
+  // The same place again, counted.
+  EXPECT(ipc_open(large_handle) == large);
+  OK(cuIpcCloseMemHandle(large));
+  // By a kernel, a fill and a copy, from here; and memory of its own the other way.
+  OK(launch(session.function("store_to"), 1, 1, 0, nullptr, small + 4, std::uint32_t{77}));
+  OK(cuMemsetD32_v2(large + 2 * mib, 78, 1000));
+  OK(cuMemcpyDtoD_v2(large, other, 16));
+  OK(cuCtxSynchronize());
+  const DevicePointer own = upload(std::vector<std::uint32_t>(ipc_words, 31)), late = upload(std::vector<std::uint32_t>(ipc_words, 32));
+  send_value(socket, ipc_handle(own));
+  send_value(socket, ipc_handle(late));
+  receive_value<char>(socket);  // it has been written
+  EXPECT(download<std::uint32_t>(own, ipc_words) == std::vector<std::uint32_t>(ipc_words, 41));
+  for (const DevicePointer one : {small, other, large}) OK(cuIpcCloseMemHandle(one));
+  REFUSED(cuIpcCloseMemHandle(large));
+  send_value(socket, 'c');
+  receive_value<char>(socket);  // the other has closed what it opened
+}
+
+// Device memory of two processes, each other's, by the handles of cuMemAlloc. With pauses while memory is open, and after it was closed.
+void share_by_ipc(bool paced) {
+  const auto pause = [&](const char *where, pid_t peer) {
+    if (!paced) return;
+    std::printf("%s %d %d\n", where, getpid(), peer);
+    std::fflush(stdout);
+    receive_value<char>(0);
+  };
+  int pair[2];
+  EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  Session session;
+  const DevicePointer small = upload(std::vector<std::uint32_t>(ipc_words, 21)), other = upload(std::vector<std::uint32_t>(ipc_words, 22));
+  const DevicePointer large = upload(std::vector<std::uint32_t>(ipc_large_words, 23));
+  unsigned capable = 0;
+  OK(cuPointerGetAttribute(&capable, 10, small));
+  EXPECT(capable == 1);
+  const pid_t peer = fork();
+  if (peer == 0) {
+    setenv(ipc_variable, std::to_string(pair[0]).c_str(), 1);
+    execl("/proc/self/exe", "scenarios", "ipc_peer", nullptr);
+    std::_Exit(127);
+  }
+  close(pair[0]);
+  const int socket = pair[1];
+  for (const DevicePointer one : {small, other, large}) send_value(socket, ipc_handle(one));
+  gcr::IpcHandle own = ipc_handle(large), again = ipc_handle(large);
+  EXPECT(std::memcmp(&own, &again, sizeof(own)) == 0);
+  DevicePointer refused = 0;
+  REFUSED(cuIpcOpenMemHandle_v2(&refused, own, 1));
+  const auto theirs = receive_value<gcr::IpcHandle>(socket), late = receive_value<gcr::IpcHandle>(socket);
+  const DevicePointer opened = ipc_open(theirs);
+  EXPECT(download<std::uint32_t>(opened, ipc_words) == std::vector<std::uint32_t>(ipc_words, 31));
+  pause("open", peer);
+  OK(cuMemsetD32_v2(opened, 41, ipc_words));
+  OK(cuCtxSynchronize());
+  send_value(socket, 'w');
+  receive_value<char>(socket);
+  std::vector<std::uint32_t> wanted(ipc_words, 21);
+  wanted[1] = 77;
+  EXPECT(download<std::uint32_t>(small, ipc_words) == wanted);
+  EXPECT(download<std::uint32_t>(other, ipc_words) == std::vector<std::uint32_t>(ipc_words, 22));
+  std::vector<std::uint32_t> changed(ipc_large_words, 23);
+  std::fill_n(changed.begin(), 4, 22);
+  std::fill_n(changed.begin() + 2 * mib / 4, 1000, 78);
+  EXPECT(download<std::uint32_t>(large, ipc_large_words) == changed);
+  OK(cuIpcCloseMemHandle(opened));
+  pause("closed", peer);
+  send_value(socket, 'e');
+  int status = -1;
+  EXPECT(waitpid(peer, &status, 0) == peer && status == 0);
+  REFUSED(cuIpcOpenMemHandle_v2(&refused, late, 1));
+  for (const DevicePointer one : {small, other, large}) OK(cuMemFree_v2(one));
+}
+void ipc() { share_by_ipc(false); }
+void ipc_paced() { share_by_ipc(true); }
+
 // Whether as much is free as was before: at once, or, under a recorder, when its supervisor has let go, too. Drivers keep a little of it.
 bool is_free_again(std::size_t before) {
   for (int look = 0; look < 200; ++look) {
@@ -948,6 +1060,9 @@ const std::map<std::string, std::function<void()>> scenarios = {
     {"built_graphs", built_graphs},
     {"virtual_memory", virtual_memory},
     {"shared_memory", shared_memory},
+    {"ipc", ipc},
+    {"ipc_peer", ipc_peer},
+    {"ipc_paced", ipc_paced},
     {"memory_limit", memory_limit},
     {"fault", fault},
     {"trap", trap},
