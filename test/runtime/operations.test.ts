@@ -1,5 +1,6 @@
 /** Operations on a process, with kernels that really run: what is saved, what is restored, and what happens when a step fails. */
 import { describe, expect, it } from 'vitest';
+import { checkpointWithControl } from '../../src/runtime/control-checkpoint.js';
 import type { OperationContext } from '../../src/runtime/process.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
@@ -93,6 +94,31 @@ describe('checkpoint', () => {
     app.push(Buffer.alloc(16, 0xff));
     await expect(save(app, store)).rejects.toThrow(/GCR8105.*ring is damaged/);
     expect(app.held).toBe(false);
+  });
+
+  it('leaves memory that another process may have where it is', async () => {
+    const { app } = started();
+    const store = await memoryStore();
+    app.event('stopped', { reason: 'planted' });
+    app.event('shared', { reason: 'memory is shared' });
+    const plain = await save(app, store);
+    await expectSaved(app, store, plain.manifest.id, app.snapshot());
+    app.requests.length = 0;
+    const command = ['fake'];
+    for (const target of ['store', 'memory'] as const)
+      for (const keepContext of [false, true])
+        await expect(
+          app.process.operate('suspend', context(), (own) =>
+            suspend(app.process, store, { command, to: target, keepContext }, own),
+          ),
+        ).rejects.toThrow(/GCR8105.*memory is shared: it cannot leave the device[\s\S]*nothing was stopped/);
+    await expect(
+      app.process.operate('checkpoint', context(), (own) =>
+        checkpointWithControl(app.process, store, { command }, own),
+      ),
+    ).rejects.toThrow(/GCR8105.*memory is shared/);
+    expect(app.requests).not.toContain('hold');
+    await goBack(app, store, plain.manifest.id);
   });
 
   it('refuses what cannot be saved before anything is held', async () => {
