@@ -213,7 +213,7 @@ for part in "${parts[@]}"; do
       for one in graphs variables threads training; do start takeover "$one" suspended; done
       for one in streams pools pointers training; do start takeover "$one" running; done ;;
     scenarios)
-      for one in vector_add parameters copies variables modules cooperative streams events captured_graphs built_graphs virtual_memory shared_memory \
+      for one in vector_add parameters copies variables modules cooperative streams events captured_graphs built_graphs virtual_memory shared_memory ipc \
         fault trap unmapped_after_free without_context lock_timeout; do start scenario "$one"; done
       start scenario broken_captures
       start lookups
