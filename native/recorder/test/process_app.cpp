@@ -398,14 +398,29 @@ void opens() {
   CHECK(holds(large, 3 << 20, 13) && cuIpcCloseMemHandle(large) == 0 && gcr_fake_access(large) == 0);
   CHECK(open_handle(&large, handles[2]) == result::invalid_handle);
   step("closed");
+  const IpcHandle freed = handles[1];
   handles = read_handles("GCR_TEST_HANDLES", 3);
   CHECK(open_handle(&again, handles[1]) == 0 && again == second);
   CHECK(cuIpcCloseMemHandle(second) == 0 && holds(second, 1000, 2) && cuIpcCloseMemHandle(second) == 0);
+  CHECK(open_handle(&again, freed) == result::invalid_handle);
   step("reopened");
   // Nobody is there any more, or nobody answers.
   CHECK(open_handle(&again, handles[1]) == (getenv("GCR_TEST_STOPPED") ? result::operating_system : result::invalid_handle));
   CHECK(holds(first, 1000, 11) && cuIpcCloseMemHandle(first) == 0 && gcr_fake_access(first) == 0);
   step("alone");
+}
+
+// With a context on another device than the memory's alone.
+void opens_elsewhere() {
+  CHECK(cuInit(0) == 0);
+  Context context;
+  DevicePointer opened = 0;
+  const IpcHandle handle = read_handles("GCR_TEST_HANDLES", 3)[0];
+  CHECK(open_handle(&opened, handle) == result::invalid_context);
+  CHECK(cuDevicePrimaryCtxRetain(&context, 1) == 0 && cuCtxSetCurrent(context) == 0);
+  if (getenv("FAKE_NO_PEERS")) CHECK(open_handle(&opened, handle) == result::peer_access_unsupported);
+  else CHECK(open_handle(&opened, handle) == 0 && gcr_fake_access(opened) == 3 && holds(opened, 1000, 1));
+  step("opened");
 }
 
 // Opens the other one's and closes it, again and again, while the other does the same.
@@ -449,5 +464,6 @@ int main(int, char **arguments) {
   if (what == "shares") shares();
   if (what == "exports") exports();
   if (what == "opens") opens();
+  if (what == "opens_elsewhere") opens_elsewhere();
   if (what == "exchanges") exchanges();
 }

@@ -307,6 +307,13 @@ void memory_goes_to_other_processes(bool stopped) {
     const auto alloc = allocs[i].as<AllocEvent>();
     CHECK(alloc.kind == 3 && alloc.saveable == 0 && alloc.handle == 0 && alloc.size == (i < 2 ? 1000 : 3 << 20));
   }
+  for (const char *peers : {"FAKE_PEERS=1", "FAKE_NO_PEERS=1"}) {
+    Session elsewhere(application, "opens_elsewhere", {handles, peers});
+    elsewhere.meet();
+    CHECK(elsewhere.said() == "opened");
+    elsewhere.go_on();
+    CHECK(elsewhere.ended() == 0);
+  }
   importer.go_on();
   CHECK(importer.said() == "written");
   CHECK(importer.of(EventType::alloc).size() == 5 && importer.of(EventType::free).size() == 2);
