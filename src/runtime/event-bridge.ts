@@ -108,8 +108,8 @@ export class EventBridge {
   readonly #loaded = new Map<number, LoadedModule>();
   readonly #functions = new Map<number, KnownFunction>();
   readonly #allocations = new Map<number, LiveAllocation>();
-  /** The host may change it at any time, unseen: its content is never known. */
-  readonly #managed = new Set<LiveAllocation>();
+  /** Managed memory, which the host may change at any time, and that of other processes: nobody sees it, so its content is never known. */
+  readonly #unseen = new Set<LiveAllocation>();
   readonly #graphs = new Map<number, Graph>();
   readonly #calls = new LibraryCalls();
   #entered: LoadedModule | undefined;
@@ -287,7 +287,7 @@ export class EventBridge {
         if (live.kind !== 'array') this.executor.allocate(body.address, body.size);
         this.#allocations.set(number, live);
         if (event.flags !== 0 && live.kind !== 'array') this.#calls.allocated(event.flags, live);
-        if (live.kind === 'managed') this.#managed.add(live);
+        if (live.kind === 'managed' || live.kind === 'imported') this.#unseen.add(live);
         return;
       }
       case 'free':
@@ -380,7 +380,7 @@ export class EventBridge {
     if (!live)
       return this.stop('blind', `the recording contradicts itself: allocation ${number} was freed and is not known`);
     this.#allocations.delete(number);
-    this.#managed.delete(live);
+    this.#unseen.delete(live);
     this.#calls.freed(live);
     if (live.kind === 'array') return;
     this.executor.free(live.address);
@@ -463,14 +463,14 @@ export class EventBridge {
     }
   }
 
-  #isManaged({ address }: Pick<Place, 'address'>): boolean {
-    for (const live of this.#managed)
+  #changesUnseen({ address }: Pick<Place, 'address'>): boolean {
+    for (const live of this.#unseen)
       if (address >= live.address && address < live.address + BigInt(live.size)) return true;
     return false;
   }
 
   #driverWrite(event: DriverWrite): void {
-    if (this.#isManaged(event.name === 'copy-in' || event.name === 'copy' ? event.body.target : event.body))
+    if (this.#changesUnseen(event.name === 'copy-in' || event.name === 'copy' ? event.body.target : event.body))
       return this.#writeUnknown(event);
     const { executor } = this;
     const add = (from: bigint, bytes: number) => this.dirty.addRange('copy', from, from + BigInt(bytes));

@@ -37,6 +37,22 @@ describe('checkpoint', () => {
     await expectSaved(app, store, manifest.id, app.snapshot());
   });
 
+  it('knows nothing of content that another process may change', async () => {
+    const { app, other } = started();
+    const store = await memoryStore();
+    for (const [kind, wanted] of [
+      [0, { exact: 1, unknown: 0 }],
+      [3, { exact: 0, unknown: 1 }],
+    ] as const) {
+      await save(app, store);
+      const table = app.alloc(64, { kind });
+      app.copyIn(table, new Uint8Array(new BigUint64Array([other.address]).buffer));
+      app.launch('through_table', 1, 64, [table, 1, 64, 9]);
+      app.free(table);
+      expect((await save(app, store)).manifest.launches).toMatchObject(wanted);
+    }
+  });
+
   it('counts content only where streams order it', async () => {
     const { app, other } = started();
     const table = app.alloc(64);

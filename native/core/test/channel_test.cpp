@@ -126,6 +126,18 @@ void server_and_client() {
   ::rmdir(folder);
 }
 
+// In the abstract namespace nothing is left of a listener, and only the whole name is its.
+void without_a_file() {
+  const std::string path = std::string(1, '\0') + "gcr-channel-" + std::to_string(::getpid());
+  Channel channel;
+  {
+    Listener listener;
+    CHECK(listener.listen(path) == 0 && Listener().listen(path) == EADDRINUSE);
+    CHECK(channel.connect(path) == 0 && channel.connect(path + "0") == ECONNREFUSED);
+  }
+  CHECK(channel.connect(path) == ECONNREFUSED);
+}
+
 // A body is decoded only if it is exactly what its fields say.
 void bodies() {
   HelloMessage hello;
@@ -153,5 +165,6 @@ int main() {
   messages_travel();
   bad_framing();
   server_and_client();
+  without_a_file();
   bodies();
 }
