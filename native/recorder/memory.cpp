@@ -390,7 +390,7 @@ Result Memory::open_shared(const SharedName &name, DevicePointer *address) {
   Opened::Place &added = opened_[block].places[block + told.offset];
   const unsigned before = added.references;
   if (before) forget(block + told.offset);
-  added = {name.allocation, told.size, 0};
+  added = {name.allocation, told.size, 0, 0};
   *address = count_opened(block + told.offset, added);
   added.references += before;
   return result::success;
@@ -403,14 +403,17 @@ bool Memory::close_shared(DevicePointer address, Result *outcome) {
     return 0;
   };
   Context context = nullptr;
+  std::uint64_t number = 0;
   {
     const std::lock_guard lock(mutex_);
     const DevicePointer block = block_of();
     if (!block) return false;
     *outcome = result::success;
     Opened &opened = opened_[block];
-    if (--opened.places[address].references) return true;
+    Opened::Place &place = opened.places[address];
+    if (--place.references) return true;
     forget(address);
+    place.closed = number = ++closes_;
     context = opened.context;
   }
   // What was submitted before is done before the memory goes. While a capture is under way that cannot be waited for: the memory stays until another
@@ -422,7 +425,8 @@ bool Memory::close_shared(DevicePointer address, Result *outcome) {
     const DevicePointer block = at->first;
     Opened &opened = (at++)->second;
     if (opened.context != context) continue;
-    std::erase_if(opened.places, [](const auto &one) { return one.second.references == 0; });
+    // What was closed since may have work that began after the waiting.
+    std::erase_if(opened.places, [&](const auto &one) { return one.second.references == 0 && one.second.closed <= number; });
     if (opened.places.empty()) end_opened(block);
   }
   return true;

@@ -164,6 +164,7 @@ class Memory {
       std::uint64_t allocation = 0;
       std::size_t size = 0;
       unsigned references = 0;
+      std::uint64_t closed = 0;  // which close was its last
     };
     SharedName name;  // of the first that was opened
     std::uint64_t block = 0;
@@ -223,6 +224,7 @@ class Memory {
   std::map<DevicePointer, Mapping> mappings_;
   std::map<DevicePointer, Slab> slabs_;
   std::map<DevicePointer, Opened> opened_;  // by the beginning of the mapping
+  std::uint64_t closes_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Physical>> physicals_;
   std::unordered_map<Handle, Physical *> handles_;  // as the program knows them
   std::vector<Quarantined> quarantine_;

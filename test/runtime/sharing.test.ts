@@ -17,6 +17,7 @@ it.skipIf(!isBuilt)(
     const args = [CLI, 'run', '--device', 'sim', '--store', bench.store, '--', program, 'ipc_paced'];
     const environment = { ...bench.environment, GCR_TEST_KERNELS: join(ROOT, 'fixtures/apps/kernels') };
     const run = spawn(process.execPath, args, { env: environment, stdio: ['pipe', 'pipe', 'pipe'] });
+    let pids: readonly number[] = [];
     try {
       const ended = Promise.all([once(run, 'exit'), text(run.stderr)]);
       const lines = createInterface({ input: run.stdout })[Symbol.asyncIterator]();
@@ -35,6 +36,7 @@ it.skipIf(!isBuilt)(
       };
       // Each has opened the other's: neither is all there.
       const [own, peer] = await at('open');
+      pids = [own, peer];
       for (const pid of [own, peer]) {
         for (const options of [[], ['--to', 'memory']])
           refused(pid, /imported memory, cannot be saved/, 'checkpoint', ...options);
@@ -72,7 +74,9 @@ it.skipIf(!isBuilt)(
       const [[status], stderr] = await ended;
       expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     } finally {
-      run.kill('SIGKILL');
+      // Supervisor and device end with the programs.
+      if (run.exitCode === null) for (const pid of pids) process.kill(pid, 'SIGKILL');
+      if (run.exitCode === null) await once(run, 'exit');
       bench.close();
     }
   },

@@ -9,7 +9,7 @@ begin ipc 88
 PYTHON=${PYTHON:-python3}
 export XDG_CACHE_HOME=$W/cache PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
 unset PYTORCH_CUDA_ALLOC_CONF PYTORCH_ALLOC_CONF
-STEPS=${STEPS:-500} PAUSE=${PAUSE:-0.05}
+STEPS=${STEPS:-800} PAUSE=${PAUSE:-0.05}
 [[ -n ${SIM:-} ]] || nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -n 1
 
 prepare() {
