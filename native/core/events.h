@@ -17,7 +17,7 @@
 
 namespace gcr {
 
-constexpr std::uint32_t protocol_version = 4;
+constexpr std::uint32_t protocol_version = 5;
 
 // number, name
 #define GCR_EVENT_TYPES(X)                                                                                                    \

@@ -19,7 +19,7 @@ import {
   WireWriter,
 } from './codec.js';
 
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 export const MAX_MESSAGE = 65_536;
 export const MAX_DESCRIPTORS = 64;
 const HEAD_BYTES = 16;
