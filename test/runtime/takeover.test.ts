@@ -286,9 +286,11 @@ describe.skipIf(!isBuilt)('a process without its supervisor', () => {
 
 describe('how launches are counted', () => {
   const child = async (variables: NodeJS.ProcessEnv) => {
-    const started = spawn('sleep', ['60'], { env: { ...variables, GCR_SOCKET: '/s', PATH: process.env['PATH'] } });
+    const started = spawn('cat', { env: { ...variables, GCR_SOCKET: '/s', PATH: process.env['PATH'] } });
     supervisors.push(started.pid!);
-    await once(started, 'spawn');
+    // Between fork and the end of exec a process has no variables to be read: one that answers has them.
+    started.stdin.write('\n');
+    await once(started.stdout, 'data');
     return recordingOf(started.pid!);
   };
 
