@@ -24,6 +24,7 @@ export {
   type KernelInfo,
   LAUNCH_VERDICTS,
   type LaunchVerdict,
+  lastLengthOf,
   type Manifest,
   NAME_BYTES,
   type OnProgress,

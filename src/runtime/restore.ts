@@ -6,14 +6,14 @@
  *
  * What the application allocated since stays as it is. Afterwards nothing of memory's content counts as known, and everything restored as written.
  */
-import { NAME_BYTES, type Store } from '../checkpoint/index.js';
+import { NAME_BYTES, type RestorePlan, type Store } from '../checkpoint/index.js';
 import { RuntimeError } from './errors.js';
 import type { LiveAllocation } from './event-bridge.js';
 import { MemoryLayout } from './layout.js';
 import { differing, othersThan, withoutZero } from './names.js';
 import { everyChunk, namesOf } from './plan.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { findSaved, type Loader, openSaved, type SavedMemory, type SavedPlace } from './saved-memory.js';
+import { contentOf, findSaved, type Loader, openSaved, type SavedContent, type SavedMemory } from './saved-memory.js';
 
 export interface RestoreResult {
   readonly id: string;
@@ -29,7 +29,7 @@ const TRIES = 2;
 const GUARD_MS = 10_000;
 
 /** @throws RuntimeError GCR8109 that names the first allocation that is not there any more */
-function targetsOf(process: SupervisedProcess, saved: SavedMemory): LiveAllocation[] {
+function targetsOf(process: SupervisedProcess, saved: SavedContent): LiveAllocation[] {
   const alive = new Map([...process.bridge.allocations.values()].map((live) => [process.storeId(live), live]));
   return saved.allocations.map((stored) => {
     const live = alive.get(stored.id);
@@ -44,7 +44,7 @@ function targetsOf(process: SupervisedProcess, saved: SavedMemory): LiveAllocati
 }
 
 /** The names that a checkpoint has for the chunks of a layout. */
-function wantedNames(layout: MemoryLayout, saved: SavedMemory): Uint8Array {
+function wantedNames(layout: MemoryLayout, saved: SavedContent): Uint8Array {
   const names = new Uint8Array(NAME_BYTES * layout.chunks);
   for (const { stored, first } of layout.parts) names.set(saved.names(stored.id), NAME_BYTES * first);
   return names;
@@ -123,25 +123,18 @@ export async function restore(
 /**
  * A process that waits for its memory: the checkpoint that holds it is the parent of the next one, as nothing has run since.
  *
- * @throws RuntimeError GCR8109 when it is not of this process, StoreError
+ * @throws RuntimeError GCR8109 when it is not of this process
  */
-export async function takeUp(process: SupervisedProcess, store: Store, place: SavedPlace): Promise<void> {
-  const saved = await openSaved(process, store, place);
-  try {
-    const targets = targetsOf(process, saved);
-    if (targets.length !== process.bridge.allocations.size)
-      throw new RuntimeError(
-        'refused',
-        'GCR8109',
-        `process ${process.pid} has memory that is not in checkpoint ${place.id}`,
-      );
-    const layout = new MemoryLayout(process, targets);
-    const names = layout.tableOf(wantedNames(layout, saved));
-    process.chains[place.target].last = { id: place.id, mark: process.bridge.dirty.mark(), names };
-    process.lastTarget = place.target;
-  } finally {
-    saved.close();
-  }
+export function takeUp(process: SupervisedProcess, plan: RestorePlan): void {
+  const content = contentOf(plan);
+  const { id } = plan.manifest;
+  const targets = targetsOf(process, content);
+  if (targets.length !== process.bridge.allocations.size)
+    throw new RuntimeError('refused', 'GCR8109', `process ${process.pid} has memory that is not in checkpoint ${id}`);
+  const layout = new MemoryLayout(process, targets);
+  const names = layout.tableOf(wantedNames(layout, content));
+  process.chains.store.last = { id, mark: process.bridge.dirty.mark(), names };
+  process.lastTarget = 'store';
 }
 
 /** From now on the checkpoint is the parent of the next increment, which looks at everything that was restored. */

@@ -1,7 +1,8 @@
 /**
  * A durable checkpoint brought back when its process does not live any more: CRIU makes the processes, under their numbers of before; the recorder finds this
  * supervisor in the place of its own; and the process is resumed like one that was suspended. Everything that can be found wrong is found before
- * a process is made: the files are read beside what makes the place for the process, and when both are wrong the files are what is told. If it fails afterwards the processes are ended: they never run without their device memory.
+ * a process is made: the files are read beside what makes the place for the process, and when both are wrong the files are what is told. Its device memory is read
+ * from the store meanwhile, too. If it fails afterwards the processes are ended: they never run without their device memory.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -9,8 +10,10 @@ import { checkImage, imageFolder, type Manifest, type ProcessImage, Store } from
 import { type Criu, findCriu, isOlder, machineNow, restoreTree } from './criu.js';
 import { RuntimeError } from './errors.js';
 import { type CutFile, checkOpenFiles, cutFiles, type OpenFile } from './open-files.js';
+import type { Device } from './parts.js';
 import type { OperationContext } from './process.js';
 import { endAll, takenOf, treeOf } from './process-tree.js';
+import { ReadAhead } from './read-ahead.js';
 import { type ResumeResult, resume } from './suspend.js';
 import { Successor } from './takeover.js';
 
@@ -102,6 +105,7 @@ export async function revive(options: ReviveOptions): Promise<void> {
   const context: OperationContext = { report, signal };
   const store = await Store.open({ directory: options.store });
   let successor: Successor | undefined;
+  let ahead: ReadAhead | undefined;
   const host = { check: 0, restore: 0, takeover: 0, resume: 0 };
   const timed = async <T>(step: keyof typeof host, run: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -119,17 +123,26 @@ export async function revive(options: ReviveOptions): Promise<void> {
       const hint = `make one with \`gcr-templates checkpoint --durable\`, or give the living process with --pid`;
       throw refuse(`checkpoint ${id} holds device memory only: its process cannot be made from it`, hint);
     }
-    const place = async (): Promise<Successor> => {
-      (await store.restorePlan(id)).close();
-      mkdirSync(dirname(image.socket), { recursive: true, mode: 0o700 });
-      const surroundings = {
-        socket: image.socket,
-        driver: image.driver ?? undefined,
-        simulatedDevice: image.simulatedDevice ?? undefined,
-      };
-      successor = await Successor.listen(origin.pid, surroundings, options.store, onNote);
-      await checkDevice(successor, manifest);
-      return successor;
+    const place = async (): Promise<Place> => {
+      const plan = await store.restorePlan(id);
+      let device: Device | undefined;
+      try {
+        mkdirSync(dirname(image.socket), { recursive: true, mode: 0o700 });
+        const surroundings = {
+          socket: image.socket,
+          driver: image.driver ?? undefined,
+          simulatedDevice: image.simulatedDevice ?? undefined,
+        };
+        successor = await Successor.listen(origin.pid, surroundings, options.store, onNote);
+        device = await openDevice(successor, manifest);
+      } catch (error) {
+        plan.close();
+        throw error;
+      }
+      // What CRIU is about to fill is not to be had.
+      const others = image.files.reduce((sum, { bytes }) => sum + bytes, 0);
+      ahead = await ReadAhead.begin(plan, successor.supervisor.staging, device, others);
+      return { successor, ahead };
     };
     const { criu, grown, ready } = await timed('check', async () => {
       report({ step: 'check' });
@@ -145,41 +158,48 @@ export async function revive(options: ReviveOptions): Promise<void> {
     report({ step: 'revive' });
     const cut = await cutFiles(grown, onNote);
     await timed('restore', () => restoreTree(criu, imageFolder(store.place, image), image.stdio));
-    const result = await bringBack(ready, id, image, context, timed);
+    const result = await bringBack(ready, image, context, timed);
     options.onReady({ ...result, pid: origin.pid, cutFiles: cut, host });
-    await ready.ended(signal);
+    await ready.successor.ended(signal);
   } finally {
+    await ahead?.close();
     successor?.close();
     store.close();
   }
 }
 
 /** The device has to be there before a process is made that needs it. */
-async function checkDevice({ supervisor }: Successor, { device }: Manifest): Promise<void> {
-  if (!device) return;
+async function openDevice({ supervisor }: Successor, { device }: Manifest): Promise<Device | undefined> {
+  if (!device) return undefined;
   try {
-    const open = await supervisor.parts.openDevice(Buffer.from(device.uuid, 'hex'));
-    open.close();
+    return await supervisor.parts.openDevice(Buffer.from(device.uuid, 'hex'));
   } catch (error) {
     const hint = 'a process can be brought back only where its device is';
     throw refuse(`${device.name} with number ${device.uuid} cannot be used here: ${(error as Error).message}`, hint);
   }
 }
 
+/** Where the process is expected, and what is read for it meanwhile. */
+interface Place {
+  readonly successor: Successor;
+  readonly ahead: ReadAhead;
+}
+
 async function bringBack(
-  successor: Successor,
-  id: string,
+  { successor, ahead }: Place,
   image: ProcessImage,
   context: OperationContext,
   timed: <T>(step: 'takeover' | 'resume', run: () => Promise<T>) => Promise<T>,
 ): Promise<ResumeResult> {
   try {
-    const subject = await timed('takeover', () => successor.takeOver(id));
+    const subject = await timed('takeover', () => successor.takeOver(ahead.plan));
     return await timed('resume', () =>
-      subject.operate('resume', context, (own) => resume(subject, successor.store, own)),
+      subject.operate('resume', context, (own) => resume(subject, successor.store, own, ahead)),
     );
   } catch (error) {
     await endAll(treeOf(image.root));
     throw error;
+  } finally {
+    await ahead.close();
   }
 }

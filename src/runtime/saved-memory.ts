@@ -15,9 +15,8 @@ import { checkCancelled, RuntimeError } from './errors.js';
 import type { HostImage } from './host-images.js';
 import { type HostMemory, NO_SLOT } from './host-memory.js';
 import type { MemoryLayout } from './layout.js';
-import { gathered } from './names.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { Room } from './room.js';
+import { BLOCK, type ReadAhead, type Reading, readBlocks, readChunks, WINDOW } from './read-ahead.js';
 import { move, progressOf } from './transfer.js';
 
 /** Where a checkpoint is. */
@@ -34,10 +33,13 @@ export interface Loader {
   load(report: OperationContext['report']): Promise<void>;
 }
 
-export interface SavedMemory extends SavedPlace {
+export interface SavedContent {
   readonly allocations: readonly Allocation[];
   /** Names of all chunks of one of the allocations. */
   names(id: bigint): Uint8Array;
+}
+
+export interface SavedMemory extends SavedPlace, SavedContent {
   /**
    * @param list ascending numbers of chunks in `layout`, whose parts are all among the allocations
    * @param wanted names of all chunks of `layout`
@@ -67,9 +69,20 @@ export async function findSaved(process: SupervisedProcess, store: Store, name: 
   return { target: 'store', id: await store.find(name) };
 }
 
-/** Opens a checkpoint for reading. Close it. @throws StoreError, RuntimeError */
-export async function openSaved(process: SupervisedProcess, store: Store, place: SavedPlace): Promise<SavedMemory> {
+/**
+ * Opens a checkpoint for reading. Close it.
+ *
+ * @param ahead of the same checkpoint; its owner closes it afterwards
+ * @throws StoreError, RuntimeError
+ */
+export async function openSaved(
+  process: SupervisedProcess,
+  store: Store,
+  place: SavedPlace,
+  ahead?: ReadAhead,
+): Promise<SavedMemory> {
   const { staging, custody } = process;
+  if (ahead) return new SavedInStore(process, ahead.plan, ahead.memory, ahead);
   if (place.target === 'memory') {
     const image = process.hostImages.get(place.id);
     if (!image) throw new RuntimeError('not-found', 'GCR8109', `checkpoint ${place.id} is not in host memory any more`);
@@ -85,105 +98,100 @@ export async function openSaved(process: SupervisedProcess, store: Store, place:
   }
 }
 
+/** What a plan reads. */
+export const contentOf = ({ allocations, contents }: RestorePlan): SavedContent => ({
+  allocations,
+  names: (id) => contents.get(id)!.names,
+});
+
 class SavedInStore implements SavedMemory {
   readonly target = 'store';
+  readonly allocations: SavedContent['allocations'];
+  readonly names: SavedContent['names'];
 
   constructor(
     readonly process: SupervisedProcess,
     readonly plan: RestorePlan,
     readonly memory: HostMemory,
-  ) {}
+    readonly ahead?: ReadAhead,
+  ) {
+    ({ allocations: this.allocations, names: this.names } = contentOf(plan));
+  }
 
   get id(): string {
     return this.plan.manifest.id;
   }
 
-  get allocations(): readonly Allocation[] {
-    return this.plan.allocations;
-  }
-
-  names(id: bigint): Uint8Array {
-    return this.plan.contents.get(id)!.names;
-  }
-
   loader(layout: MemoryLayout, list: Uint32Array, wanted: Uint8Array): Loader {
-    return new StoreLoader(this.process, this.plan, this.memory, layout, list, wanted);
+    const { process, plan, memory, ahead } = this;
+    return new StoreLoader(process, { plan, memory, names: wanted }, layout, list, ahead);
   }
 
   close(): void {
+    if (this.ahead) return;
     this.plan.close();
     this.memory.dropAll();
     this.process.staging.back(this.memory);
   }
 }
 
-/** Chunks that are read as one, and into how many parts memory is cut at least when not everything fits. */
-const BLOCK = 1024;
+/** Into how many parts memory is cut at least when not everything fits. */
 const LEAST_BLOCKS = 4;
-/** Blocks that are read at once. */
-const WINDOW = 6;
-/** Chunks for which room is made at once: enough for many threads to touch. A multiple of a block's. */
-const PORTION = 16 * BLOCK;
 
 class StoreLoader implements Loader {
-  /** Slots of the first chunks of the list, which are in host memory already. */
-  #kept = new Uint32Array(0);
+  /** Slots of the list's chunks that are in host memory already. */
+  #slots: Uint32Array;
 
   constructor(
     readonly process: SupervisedProcess,
-    readonly plan: RestorePlan,
-    readonly memory: HostMemory,
+    readonly reading: Reading,
     readonly layout: MemoryLayout,
     readonly list: Uint32Array,
-    readonly wanted: Uint8Array,
-  ) {}
+    readonly ahead?: ReadAhead,
+  ) {
+    this.#slots = new Uint32Array(list.length).fill(NO_SLOT);
+  }
 
   /** Reads everything, and keeps as much of it as there is room for; the rest is read twice, this time to check it. */
   async check({ report, signal }: OperationContext): Promise<void> {
-    const { list, memory, process } = this;
+    const { list, process, reading } = this;
+    const { memory } = reading;
     const told = progressOf(report, 'read', list.length * CHUNK_BYTES);
-    const fits = list.length <= memory.freeSlots;
-    if (!fits) process.staging.widen(memory);
-    const spare = fits ? 0 : WINDOW * BLOCK;
-    const wanted = Math.min(list.length, memory.possibleSlots - spare);
-    const room = new Room(memory, { wanted, spare, portion: PORTION, device: process.custody.anyDevice });
-    try {
-      const blocks: number[] = [];
-      for (let at = 0; at < room.slots.length; at += BLOCK) blocks.push(at);
-      const read = async (at: number) => {
-        checkCancelled(signal);
-        if (!(await room.has(at))) return;
-        const slots = room.slots.subarray(at, at + BLOCK);
-        await this.#read(list.subarray(at, at + slots.length), slots);
-        told(slots.length * CHUNK_BYTES);
-      };
-      for await (const _ of mapAhead(blocks, WINDOW, read));
-    } finally {
-      this.#kept = await room.end();
-    }
-    await this.#eachBlock(list.subarray(this.#kept.length), async (own, slots) => {
+    const read = async (own: Uint32Array, slots: Uint32Array) => {
       checkCancelled(signal);
       await this.#read(own, slots);
       told(own.length * CHUNK_BYTES);
+    };
+    if (list.length > memory.freeSlots) process.staging.widen(memory);
+    const kept = await readBlocks(memory, list.length, process.custody.anyDevice, async (at, slots) => {
+      await read(list.subarray(at, at + slots.length), slots);
+      return true;
     });
+    this.#slots.set(kept);
+    await this.#eachBlock(list.subarray(kept.length), read);
   }
 
   async load(report: OperationContext['report']): Promise<void> {
-    const { process, layout, list, memory } = this;
+    const { process, layout, list, ahead } = this;
+    const { memory } = this.reading;
     const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
     const write = (own: Uint32Array, slots: Uint32Array) =>
       move('load', { process, layout, list: own, memory, slots }, 0, own.length, undefined, told);
-    await write(list.subarray(0, this.#kept.length), this.#kept);
-    await this.#eachBlock(list.subarray(this.#kept.length), async (own, slots) => {
-      await this.#read(own, slots);
-      await write(own, slots);
+    if (ahead) this.#slots = await ahead.slotsOf(layout, list);
+    const { filled, own, without } = withSlot(list, this.#slots);
+    await write(filled, own);
+    await this.#eachBlock(without, async (some, slots) => {
+      await this.#read(some, slots);
+      await write(some, slots);
     });
   }
 
   /** Runs for each block of a list with slots for it, as many at once as there are slots. */
   async #eachBlock(all: Uint32Array, run: (list: Uint32Array, slots: Uint32Array) => Promise<void>): Promise<void> {
     if (all.length === 0) return;
-    const slots = this.memory.take(Math.min(all.length, this.memory.freeSlots))!;
+    const { memory } = this.reading;
+    await memory.ensureFree(1, this.process.custody.anyDevice);
+    const slots = memory.take(Math.min(all.length, memory.freeSlots))!;
     try {
       const size = Math.max(1, Math.min(BLOCK, Math.floor(slots.length / LEAST_BLOCKS)));
       const free: number[] = [];
@@ -198,36 +206,23 @@ class StoreLoader implements Loader {
       };
       for await (const _ of mapAhead(blocks, Math.min(free.length, WINDOW), block));
     } finally {
-      this.memory.drop(slots);
+      memory.drop(slots);
     }
   }
 
-  /** Reads chunks to slots, their hashes checked. */
-  async #read(list: Uint32Array, slots: Uint32Array): Promise<void> {
-    const lengths = this.layout.lengthsOf(list, 0, list.length);
-    const reads: Promise<void>[] = [];
-    for (let at = 0; at < list.length; ) {
-      let count = this.memory.runAt(slots, at, list.length - at);
-      // Only the last chunk of a read may be short.
-      for (let i = 0; i < count - 1; i++) if (lengths[at + i] !== CHUNK_BYTES) count = i + 1;
-      const target = this.memory.view(slots[at]!, count);
-      const bytes = (count - 1) * CHUNK_BYTES + lengths[at + count - 1]!;
-      reads.push(this.plan.readChunks(gathered(this.wanted, list, at, at + count), target.subarray(0, bytes)));
-      at += count;
-    }
-    await Promise.allSettled(reads);
-    await Promise.all(reads);
+  #read(list: Uint32Array, slots: Uint32Array): Promise<void> {
+    return readChunks(this.reading, list, slots, this.layout.lengthsOf(list, 0, list.length));
   }
 }
 
-/** Chunks of a list that have a slot, these slots, and the chunks of zeros, which have none. */
+/** Chunks of a list that have a slot, these slots, and the chunks without one. */
 function withSlot(list: Uint32Array, slots: Uint32Array) {
   // Mostly all have one, and then long lists are not copied.
-  if (!slots.includes(NO_SLOT)) return { filled: list, own: slots, zero: new Uint32Array(0) };
-  const [filled, own, zero] = [list.slice(), slots.slice(), new Uint32Array(list.length)];
+  if (!slots.includes(NO_SLOT)) return { filled: list, own: slots, without: new Uint32Array(0) };
+  const [filled, own, without] = [list.slice(), slots.slice(), new Uint32Array(list.length)];
   let count = 0;
   for (let i = 0; i < list.length; i++) {
-    if (slots[i] === NO_SLOT) zero[i - count] = list[i]!;
+    if (slots[i] === NO_SLOT) without[i - count] = list[i]!;
     else {
       filled[count] = list[i]!;
       own[count++] = slots[i]!;
@@ -236,7 +231,7 @@ function withSlot(list: Uint32Array, slots: Uint32Array) {
   return {
     filled: filled.subarray(0, count),
     own: own.subarray(0, count),
-    zero: zero.subarray(0, list.length - count),
+    without: without.subarray(0, list.length - count),
   };
 }
 
@@ -280,7 +275,7 @@ class SavedImage implements SavedMemory {
     };
     const load = async (report: OperationContext['report']): Promise<void> => {
       const told = progressOf(report, 'write', list.length * CHUNK_BYTES);
-      const { filled, own, zero } = withSlot(list, slots);
+      const { filled, own, without: zero } = withSlot(list, slots);
       const transfer = { process, layout, list: filled, memory, slots: own };
       await move('load', transfer, 0, filled.length, undefined, told, wanted);
       if (zero.length > 0) await this.#loadZeros(layout, zero, wanted, told);

@@ -54,9 +54,14 @@ export class StagingPool {
     }
   }
 
-  /** Lets memory of an operation's grow further, to half of what the system has free now, until it is given back. */
-  widen(memory: HostMemory): void {
-    memory.limitBytes = Math.max(this.limitBytes, memory.reservedBytes + FREE_SHARE * this.free());
+  /**
+   * Lets memory of an operation's grow further, to half of what the system has free now, until it is given back.
+   *
+   * @param others bytes of it that somebody else is about to need
+   */
+  widen(memory: HostMemory, others = 0): void {
+    const free = Math.max(0, this.free() - others);
+    memory.limitBytes = Math.max(this.limitBytes, memory.reservedBytes + FREE_SHARE * free);
   }
 
   /** @param memory with no slot in use */

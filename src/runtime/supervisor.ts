@@ -84,7 +84,7 @@ export class Supervisor {
   readonly #processes = new Set<SupervisedProcess>();
   readonly #servers = new Map<SupervisedProcess, ControlServer>();
   readonly #builder: TemplateBuilder;
-  readonly #staging: StagingPool;
+  readonly staging: StagingPool;
   readonly #images: HostImages;
   #reserved = false;
   #whenEmpty: () => void = () => {};
@@ -99,7 +99,7 @@ export class Supervisor {
     readonly parts: Parts,
   ) {
     this.#builder = new TemplateBuilder(cacheFolder(), new TextSearch(), options.onNote);
-    this.#staging = new StagingPool(parts.createArena);
+    this.staging = new StagingPool(parts.createArena);
     const limit = options.hostMemory ?? Math.floor(totalmem() * HOST_MEMORY_SHARE);
     this.#images = new HostImages(new HostMemory(parts.createArena, limit));
   }
@@ -153,7 +153,7 @@ export class Supervisor {
         builder: this.#builder,
         command: options.command,
         offer: (one) => listen(offerPlace(one, surroundingsOf(one).socket), (back) => this.connected(back)),
-        staging: this.#staging,
+        staging: this.staging,
         images: this.#images,
         recording: options.recording ?? recordingOf(pid),
         onEnd: () => this.#ended(subject),
@@ -288,7 +288,7 @@ export class Supervisor {
 
   close(): void {
     this.#builder.close();
-    this.#staging.close();
+    this.staging.close();
     this.#images.memory.close();
     for (const server of this.#servers.values()) server.close();
   }

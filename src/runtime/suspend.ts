@@ -11,8 +11,9 @@ import { type CheckpointOptions, type CheckpointResult, checkpoint, type Timings
 import { type ControlOutcome, type ControlTimings, timed, withControlState, withProblem } from './control-state.js';
 import { RuntimeError } from './errors.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
+import type { ReadAhead } from './read-ahead.js';
 import { type Filling, fill, planFilling } from './restore.js';
-import { openSaved } from './saved-memory.js';
+import { openSaved, type SavedMemory } from './saved-memory.js';
 
 export interface SuspendOptions extends CheckpointOptions {
   /** Leave contexts, streams and modules on the device. */
@@ -64,11 +65,15 @@ export async function suspend(
   return { ...result, timings: { ...result.timings, ...timings }, ...(refused !== undefined && { warning: refused }) };
 }
 
-/** @throws RuntimeError, StoreError; the application then stays suspended */
+/**
+ * @param ahead of the checkpoint that holds its memory; its owner closes it afterwards
+ * @throws RuntimeError, StoreError; the application then stays suspended
+ */
 export async function resume(
   process: SupervisedProcess,
   store: Store,
   context: OperationContext,
+  ahead?: ReadAhead,
 ): Promise<ResumeResult> {
   if (process.state !== 'suspended')
     throw new RuntimeError('refused', 'GCR8108', `process ${process.pid} is not suspended`);
@@ -77,7 +82,7 @@ export async function resume(
   const timings: ResumeTimings = {};
   let bytes = 0;
   if (place === undefined) await control.unlock(context, timings);
-  else bytes = await bringBack(process, store, place, context, timings);
+  else bytes = await bringBack(process, () => openSaved(process, store, place, ahead), context, timings);
   // From here on memory is what it was: whatever fails now, custody holds it, and nothing has to be filled again.
   process.suspendedAs = undefined;
   await control.leave(context, timings);
@@ -91,14 +96,13 @@ export async function resume(
 /** New memory with the checkpoint's content, and the control state beside it. Gives the memory up again when something fails. */
 async function bringBack(
   process: SupervisedProcess,
-  store: Store,
-  place: NonNullable<SupervisedProcess['suspendedAs']>,
+  open: () => Promise<SavedMemory>,
   context: OperationContext,
   timings: ResumeTimings,
 ): Promise<number> {
   const { custody, control } = process;
   context.report({ step: 'check' });
-  const saved = await openSaved(process, store, place);
+  const saved = await open();
   try {
     context.report({ step: 'recreate' });
     const recreated = timed(timings, 'recreate', () => custody.recreateAll());

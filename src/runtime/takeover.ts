@@ -6,7 +6,7 @@
  * the checkpoint that holds it is the parent of the next.
  */
 import { readFileSync } from 'node:fs';
-import { Store } from '../checkpoint/index.js';
+import { type RestorePlan, Store } from '../checkpoint/index.js';
 import { listen } from '../native/index.js';
 import { RuntimeError } from './errors.js';
 import { nativeParts } from './native-parts.js';
@@ -112,10 +112,10 @@ export class Successor {
   /**
    * Waits for the process and takes in what it tells.
    *
-   * @param checkpoint that holds its memory, when that is known better than the process knows it
-   * @throws RuntimeError
+   * @param known how to read the checkpoint that holds its memory, when that is known better than the process knows it
+   * @throws RuntimeError, StoreError
    */
-  async takeOver(checkpoint?: string): Promise<SupervisedProcess> {
+  async takeOver(known?: RestorePlan): Promise<SupervisedProcess> {
     // Not before: what makes the process may take longer.
     const timer = setTimeout(this.#tooLate, GREETING_MS);
     const subject = await this.#greeted.finally(() => clearTimeout(timer));
@@ -127,7 +127,7 @@ export class Successor {
       await subject.link.request('ping', {}, TELLING_MS);
       await subject.catchUp(own.signal);
       if (subject.greeting === 'runs') return subject.keep();
-      const id = checkpoint ?? subject.kept?.checkpoint;
+      const id = known?.manifest.id ?? subject.kept?.checkpoint;
       if (id === undefined) {
         subject.kill('its device memory went with its supervisor');
         throw new RuntimeError(
@@ -140,7 +140,12 @@ export class Successor {
       subject.suspendedAs = { target: 'store', id };
       subject.control.takenOver();
       subject.keep(id);
-      await takeUp(subject, this.store, subject.suspendedAs);
+      const plan = known ?? (await this.store.restorePlan(id));
+      try {
+        takeUp(subject, plan);
+      } finally {
+        if (!known) plan.close();
+      }
     });
     return subject;
   }
