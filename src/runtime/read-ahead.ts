@@ -49,16 +49,18 @@ export async function readChunks(
  * Reads blocks of a list to slots of their own, for as much of it as there is room for; the other slots are free afterwards. When not everything fits, what several
  * blocks take stays free, so that the rest can be read through it.
  *
+ * @param left slots that stay free even so
  * @param read a block of the list, from position `at` on, to its slots; false or a failure ends everything
  * @returns the slots of all chunks up to the first block that was not read
  */
 export async function readBlocks(
   memory: HostMemory,
   chunks: number,
+  left: number,
   device: Device | undefined,
   read: (at: number, slots: Uint32Array) => Promise<boolean>,
 ): Promise<Uint32Array<ArrayBuffer>> {
-  const spare = chunks <= memory.freeSlots ? 0 : WINDOW * BLOCK;
+  const spare = chunks + left <= memory.freeSlots ? 0 : WINDOW * BLOCK;
   const wanted = Math.min(chunks, memory.possibleSlots - spare);
   const room = new Room(memory, { wanted, spare, portion: PORTION, device });
   const blocks: number[] = [];
@@ -80,6 +82,9 @@ export async function readBlocks(
   }
   return room.slots.subarray(0, done);
 }
+
+/** What is to be zero, and is not, has to go through host memory, too. */
+const LEFT = 1;
 
 export class ReadAhead {
   /** The number of each allocation's first chunk, where they lie one behind the other, by id. */
@@ -120,7 +125,7 @@ export class ReadAhead {
   ): Promise<ReadAhead> {
     try {
       const chunks = plan.allocations.reduce((sum, { size }) => sum + chunksOf(size), 0);
-      const memory = await staging.take(chunks, device);
+      const memory = await staging.take(chunks + LEFT, device);
       staging.widen(memory, others);
       return new ReadAhead(plan, memory, staging, device);
     } catch (error) {
@@ -143,7 +148,7 @@ export class ReadAhead {
       Uint32Array.from({ length: chunks }, (_, chunk) => chunk),
     );
     const { plan, memory, device } = this;
-    const slots = await readBlocks(memory, list.length, device, async (at, own) => {
+    const slots = await readBlocks(memory, list.length, LEFT, device, async (at, own) => {
       if (this.#stopped) return false;
       const some = list.subarray(at, at + own.length);
       try {

@@ -163,7 +163,7 @@ class StoreLoader implements Loader {
       told(own.length * CHUNK_BYTES);
     };
     if (list.length > memory.freeSlots) process.staging.widen(memory);
-    const kept = await readBlocks(memory, list.length, process.custody.anyDevice, async (at, slots) => {
+    const kept = await readBlocks(memory, list.length, 0, process.custody.anyDevice, async (at, slots) => {
       await read(list.subarray(at, at + slots.length), slots);
       return true;
     });

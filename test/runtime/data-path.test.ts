@@ -1,6 +1,6 @@
 /** How memory is named and moved: verification by default, more than fits aside, failures of the device, and checkpoints in host memory. */
 import { describe, expect, it } from 'vitest';
-import { type BeginOptions, CHUNK_BYTES, type Store } from '../../src/checkpoint/index.js';
+import { type BeginOptions, CHUNK_BYTES } from '../../src/checkpoint/index.js';
 import { pageCacheBytes } from '../../src/runtime/available-memory.js';
 import { dropImage } from '../../src/runtime/host-images.js';
 import { HostMemory, NO_SLOT } from '../../src/runtime/host-memory.js';
@@ -9,44 +9,24 @@ import { Room } from '../../src/runtime/room.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
 import { FakeApplication, PlainArena } from './fake-application.js';
-import { context, expectSaved, goBack, MIB, memoryStore, returnsAtOnce, save, started } from './operations.js';
+import {
+  context,
+  countedReads,
+  expectMemory,
+  expectSaved,
+  goBack,
+  MIB,
+  memoryStore,
+  returnsAtOnce,
+  save,
+  started,
+} from './operations.js';
 
 const plainArena = async (bytes: number) => {
   const arena = new PlainArena();
   await arena.grow(bytes);
   return arena;
 };
-
-function expectMemory(app: FakeApplication, memory: ReadonlyMap<number, Uint8Array>) {
-  for (const [own, bytes] of memory) expect(Buffer.compare(app.memory(own), bytes), `allocation ${own}`).toBe(0);
-}
-
-/** A store that counts the chunks that are read from it, and fails when it comes to the one of that number. */
-function countedReads(store: Store, failsAt = Number.POSITIVE_INFINITY) {
-  const bound = <T extends object>(target: T, own: Partial<T>): T =>
-    new Proxy(target, {
-      get: (_, name) => {
-        const value = Reflect.get(name in own ? own : target, name);
-        return typeof value === 'function' && !(name in own) ? value.bind(target) : value;
-      },
-    });
-  const counted = {
-    chunks: 0,
-    store: bound(store, {
-      restorePlan: async (id) => {
-        const plan = await store.restorePlan(id);
-        return bound(plan, {
-          readChunks: async (names, target) => {
-            counted.chunks += names.length / 16;
-            if (counted.chunks >= failsAt) throw new Error('planted');
-            await plan.readChunks(names, target);
-          },
-        });
-      },
-    }),
-  };
-  return counted;
-}
 
 describe('where the device computes names', () => {
   it('every increment is compared and complete, unless that is not wanted', async () => {

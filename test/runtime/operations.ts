@@ -72,3 +72,34 @@ export function started(options: FakeOptions = {}) {
 
 /** Templates derived from a kernel that returns at once. */
 export const returnsAtOnce = (text: string) => text.replace(/(\.entry stir_part\([^)]*\)\s*\{)/, '$1 ret;');
+
+export function expectMemory(app: FakeApplication, memory: ReadonlyMap<number, Uint8Array>) {
+  for (const [own, bytes] of memory) expect(Buffer.compare(app.memory(own), bytes), `allocation ${own}`).toBe(0);
+}
+
+/** A store that counts the chunks that are read from it, and fails from the one of a number on, to another one. */
+export function countedReads(store: Store, failsAt = Number.POSITIVE_INFINITY, failsTo = Number.POSITIVE_INFINITY) {
+  const bound = <T extends object>(target: T, own: Partial<T>): T =>
+    new Proxy(target, {
+      get: (_, name) => {
+        const value = Reflect.get(name in own ? own : target, name);
+        return typeof value === 'function' && !(name in own) ? value.bind(target) : value;
+      },
+    });
+  const counted = {
+    chunks: 0,
+    store: bound(store, {
+      restorePlan: async (id) => {
+        const plan = await store.restorePlan(id);
+        return bound(plan, {
+          readChunks: async (names, target) => {
+            counted.chunks += names.length / 16;
+            if (counted.chunks >= failsAt && counted.chunks < failsTo) throw new Error('planted');
+            await plan.readChunks(names, target);
+          },
+        });
+      },
+    }),
+  };
+  return counted;
+}
