@@ -5,30 +5,36 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../diagnostics/index.js';
-import { addAdoptCommand } from './adopt-command.js';
-import { addBuildCommand } from './build-command.js';
-import { addCheckpointCommand } from './checkpoint-command.js';
-import { addCoverageCommand } from './coverage-command.js';
-import { addDemoCommand } from './demo-command.js';
-import { addDiffCommand } from './diff-command.js';
-import { addDropCommand } from './drop-command.js';
 import { EXIT, EXIT_HELP, type ExitCode, exitCodeOf } from './exit-codes.js';
-import { addExplainCommand } from './explain-command.js';
-import { addExportCommand } from './export-command.js';
-import { addExtractCommand } from './extract-command.js';
-import { addImportCommand } from './import-command.js';
-import { addListCommand } from './list-command.js';
 import { cannotWrite, printDiagnostics, ReaderGone } from './output.js';
-import { addPruneCommand } from './prune-command.js';
-import { addPsCommand } from './ps-command.js';
-import { addReportCommand } from './report-command.js';
-import { addRestoreCommand } from './restore-command.js';
-import { addRunCommand } from './run-command.js';
-import { addShadowCommand } from './shadow-command.js';
-import { addShowCommand } from './show-command.js';
-import { addStatusCommand } from './status-command.js';
-import { addResumeCommand, addSuspendCommand } from './suspend-command.js';
-import { addVerifyCommand } from './verify-command.js';
+import type { Finish } from './store-options.js';
+
+/** The commands, in the order of the help; only the one that is asked for is loaded, as loading all of them takes longer than most of them do. */
+const COMMANDS: ReadonlyMap<string, () => Promise<(program: Command, finish: Finish) => void>> = new Map([
+  ['build', async () => (await import('./build-command.js')).addBuildCommand],
+  ['explain', async () => (await import('./explain-command.js')).addExplainCommand],
+  ['coverage', async () => (await import('./coverage-command.js')).addCoverageCommand],
+  ['shadow', async () => (await import('./shadow-command.js')).addShadowCommand],
+  ['list', async () => (await import('./list-command.js')).addListCommand],
+  ['show', async () => (await import('./show-command.js')).addShowCommand],
+  ['diff', async () => (await import('./diff-command.js')).addDiffCommand],
+  ['verify', async () => (await import('./verify-command.js')).addVerifyCommand],
+  ['extract', async () => (await import('./extract-command.js')).addExtractCommand],
+  ['prune', async () => (await import('./prune-command.js')).addPruneCommand],
+  ['export', async () => (await import('./export-command.js')).addExportCommand],
+  ['import', async () => (await import('./import-command.js')).addImportCommand],
+  ['report', async () => (await import('./report-command.js')).addReportCommand],
+  ['run', async () => (await import('./run-command.js')).addRunCommand],
+  ['adopt', async () => (await import('./adopt-command.js')).addAdoptCommand],
+  ['ps', async () => (await import('./ps-command.js')).addPsCommand],
+  ['status', async () => (await import('./status-command.js')).addStatusCommand],
+  ['checkpoint', async () => (await import('./checkpoint-command.js')).addCheckpointCommand],
+  ['restore', async () => (await import('./restore-command.js')).addRestoreCommand],
+  ['suspend', async () => (await import('./suspend-command.js')).addSuspendCommand],
+  ['resume', async () => (await import('./suspend-command.js')).addResumeCommand],
+  ['drop', async () => (await import('./drop-command.js')).addDropCommand],
+  ['demo', async () => (await import('./demo-command.js')).addDemoCommand],
+]);
 
 /** What ends a command early, leaving nothing half-written. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -57,7 +63,7 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   });
   // Messages that nobody takes do not stop the work.
   process.stderr.on('error', () => {});
-  const finish = async (command: (signal: AbortSignal) => Promise<ExitCode>): Promise<void> => {
+  const finish: Finish = async (command) => {
     code = await command(abort.signal);
   };
   const program = new Command('gcr-templates')
@@ -69,29 +75,8 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
     .enablePositionalOptions()
     .addHelpText('after', `\n${EXIT_HELP}`)
     .exitOverride();
-  addBuildCommand(program, finish);
-  addExplainCommand(program, finish);
-  addCoverageCommand(program, finish);
-  addShadowCommand(program, finish);
-  addListCommand(program, finish);
-  addShowCommand(program, finish);
-  addDiffCommand(program, finish);
-  addVerifyCommand(program, finish);
-  addExtractCommand(program, finish);
-  addPruneCommand(program, finish);
-  addExportCommand(program, finish);
-  addImportCommand(program, finish);
-  addReportCommand(program, finish);
-  addRunCommand(program, finish);
-  addAdoptCommand(program, finish);
-  addPsCommand(program, finish);
-  addStatusCommand(program, finish);
-  addCheckpointCommand(program, finish);
-  addRestoreCommand(program, finish);
-  addSuspendCommand(program, finish);
-  addResumeCommand(program, finish);
-  addDropCommand(program, finish);
-  addDemoCommand(program, finish);
+  const asked = COMMANDS.get(argv[2] ?? '');
+  for (const load of asked ? [asked] : COMMANDS.values()) (await load())(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {
     await program.parseAsync(argv);

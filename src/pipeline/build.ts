@@ -3,6 +3,7 @@
  * `buildTemplates` gives an object for programs; `buildTemplatesTo` streams a file, so that memory does not grow with the
  * number of kernels.
  */
+import { statSync } from 'node:fs';
 import type { Diagnostic } from '../diagnostics/index.js';
 import { type CollectOptions, collectSources, type PtxSource, splitVersions } from '../sources/index.js';
 import {
@@ -17,7 +18,7 @@ import {
 } from '../templates/index.js';
 import type { ModuleInput } from './module-build.js';
 import { runTasks, startWorkers, stopWorkers } from './pool.js';
-import { type BuiltKernel, tasksOf } from './tasks.js';
+import { type BuiltKernel, SHARE_SIZE, tasksOf } from './tasks.js';
 
 /** Workers started before it is known how much there is to do. */
 const EARLY_WORKERS = 2;
@@ -111,9 +112,20 @@ interface Outcome {
   readonly summary: BuildSummary;
 }
 
+/** Whether there is no more to do than one worker can, as far as the sizes of files tell. */
+function isOneShare(inputs: readonly string[]): boolean {
+  try {
+    const files = inputs.map((input) => statSync(input));
+    return files.every((file) => file.isFile()) && files.reduce((sum, { size }) => sum + size, 0) <= SHARE_SIZE;
+  } catch {
+    // A glob, standard input, or what will be told to be wrong.
+    return false;
+  }
+}
+
 async function run(inputs: readonly string[], options: BuildOptions, emit: Emit): Promise<Outcome> {
   options.signal?.throwIfAborted();
-  const early = startWorkers(Math.min(options.jobs ?? 0, EARLY_WORKERS));
+  const early = startWorkers(Math.min(options.jobs ?? 0, isOneShare(inputs) ? 1 : EARLY_WORKERS));
   try {
     const collected = await collectSources(inputs, options);
     return await build(

@@ -6,7 +6,7 @@ import type { Diagnostic } from '../diagnostics/index.js';
 import type { MissingTemplate, TemplateModule, Verdict } from '../templates/index.js';
 
 /** Characters of text that make one share. */
-const SHARE_SIZE = 2 << 20;
+export const SHARE_SIZE = 2 << 20;
 
 /** One task: a share of one module. */
 export interface Task {

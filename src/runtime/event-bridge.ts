@@ -7,15 +7,9 @@
  * event that contradicts what is known ends the recording, and from then on a checkpoint says so (`state`).
  */
 import { InputError } from '../diagnostics/index.js';
-import {
-  DirtySet,
-  type LaunchRecord,
-  type LoadedModule,
-  rangeDescriptor,
-  ShadowExecutor,
-  type UnknownPolicy,
-} from '../shadow/index.js';
+import { DirtySet, type LaunchRecord, type LoadedModule, rangeDescriptor, ShadowExecutor } from '../shadow/index.js';
 import { type KernelTemplate, TEMPLATE_FORMAT, TEMPLATE_VERSION } from '../templates/index.js';
+import { type BridgeOptions, QUIET_AFTER } from './bridge-options.js';
 import { DirtyOrigins } from './dirty.js';
 import {
   ALLOCATION_KINDS,
@@ -90,16 +84,6 @@ const MAX_LABEL = 200;
 const NO_MODULE = 0;
 /** Events that wait for templates before launches of modules in building are taken as unknown. */
 const MAX_WAITING = 1 << 20;
-/** Enough of them for a report to name every kernel of a loop. */
-export const QUIET_AFTER = 4096;
-
-export interface BridgeOptions {
-  /** Default `all`. */
-  readonly unknown?: UnknownPolicy;
-  /** Launches since the last hold that may have written anything, after which no launch need be told until the next one. Default {@link QUIET_AFTER}. */
-  readonly quietAfter?: number;
-}
-
 export class EventBridge {
   readonly executor: ShadowExecutor;
   readonly dirty: DirtyOrigins;

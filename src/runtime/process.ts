@@ -6,12 +6,13 @@
  * answered the connection is ended, upon which the recorder lets the application go on by itself.
  */
 import { randomBytes } from 'node:crypto';
+import type { BridgeOptions } from './bridge-options.js';
 import { Chain, type Chains, type Target } from './chain.js';
 import { WireError } from './codec.js';
 import { ControlState } from './control-state.js';
 import { Custody } from './custody.js';
 import { cancelled, checkCancelled, RuntimeError } from './errors.js';
-import { type BridgeOptions, EventBridge, type LiveAllocation } from './event-bridge.js';
+import { EventBridge, type LiveAllocation } from './event-bridge.js';
 import { decodeEvents } from './events.js';
 import type { HostImages } from './host-images.js';
 import { decodeKept, encodeKept, type Kept } from './kept.js';

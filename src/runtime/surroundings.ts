@@ -4,8 +4,8 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { type BridgeOptions, QUIET_AFTER } from './bridge-options.js';
 import { RuntimeError } from './errors.js';
-import { type BridgeOptions, QUIET_AFTER } from './event-bridge.js';
 import { takeoverSocket } from './runtime-folder.js';
 
 /** What a supervised process was started with. */

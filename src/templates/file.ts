@@ -3,7 +3,8 @@
  * with the schema that ships in the package, and with every index checked, so that whoever uses a template need not.
  */
 import { readFileSync } from 'node:fs';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { createRequire } from 'node:module';
+import type { Ajv2020 } from 'ajv/dist/2020.js';
 import { type Diagnostic, InputError } from '../diagnostics/index.js';
 import { MEMORY_SPACES, operandCount, reversePostorder, SPECIAL_VALUES } from '../ir/form.js';
 import { endTargets, operandsOf } from './formula.js';
@@ -49,6 +50,15 @@ export function encodeTemplateFile(file: TemplateFile): string {
 
 let validator: ReturnType<Ajv2020['compile']> | undefined;
 
+/** Loaded with the first file that is read: who only makes templates begins without it. */
+function templateValidator(): NonNullable<typeof validator> {
+  if (!validator) {
+    const ajv = createRequire(import.meta.url)('ajv/dist/2020.js') as { Ajv2020: typeof Ajv2020 };
+    validator = new ajv.Ajv2020({ allErrors: false, strict: false }).compile(TEMPLATE_SCHEMA);
+  }
+  return validator;
+}
+
 function problem(source: string, message: string, code: 'GCR4009' | 'GCR4010' = 'GCR4009', hint?: string): InputError {
   const diagnostic: Diagnostic = { code, severity: 'error', message, source, ...(hint && { hint }) };
   return new InputError(diagnostic);
@@ -84,9 +94,9 @@ export function parseTemplateFile(text: string, source = 'templates'): TemplateF
       'update gcr-templates, or build the templates again',
     );
   }
-  validator ??= new Ajv2020({ allErrors: false, strict: false }).compile(TEMPLATE_SCHEMA);
-  if (!validator(value)) {
-    const [error] = validator.errors ?? [];
+  const validate = templateValidator();
+  if (!validate(value)) {
+    const [error] = validate.errors ?? [];
     throw problem(source, `${error?.instancePath || '/'} ${error?.message ?? 'is not valid'}`);
   }
   const file = value as TemplateFile;
