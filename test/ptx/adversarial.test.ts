@@ -23,7 +23,7 @@ const CASES: readonly (readonly [name: string, text: string, code: string])[] = 
   ['100 MB of one initialiser', `H + '.global .b8 x[] = {' + '1,'.repeat(5e7) + '1};'`, 'GCR2005'],
   ['100 MB of one expression', `H + '.global .b8 x = ' + '1+'.repeat(5e7) + '1;'`, 'GCR2005'],
   ['100 MB of one body', `H + '.entry k() {' + 'mov.b32 %r1, 0;'.repeat(7e6) + '}'`, 'GCR2005'],
-  ['25 MB of variables', `H + '.extern .global .u32 x;\\n'.repeat(1e6)`, 'GCR2005'],
+  ['100 MB of variables', `H + '.extern .global .u32 x;\\n'.repeat(4e6)`, 'GCR2005'],
   ['100 MB in one debug section', `H + '.section .debug_info {' + '.b8 1\\n'.repeat(1.6e7) + '}'`, 'none'],
   ['100 MB without an end of comment', `H + '/*' + '*'.repeat(1e8)`, 'GCR2003'],
   ['100 MB of comment', `H + '//' + 'x'.repeat(1e8)`, 'GCR2005'],

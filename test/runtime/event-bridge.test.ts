@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type BridgeOptions, EventBridge } from '../../src/runtime/event-bridge.js';
+import type { BridgeOptions } from '../../src/runtime/bridge-options.js';
+import { EventBridge } from '../../src/runtime/event-bridge.js';
 import { LAUNCH_INCOMPLETE, type RecordedEvent } from '../../src/runtime/events.js';
 import type { ModuleImages } from '../../src/runtime/module-images.js';
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Store } from '../../src/checkpoint/index.js';
-import { QUIET_AFTER } from '../../src/runtime/event-bridge.js';
+import { QUIET_AFTER } from '../../src/runtime/bridge-options.js';
 import { decodeKept, encodeKept } from '../../src/runtime/kept.js';
 import { recordingOf, recordingVariables } from '../../src/runtime/surroundings.js';
 import { Bench, CLI, isBuilt, type Program } from './supervised.js';
