@@ -3,7 +3,7 @@
  * message provider for the text of each exception; this one hands over the expectations alone, one a line, and
  * `parse.ts` makes the diagnostic of them.
  */
-import type { IParserErrorMessageProvider, TokenType } from 'chevrotain';
+import type { IParserErrorMessageProvider, TokenType } from './chevrotain.js';
 
 const MAX_SHOWN = 8;
 

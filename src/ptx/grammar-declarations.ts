@@ -4,7 +4,7 @@
  * A block in braces outside a body arrives as one token whose payload is the finished block (see `parse.ts`), so the
  * head of a function is parsed after its body, and neither an initialiser nor a body is ever held as tokens as a whole.
  */
-import { EMPTY_ALT, type IToken } from 'chevrotain';
+
 import type {
   Declarator,
   DeclaredSpace,
@@ -18,6 +18,7 @@ import type {
   Statement,
   VariableDeclaration,
 } from './ast.js';
+import { EMPTY_ALT, type IToken } from './chevrotain.js';
 import { ExpressionGrammar, GrammarError } from './grammar-expressions.js';
 import { MAX_REGISTER_COUNT } from './limits.js';
 import * as t from './tokens.js';

@@ -4,8 +4,9 @@
  *
  * Recursion is bounded by `MAX_EXPRESSION_DEPTH`, so no input can overflow the stack.
  */
-import { EmbeddedActionsParser, type IToken, type ParserMethod, tokenMatcher } from 'chevrotain';
+
 import type { AddressOperand, BinaryOperator, Expression, NameOperand, Operand, UnaryExpression } from './ast.js';
+import { EmbeddedActionsParser, type IToken, type ParserMethod, tokenMatcher } from './chevrotain.js';
 import { ExpectationProvider } from './expectations.js';
 import { MAX_EXPRESSION_DEPTH } from './limits.js';
 import { floatBits, integerValue, LiteralError } from './literals.js';

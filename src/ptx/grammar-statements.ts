@@ -4,7 +4,7 @@
  * Scopes are kept on an explicit stack, not on the call stack: a body can be parsed in slices of its text, and after a
  * syntax error parsing goes on in the scope where the error stood.
  */
-import type { IToken, ParserMethod } from 'chevrotain';
+
 import type {
   Expression,
   FileDirective,
@@ -16,6 +16,7 @@ import type {
   SectionDirective,
   Statement,
 } from './ast.js';
+import type { IToken, ParserMethod } from './chevrotain.js';
 import { IN_BODY } from './expectations.js';
 import { DeclarationGrammar } from './grammar-declarations.js';
 import { GrammarError } from './grammar-expressions.js';

@@ -6,7 +6,7 @@
  *
  * Agreement with the outline: `outline.ts` skips comments, strings and `#` lines by the same rules.
  */
-import { createToken, type IToken, Lexer, type TokenType } from 'chevrotain';
+import { createToken, type IToken, Lexer, type TokenType } from './chevrotain.js';
 
 /** White space and comments (PTX ISA 4.1, 4.2), and the backslash, which ptxas passes over in most places. */
 const Blank = createToken({
