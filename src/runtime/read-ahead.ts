@@ -107,7 +107,8 @@ export class ReadAhead {
       chunks += chunksOf(size);
     }
     this.#slots = new Uint32Array(chunks).fill(NO_SLOT);
-    this.#reading = this.#read(chunks);
+    // Whatever fails, nothing is there then, and is read by who needs it.
+    this.#reading = this.#read(chunks).catch(() => {});
   }
 
   /**
