@@ -38,9 +38,9 @@ for (const namesOnDevice of [false, true])
       const { app } = onTwo(namesOnDevice);
       const store = await memoryStore();
       const before = app.snapshot();
-      for (const target of ['store', 'memory'] as const) {
+      for (const to of ['store', 'memory'] as const) {
         await app.process.operate('suspend', context(), (own) =>
-          suspend(app.process, store, { command: ['fake'], target }, own),
+          suspend(app.process, store, { command: ['fake'], to }, own),
         );
         expect(app.detached).toBe(true);
         await app.process.operate('resume', context(), (own) => resume(app.process, store, own));
@@ -54,7 +54,7 @@ describe('memory on another device than the first', () => {
     const app = new FakeApplication({ devices: 2 });
     app.alloc(MIB, { device: 1 });
     const { manifest } = await save(app, await memoryStore());
-    expect(manifest.device).toMatchObject({ name: 'fake 1', uuid: '08'.repeat(16) });
+    expect(manifest).toMatchObject({ device: { name: 'fake 1', uuid: '08'.repeat(16) } });
   });
 
   it('of which the application did not say anything makes the checkpoint fail', async () => {
@@ -73,9 +73,7 @@ describe('a context on a device without memory there', () => {
     app.alloc(SIZE);
     app.tell('in-use', { device: 1 });
     const bringBack = () => app.process.operate('resume', context(), (own) => resume(app.process, store, own));
-    await app.process.operate('suspend', context(), (own) =>
-      suspend(app.process, store, { command: ['fake'], target: 'store' }, own),
-    );
+    await app.process.operate('suspend', context(), (own) => suspend(app.process, store, { command: ['fake'] }, own));
     app.driver.elsewhere.set(1, 1 << 20);
     await expect(bringBack()).rejects.toThrow(/needs .* MB of fake 1, of which 1.0 MB are free/);
     expect(app.driver.lost).toBe(false);
