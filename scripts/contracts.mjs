@@ -33,7 +33,7 @@ const TITLES = {
   nccl: ['NCCL', 'nccl.h'],
 };
 
-/** Symbols of contracts.def. */
+/** Symbols of contracts.def. @returns {string[]} */
 export function contracts() {
   const table = readFileSync(join(root, 'native/recorder/contracts.def'), 'utf8');
   const rows = [...table.matchAll(/^GCR_CONTRACT(_64)?\(\w+, *\w+, *(\w+),/gm)];

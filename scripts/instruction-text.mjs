@@ -22,7 +22,11 @@ function splitOperands(text) {
   return operands;
 }
 
-/** The kind that the parser gives an operand, as far as its role depends on it. */
+/**
+ * The kind that the parser gives an operand, as far as its role depends on it.
+ *
+ * @returns {'address' | 'list' | 'vector' | 'element' | 'name'}
+ */
 function kindOf(operand) {
   if (operand.startsWith('[')) return 'address';
   if (operand.startsWith('(')) return 'list';

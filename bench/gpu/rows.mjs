@@ -28,9 +28,10 @@ const TARGETS = {
 /**
  * One row.
  *
- * @param what `what`, `unit` (of ours and reference), `ours` (samples), `reference` ({ name, samples }), `ratio`: `ours/reference`, `reference/ours`,
- *   `pairs` (the median of ours by the reference's sample that was taken right before or after it), or nothing where ours is held against the target by
- *   itself; `atLeast`, `atMost` or `within` (two limits); `note`
+ * @param {{ what: string, unit: string, ours: number[], reference?: { name: string, samples: number[] },
+ *   ratio?: 'ours/reference' | 'reference/ours' | 'pairs', atLeast?: number, atMost?: number, within?: [number, number], note?: string }} what
+ *   `unit` is of ours and reference; `ratio` `pairs` is the median of ours by the reference's sample that was taken right before or after it, and nothing
+ *   is where ours is held against the target by itself; of `atLeast`, `atMost` and `within` (two limits) there is one at most
  */
 export function row({ what, unit, ours, reference, ratio, note, ...target }) {
   const mine = of(ours);

@@ -78,7 +78,7 @@ async function ofText(library, file, folder, text, leftOut) {
 
 /**
  * @param library the functions of the toolkit that judging uses
- * @param select which files to load, by their path from the repository's root
+ * @param {(file: string) => boolean} select which files to load, by their path from the repository's root
  */
 export async function loadKernels(library, select = () => true) {
   const kernels = [];

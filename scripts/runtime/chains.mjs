@@ -239,7 +239,8 @@ class Chain {
  *
  * @param library `{ Store, call, callAll }`, what was built or the sources
  * @param place `{ folder, store, device }`: for sockets, the store, and the device as `run` takes it (sim when nothing is said)
- * @param options sample, seed, how many increments there are to be, to how many checkpoints it goes back at the end (all: Infinity), and what `run` gets beside
+ * @param {{ app: string, seed: number, increments: number, size?: number, backTo?: number, options?: string[] }} chain
+ *   sample, seed, how many increments there are to be, to how many checkpoints it goes back at the end (all: Infinity), and what `run` gets beside
  * @returns `wrong` (empty when nothing is), and `counts`
  */
 export async function playChain(library, place, { app, seed, increments, size = 64, backTo = Infinity, options = [] }) {

@@ -99,7 +99,7 @@ describe.each(['mem', 'directory'] as const)('a store in %s', (kind) => {
       const session = await store.begin({
         kind: parent ? 'increment' : 'full',
         parent: parent?.id ?? null,
-        launches: { exact: 1, bounded: 0, allocation: 0, unknown: 2 },
+        launches: { exact: 1, bounded: 0, allocation: 0, contract: 0, unknown: 2 },
         kernels: [{ name: `k${value}`, verdict: 'exact', launches: 1, bytes: 1, reason: '' }],
       });
       const ranges = chunk === undefined ? {} : { ranges: [{ from: chunk, count: 1, origin: 'exact' as const }] };

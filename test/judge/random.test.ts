@@ -51,6 +51,6 @@ describe('random launches', () => {
     expect(results.map(({ bytes, findings }) => [bytes, findings])).toEqual(
       [1368n, 808n, 800n, 1368n].map((n) => [n, []]),
     );
-    expect(results.every(({ verdicts }) => verdicts.every((verdict) => verdict === 'exact'))).toBe(true);
+    expect(results.every(({ verdicts }) => verdicts.every((verdict: string) => verdict === 'exact'))).toBe(true);
   });
 });

@@ -29,7 +29,7 @@ beforeEach(() => {
 afterEach(() => bench.close());
 
 const checkpoint = (program: Program, ...options: string[]): Saved =>
-  bench.json('checkpoint', '--pid', String(program.pid), ...options);
+  bench.json('checkpoint', '--pid', String(program.pid), ...options) as Saved;
 
 /** Everything that a checkpoint holds, by allocation. */
 async function contentOf(id: string): Promise<Map<string, string>> {

@@ -357,7 +357,7 @@ describe('checkpoint with control state', () => {
     await expect(failed).rejects.toThrow(/is suspended, because it could not be brought back: .*OUT_OF_MEMORY/);
     expect(app).toMatchObject({ held: true, detached: true });
     expect(app.process).toMatchObject({ state: 'suspended', suspendedAs: undefined });
-    const told = () => statusOf(app.process, ['fake'], 'mem');
+    const told = () => statusOf(app.process, 'mem');
     expect(await told()).toMatchObject({ driver: 'checkpointed', problem: expect.stringMatching(/OUT_OF_MEMORY/) });
     expect((await store.list()).checkpoints).toHaveLength(0);
     await expect(resumed(app, store)).rejects.toThrow(/OUT_OF_MEMORY/);

@@ -152,7 +152,7 @@ async function application(app = 'training', name = app, ...how: Parameters<Appl
 }
 
 const durable = (app: Application, ...options: string[]): Durable =>
-  bench.json('checkpoint', '--pid', String(app.pid), '--durable', ...CRIU, ...options);
+  bench.json('checkpoint', '--pid', String(app.pid), '--durable', ...CRIU, ...options) as Durable;
 
 interface Restored {
   readonly id: string;

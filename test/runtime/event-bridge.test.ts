@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BridgeOptions } from '../../src/runtime/bridge-options.js';
 import { EventBridge } from '../../src/runtime/event-bridge.js';
-import { LAUNCH_INCOMPLETE, type RecordedEvent } from '../../src/runtime/events.js';
+import { LAUNCH_INCOMPLETE, type LaunchEvent, type RecordedEvent } from '../../src/runtime/events.js';
 import type { ModuleImages } from '../../src/runtime/module-images.js';
 
 const BASE = 0x7f00_0000_0000n;
@@ -19,12 +19,13 @@ function push(bridge: EventBridge, name: RecordedEvent['name'], body: object): v
   bridge.pump();
 }
 
-const launch = {
+const launch: LaunchEvent['body'] = {
   function: 5,
   grid: [1, 1, 1],
   block: [1, 1, 1],
   cluster: [0, 0, 0],
   sharedMemory: 0,
+  call: 0,
   parameters: new Uint8Array(8),
 };
 

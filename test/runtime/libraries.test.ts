@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(() => bench.close());
 
 const checkpoint = (program: Program, ...options: string[]): Saved =>
-  bench.json('checkpoint', '--pid', String(program.pid), ...options);
+  bench.json('checkpoint', '--pid', String(program.pid), ...options) as Saved;
 
 describe.skipIf(!isBuilt)('calls of documented libraries', () => {
   it('dirty what their documentation says, in graphs and groups too', async () => {

@@ -77,8 +77,8 @@ describe('a quiet application', () => {
     app.launch('stir_part', 8, 256, [data, 0, 4096, 7]);
     await goBack(app, store, manifest.id);
     for (const [number, bytes] of app.snapshot()) expect(Buffer.compare(bytes, snapshot.get(number)!)).toBe(0);
-    expect([memory.manifest.launches.unknown, manifest.launches.unknown]).toEqual([1, 2 + 1]);
-    expect([memory.manifest.launches.exact, manifest.launches.exact]).toEqual([1, 2]);
+    expect([memory.manifest.launches!.unknown, manifest.launches!.unknown]).toEqual([1, 2 + 1]);
+    expect([memory.manifest.launches!.exact, manifest.launches!.exact]).toEqual([1, 2]);
   });
 
   it('is not believed what was known of memory before', async () => {

@@ -55,7 +55,7 @@ function kill(pid: number): void {
 }
 
 const checkpoint = (program: Program, ...options: string[]): Saved =>
-  bench.json('checkpoint', '--pid', String(program.pid), ...options);
+  bench.json('checkpoint', '--pid', String(program.pid), ...options) as Saved;
 
 const supervisorOf = async (program: Program): Promise<number> => {
   const { supervisor } = await bench.status(program.pid);

@@ -9,12 +9,13 @@ import { resolveAddresses } from '../../src/shadow/abstract/boxes.js';
 import { divide } from '../../src/shadow/abstract/divide.js';
 import type { Domain } from '../../src/shadow/abstract/domain.js';
 import { addForms, addNumber, atomForm, constantForm, type Form, scaleForm } from '../../src/shadow/abstract/form.js';
+import type { Plan } from '../../src/shadow/abstract/plan.js';
 import { FORK, State } from '../../src/shadow/abstract/state.js';
 
 /** A state with nothing but a domain. */
 function emptyState(): State {
   const plan = { values: [] };
-  return new State(plan as unknown as State['plan'], {} as State['template']);
+  return new State(plan as unknown as Plan);
 }
 
 interface Term {

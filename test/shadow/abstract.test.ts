@@ -36,7 +36,7 @@ const kernel = (body: string) =>
 const STORE = 'cvt.s64.s32 %rd9, %r9; add.s64 %rd10, %rd1, %rd9; st.global.u8 [%rd10], 1;';
 
 async function judge(body: string, cases: readonly Case[]): Promise<string[]> {
-  const [entry] = await kernelsOfText(library, kernel(body));
+  const entry = (await kernelsOfText(library, kernel(body)))[0]!;
   expect(entry).toBeDefined();
   const verdicts: string[] = [];
   for (const { numbers = [], threads = 64, blocks = 1, rows = 1, table = [], secret } of cases) {

@@ -56,7 +56,7 @@ const NUMBERS = [
 
 /** Numbers for which a byte that is written is missing from the answer, or one too many is in an exact one. */
 async function wrong({ body, place }: Case): Promise<number[]> {
-  const [entry] = await kernelsOfText(library, kernel(body));
+  const entry = (await kernelsOfText(library, kernel(body)))[0]!;
   const executor = new ShadowExecutor(entry.templates);
   executor.allocate(OUT, 1 << 20);
   const found: number[] = [];

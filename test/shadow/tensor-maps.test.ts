@@ -15,12 +15,12 @@ import {
 
 const BASE = 0x7f00_0000_0000n;
 /** CUtensorMapDataType of elements of 1, 2, 4 and 8 bytes. */
-const TYPES = [
+const TYPES: readonly (readonly [type: number, bytes: number])[] = [
   [0, 1],
   [6, 2],
   [7, 4],
   [8, 8],
-] as const;
+];
 const GRANULE = 16;
 
 /** What a coordinate is: a sum over ctaid.x, ctaid.y and tid.x. */
