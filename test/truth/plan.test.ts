@@ -48,6 +48,6 @@ describe('the launch plan', () => {
       rmSync(folder, { recursive: true });
       expect(isSame, 'npm run build && node scripts/truth/plan.mjs').toBe(true);
     },
-    60_000,
+    170_000,
   );
 });
