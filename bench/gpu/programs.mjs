@@ -162,6 +162,7 @@ export class Programs {
   /** @param options `simulated`: the simulated device's socket; `folder` for what may lie on a disk, `memory` for what should not */
   constructor(options) {
     this.options = options;
+    for (const place of [options.folder, options.memory]) mkdirSync(place, { recursive: true });
     this.folder = mkdtempSync(join(options.folder, 'gcr-bench-'));
     this.memory = mkdtempSync(join(options.memory, 'gcr-bench-'));
   }
