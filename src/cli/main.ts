@@ -76,7 +76,8 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
     .addHelpText('after', `\n${EXIT_HELP}`)
     .exitOverride();
   const asked = COMMANDS.get(argv[2] ?? '');
-  for (const load of asked ? [asked] : COMMANDS.values()) (await load())(program, finish);
+  const loads = asked ? [asked] : /^(--version|-V)$/.test(argv[2] ?? '') ? [] : COMMANDS.values();
+  for (const load of loads) (await load())(program, finish);
   for (const command of program.commands) command.exitOverride().showHelpAfterError('(add --help for the options)');
   try {
     await program.parseAsync(argv);
