@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { call, callAll } from '../../dist/runtime/index.js';
 import { CLI, SIM_DRIVER } from './programs.mjs';
 
@@ -26,7 +26,9 @@ export async function until(what, holds, every = 20) {
 /** Path of CRIU, or undefined when there is none. */
 export function findCriu({ criu }) {
   if (criu) return resolve(criu);
-  return spawnSync('criu', ['--version']).status === 0 ? 'criu' : undefined;
+  // Commands take a path: a name would be a file here.
+  const places = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'criu'));
+  return places.find((place) => existsSync(place));
 }
 
 function kill(pid) {
