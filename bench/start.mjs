@@ -6,13 +6,12 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { median } from './gpu/rows.mjs';
 import { withFolder } from './input.mjs';
 
 const ROUNDS = 15;
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const KERNELS = join(ROOT, 'fixtures/ptx/nvcc/strided.sm_90.ptx');
-
-const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 
 await withFolder((folder) => {
   const commands = process.argv.slice(2);

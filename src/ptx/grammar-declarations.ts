@@ -4,7 +4,6 @@
  * A block in braces outside a body arrives as one token whose payload is the finished block (see `parse.ts`), so the
  * head of a function is parsed after its body, and neither an initialiser nor a body is ever held as tokens as a whole.
  */
-
 import type {
   Declarator,
   DeclaredSpace,

@@ -4,7 +4,6 @@
  *
  * Recursion is bounded by `MAX_EXPRESSION_DEPTH`, so no input can overflow the stack.
  */
-
 import type { AddressOperand, BinaryOperator, Expression, NameOperand, Operand, UnaryExpression } from './ast.js';
 import { EmbeddedActionsParser, type IToken, type ParserMethod, tokenMatcher } from './chevrotain.js';
 import { ExpectationProvider } from './expectations.js';

@@ -2,7 +2,6 @@
  * Module level (PTX ISA 4.1, 11.1, 11.2.3, 11.5) and the one parser instance of the process. One instance, because
  * further instances of a chevrotain parser run several times slower; it is never re-entered.
  */
-
 import type { AliasDirective, ModuleItem, SectionDirective, Statement } from './ast.js';
 import type { IToken } from './chevrotain.js';
 import { AT_MODULE_LEVEL } from './expectations.js';

@@ -4,7 +4,6 @@
  * Scopes are kept on an explicit stack, not on the call stack: a body can be parsed in slices of its text, and after a
  * syntax error parsing goes on in the scope where the error stood.
  */
-
 import type {
   Expression,
   FileDirective,

@@ -5,7 +5,6 @@
  * Guarantees to later stages: no exception for bad input; where text of a body could not be parsed, the body holds an
  * `unknownDirective` with that text in its place, so an analysis never mistakes a body with a gap for a whole one.
  */
-
 import { type Diagnostic, type DiagnosticCode, InternalError, SourceText } from '../diagnostics/index.js';
 import type { FunctionDeclaration, InitializerList, Module, ModuleItem, Statement } from './ast.js';
 import { EOF, type IRecognitionException, type IToken, type TokenType } from './chevrotain.js';

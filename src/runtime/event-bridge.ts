@@ -84,6 +84,7 @@ const MAX_LABEL = 200;
 const NO_MODULE = 0;
 /** Events that wait for templates before launches of modules in building are taken as unknown. */
 const MAX_WAITING = 1 << 20;
+
 export class EventBridge {
   readonly executor: ShadowExecutor;
   readonly dirty: DirtyOrigins;

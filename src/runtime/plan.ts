@@ -78,7 +78,7 @@ function chunksWhere(origins: Uint8Array, all: number): Uint32Array {
   return list.subarray(0, count);
 }
 
-export function everyChunk({ chunks }: MemoryLayout): Uint32Array {
+export function everyChunk({ chunks }: Pick<MemoryLayout, 'chunks'>): Uint32Array {
   const list = new Uint32Array(chunks);
   for (let chunk = 0; chunk < chunks; chunk++) list[chunk] = chunk;
   return list;

@@ -7,6 +7,7 @@ import { type HostMemory, NO_SLOT } from './host-memory.js';
 import type { MemoryLayout } from './layout.js';
 import { gathered, withoutZero } from './names.js';
 import type { Device } from './parts.js';
+import { everyChunk } from './plan.js';
 import { Room } from './room.js';
 import type { StagingPool } from './staging.js';
 
@@ -83,6 +84,32 @@ export async function readBlocks(
   return room.slots.subarray(0, done);
 }
 
+/** Chunks of all allocations of a plan. */
+export const chunksIn = ({ allocations }: RestorePlan): number =>
+  allocations.reduce((sum, { size }) => sum + chunksOf(size), 0);
+
+/**
+ * The slots of a list's chunks; `NO_SLOT` where they have none.
+ *
+ * @param all slots of the chunks of allocations that lie one behind the other
+ * @param firstOf the number among them of an allocation's first chunk, by id
+ */
+export function slotsIn(
+  layout: MemoryLayout,
+  list: Uint32Array,
+  all: Uint32Array,
+  firstOf: (id: bigint) => number | undefined,
+): Uint32Array {
+  const slots = new Uint32Array(list.length).fill(NO_SLOT);
+  layout.eachRun(list, 0, list.length, ({ stored, first }, chunk, count, at) => {
+    const begin = firstOf(stored.id);
+    if (begin === undefined) return;
+    const from = begin + chunk - first;
+    slots.set(all.subarray(from, from + count), at);
+  });
+  return slots;
+}
+
 /** What is to be zero, and is not, has to go through host memory, too. */
 const LEFT = 1;
 
@@ -125,8 +152,7 @@ export class ReadAhead {
     others: number,
   ): Promise<ReadAhead> {
     try {
-      const chunks = plan.allocations.reduce((sum, { size }) => sum + chunksOf(size), 0);
-      const memory = await staging.take(chunks + LEFT, device);
+      const memory = await staging.take(chunksIn(plan) + LEFT, device);
       staging.widen(memory, others);
       return new ReadAhead(plan, memory, staging, device);
     } catch (error) {
@@ -144,21 +170,14 @@ export class ReadAhead {
       names.set(own, NAME_BYTES * first);
       if (allocation.size > 0) lengths[first + chunksOf(allocation.size) - 1] = lastLengthOf(allocation.size);
     }
-    const list = withoutZero(
-      names,
-      Uint32Array.from({ length: chunks }, (_, chunk) => chunk),
-    );
+    const list = withoutZero(names, everyChunk({ chunks }));
     const { plan, memory, device } = this;
     const slots = await readBlocks(memory, list.length, LEFT, device, async (at, own) => {
       if (this.#stopped) return false;
       const some = list.subarray(at, at + own.length);
       try {
-        await readChunks(
-          { plan, memory, names },
-          some,
-          own,
-          Uint32Array.from(some, (chunk) => lengths[chunk]!),
-        );
+        const bytes = some.map((chunk) => lengths[chunk]!);
+        await readChunks({ plan, memory, names }, some, own, bytes);
         return true;
       } catch {
         return false;
@@ -175,12 +194,7 @@ export class ReadAhead {
   async slotsOf(layout: MemoryLayout, list: Uint32Array): Promise<Uint32Array> {
     this.#stopped = true;
     await this.#reading;
-    const slots = new Uint32Array(list.length).fill(NO_SLOT);
-    layout.eachRun(list, 0, list.length, ({ stored, first }, chunk, count, at) => {
-      const from = this.#first.get(stored.id);
-      if (from !== undefined) slots.set(this.#slots.subarray(from + chunk - first, from + chunk - first + count), at);
-    });
-    return slots;
+    return slotsIn(layout, list, this.#slots, (id) => this.#first.get(id));
   }
 
   /** Nobody may use slots any more. More often than once is no harm. */

@@ -16,7 +16,16 @@ import type { HostImage } from './host-images.js';
 import { type HostMemory, NO_SLOT } from './host-memory.js';
 import type { MemoryLayout } from './layout.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
-import { BLOCK, type ReadAhead, type Reading, readBlocks, readChunks, WINDOW } from './read-ahead.js';
+import {
+  BLOCK,
+  chunksIn,
+  type ReadAhead,
+  type Reading,
+  readBlocks,
+  readChunks,
+  slotsIn,
+  WINDOW,
+} from './read-ahead.js';
 import { move, progressOf } from './transfer.js';
 
 /** Where a checkpoint is. */
@@ -90,8 +99,7 @@ export async function openSaved(
   }
   const plan = await store.restorePlan(place.id);
   try {
-    const chunks = plan.allocations.reduce((sum, { size }) => sum + Math.ceil(size / CHUNK_BYTES), 0);
-    return new SavedInStore(process, plan, await staging.take(chunks, custody.anyDevice));
+    return new SavedInStore(process, plan, await staging.take(chunksIn(plan), custody.anyDevice));
   } catch (error) {
     plan.close();
     throw error;
@@ -263,11 +271,7 @@ class SavedImage implements SavedMemory {
   }
 
   loader(layout: MemoryLayout, list: Uint32Array, wanted: Uint8Array): Loader {
-    const slots = new Uint32Array(list.length);
-    layout.eachRun(list, 0, list.length, ({ stored, first }, chunk, count, at) => {
-      const from = this.#parts.get(stored.id)!.first + chunk - first;
-      slots.set(this.image.slots.subarray(from, from + count), at);
-    });
+    const slots = slotsIn(layout, list, this.image.slots, (id) => this.#parts.get(id)!.first);
     const { process } = this;
     const memory = process.hostImages.memory;
     const check = async () => {

@@ -8,7 +8,7 @@ import { othersThan, runLength } from '../../src/runtime/names.js';
 import { Room } from '../../src/runtime/room.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import { random } from '../sim/helpers.js';
-import { FakeApplication, PlainArena } from './fake-application.js';
+import { FakeApplication } from './fake-application.js';
 import {
   context,
   countedReads,
@@ -17,16 +17,11 @@ import {
   goBack,
   MIB,
   memoryStore,
+  plainArena,
   returnsAtOnce,
   save,
   started,
 } from './operations.js';
-
-const plainArena = async (bytes: number) => {
-  const arena = new PlainArena();
-  await arena.grow(bytes);
-  return arena;
-};
 
 describe('where the device computes names', () => {
   it('every increment is compared and complete, unless that is not wanted', async () => {

@@ -4,7 +4,7 @@ import { Store } from '../../src/checkpoint/index.js';
 import { type CheckpointOptions, checkpoint } from '../../src/runtime/checkpoint.js';
 import type { OperationContext } from '../../src/runtime/process.js';
 import { restore } from '../../src/runtime/restore.js';
-import { FakeApplication, type FakeOptions } from './fake-application.js';
+import { FakeApplication, type FakeOptions, PlainArena } from './fake-application.js';
 
 const stores: Store[] = [];
 let number = 0;
@@ -72,6 +72,12 @@ export function started(options: FakeOptions = {}) {
 
 /** Templates derived from a kernel that returns at once. */
 export const returnsAtOnce = (text: string) => text.replace(/(\.entry stir_part\([^)]*\)\s*\{)/, '$1 ret;');
+
+export const plainArena = async (bytes: number) => {
+  const arena = new PlainArena();
+  await arena.grow(bytes);
+  return arena;
+};
 
 export function expectMemory(app: FakeApplication, memory: ReadonlyMap<number, Uint8Array>) {
   for (const [own, bytes] of memory) expect(Buffer.compare(app.memory(own), bytes), `allocation ${own}`).toBe(0);

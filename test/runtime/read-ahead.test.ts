@@ -4,9 +4,10 @@ import { CHUNK_BYTES, type RestorePlan, type Store } from '../../src/checkpoint/
 import { NO_SLOT } from '../../src/runtime/host-memory.js';
 import { MemoryLayout } from '../../src/runtime/layout.js';
 import { ReadAhead } from '../../src/runtime/read-ahead.js';
+import { StagingPool } from '../../src/runtime/staging.js';
 import { resume, suspend } from '../../src/runtime/suspend.js';
 import type { FakeApplication, FakeOptions } from './fake-application.js';
-import { context, countedReads, expectMemory, memoryStore, started } from './operations.js';
+import { context, countedReads, expectMemory, memoryStore, plainArena, started } from './operations.js';
 
 /** Allocations of which some chunks are zero, some are short, and some are of the same content. */
 async function suspended(options: FakeOptions = {}, chunks = 64) {
@@ -100,6 +101,29 @@ describe('what was read ahead', () => {
       await reading.close();
       expectMemory(app, memory);
     }
+  });
+
+  it('is not more than was under way when it was to end', async () => {
+    const chunks = 8 * 1024;
+    const allocation = { id: 1n, address: 0n, size: chunks * CHUNK_BYTES, kind: 'device', label: '' } as const;
+    const contents = new Map([[1n, { allocation, names: new Uint8Array(16 * chunks).fill(1) }]]);
+    let begun = 0;
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const readChunks = (names: Uint8Array) => {
+      begun += names.length / 16;
+      return gate;
+    };
+    const plan = { allocations: [allocation], contents, readChunks, close: () => {} } as unknown as RestorePlan;
+    const pool = new StagingPool(plainArena, 2 * chunks * CHUNK_BYTES);
+    const reading = await ReadAhead.begin(plan, pool, undefined, 0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(begun).toBe(6 * 1024);
+    const closed = reading.close();
+    open();
+    await closed;
+    expect(begun).toBe(6 * 1024);
+    pool.close();
   });
 
   it('is no reason to resume when it still cannot be read', async () => {
