@@ -6,7 +6,8 @@
 Modes: decode (eager), replay (a captured CUDA graph of a decode step), compiled (torch.compile), streams (two streams beside each
 other), products (nothing but cuBLAS), triton (kernels of our own, see triton_kernels.py), train (AdamW, all parameters), last (AdamW, last layer alone). Commands:
 `MODE STEPS`; `stamped MODE STEPS` (a time stamp behind every module: see Stamps); `prepare MODE`; `snapshot` (keeps a copy of all device
-memory); `changed` (compares with it, in chunks of 64 KiB); `dump FILE` (writes all device memory). The end of input prints the digest.
+memory); `changed` (compares with it, in chunks of 64 KiB); `dump FILE` (writes all device memory); `hooks off` and `hooks on` (see hooks.py); `digest`, which
+the end of input prints, too.
 Everything is deterministic, so two runs of the same commands print the same digest.
 """
 import ctypes
@@ -20,6 +21,8 @@ import time
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import torch
 import torch.nn.functional as F
+
+from hooks import Hooks
 
 CHUNK = 65536
 # Sequences that are decoded at once: a step then changes between 4 and 6 % of all memory.
@@ -268,6 +271,7 @@ class Program:
     def __init__(self, sizes, sleep):
         self.sizes, self.sleep, self.parts = sizes, sleep, {}
         self.memory = Memory(self.parts)
+        self.hooks = None
 
     def part(self, kind):
         if kind not in self.parts:
@@ -313,6 +317,11 @@ class Program:
             return self.memory.changed()
         if word == "dump":
             return self.memory.dump(rest[0])
+        if word == "digest":
+            return f"digest {self.digest()}"
+        if word == "hooks":
+            self.hooks = self.hooks or Hooks()
+            return f"hooks {rest[0]} {self.hooks.off() if rest[0] == 'off' else self.hooks.on()}"
         if word == "stamped":
             return self.stamped(rest[0], int(rest[1]))
         if word == "prepare":

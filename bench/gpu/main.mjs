@@ -26,6 +26,7 @@ const SCENARIOS = [
   'decode',
   'hash',
   'overhead',
+  'overhead-training',
   'correctness',
   'disk',
   'switch',

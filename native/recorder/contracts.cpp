@@ -482,6 +482,8 @@ using namespace gcr;
 GCR_HOT(gemm_ex, cublasGemmEx)
 GCR_HOT(gemm_strided_ex, cublasGemmStridedBatchedEx)
 GCR_HOT(lt_matmul, cublasLtMatmul)
+GCR_HOT(set_stream, cublasSetStream_v2)
+GCR_HOT(set_workspace, cublasSetWorkspace_v2)
 #define GCR_CONTRACT(library, family, symbol, bytes) GCR_EXPAND(GCR_WRAPPER, library, symbol, bytes, GCR_##family(int))
 #define GCR_CONTRACT_64(library, family, symbol, bytes)                       \
   GCR_EXPAND(GCR_WRAPPER, library, symbol, bytes, GCR_##family(int))         \

@@ -92,9 +92,9 @@ class Outputs {
 
   // cuBLAS handles: the workspace that the program gave one, and where it wants to be told how many bits an emulated product took.
   [[gnu::hot]] void workspace(void *handle);
-  void give(void *handle, void *place, std::size_t size);
+  [[gnu::hot]] void give(void *handle, void *place, std::size_t size);
   void give_count(void *handle, void *place);
-  void forget(void *handle);
+  [[gnu::hot]] void forget(void *handle);
   void destroy(void *handle);
 
   // cuBLASLt.

@@ -21,11 +21,11 @@ constexpr bool per_thread [[maybe_unused]] = true;
 // Inside of a wrapper. Its end also comes by an exception, or by the end of the thread.
 class Inside {
  public:
-  Inside(Recorder &recorder, ThreadState &thread) : recorder_(recorder), thread_(thread) {
+  [[gnu::always_inline]] Inside(Recorder &recorder, ThreadState &thread) : recorder_(recorder), thread_(thread) {
     thread.depth = 1;
     recorder.gate.enter(thread);
   }
-  ~Inside() {
+  [[gnu::always_inline]] ~Inside() {
     Gate::leave(thread_);
     thread_.in_driver = false;
     thread_.depth = 0;
@@ -33,7 +33,7 @@ class Inside {
   }
 
  private:
-  void report() noexcept {
+  [[gnu::cold]] void report() noexcept {
     try {
       if (hot.interrupted.exchange(false)) recorder_.emitter.stop_writes("a signal handler called the driver");
     } catch (const std::exception &) {
@@ -44,7 +44,7 @@ class Inside {
   ThreadState &thread_;
 };
 
-template <class Handler, class... Arguments>
+template <bool is_launch, class Handler, class... Arguments>
 inline __attribute__((always_inline)) Result intercept(const Handler &handler, std::atomic<void *> &slot, bool per_thread, Arguments... arguments) {
   using Real = Result(Arguments...);
   auto *real = reinterpret_cast<Real *>(slot.load(std::memory_order_relaxed));
@@ -63,6 +63,13 @@ inline __attribute__((always_inline)) Result intercept(const Handler &handler, s
   Call<Real> call{real, per_thread, *recorder, thread};
   try {
     const Inside inside(*recorder, thread);
+    if constexpr (is_launch) {
+      // Programs that are quiet for long launch all the while: in as little code as it takes.
+      if (hot.counts_launches() && handlers::only_launches(arguments...)) {
+        thread.slot->count();
+        return call(arguments...);
+      }
+    }
     return handler(call, arguments...);
   } catch (const std::exception &) {
     recorder->emitter.supervisor_gone();  // no memory: what was not told cannot be made good
@@ -108,7 +115,7 @@ using namespace gcr;
     if (!this_thread.depth) this_thread.caller = __builtin_return_address(0);                                          \
     return std::apply(                                                                                                 \
         [](auto... all) {                                                                                              \
-          return intercept([](auto &call, auto... each) { return handlers::handler(call, each...); }, real_##symbol, stream, all...); \
+          return intercept<handlers::is_launch(#handler)>([](auto &call, auto... each) { return handlers::handler(call, each...); }, real_##symbol, stream, all...); \
         },                                                                                                             \
         std::tuple(GCR_ALL arguments));                                                                                \
   }

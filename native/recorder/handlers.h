@@ -218,8 +218,7 @@ Result link_destroy(auto &call, LinkState state) {
 [[gnu::hot]] void tell_launch(auto &call, const LaunchShape &shape) {
   if (!call.tells(shape.stream)) return;
   if (hot.quiet.load(std::memory_order_relaxed)) {
-    std::atomic<std::uint64_t> &untold = call.thread.slot->untold;
-    untold.store(untold.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    call.thread.slot->count();
     return;
   }
   call.recorder.emitter.prepare();
@@ -230,6 +229,12 @@ Result link_destroy(auto &call, LinkState state) {
   if (shape.extra || !shape.parameters || record.parameter_bytes == unknown_parameter_bytes)
     return tell_gathered_launch(call, shape, record, head, flags);
   call.recorder.emitter.write(BasicLaunchEvent<ParametersInPlace>{head, {&record, shape.parameters}}, call.stream(shape.stream), flags);
+}
+// Whether a call of these handlers is nothing but one launch of a kernel, with which nothing is to be done while launches are only counted.
+constexpr bool is_launch(std::string_view handler) { return handler == "launch_kernel" || handler == "launch_kernel_ex"; }
+inline bool only_launches(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **, void **) { return true; }
+inline bool only_launches(const LaunchConfiguration *configuration, Function, void **, void **) {
+  return configuration && configuration->attribute_count == 0;
 }
 // After a launch: inside of a library's call it may have become a node of a graph.
 [[gnu::hot]] Result launched(auto &call, Stream stream, Result outcome) {

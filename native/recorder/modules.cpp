@@ -162,11 +162,7 @@ void Modules::kernel_of(Kernel kernel, Library library, const char *name) {
   known_[reinterpret_cast<Function>(kernel)] = {number_of(library), name, true};
 }
 
-// The CUDA runtime asks for a kernel's function again and again, at launches too.
-void Modules::function_of_kernel(ThreadState &thread, Function function, Kernel kernel) {
-  refresh(thread);
-  ThreadState::CachedKernel &cached = thread.kernels[cache_place<ThreadState::cached_functions>(kernel)];
-  if (cached.handle == kernel && cached.function == function) return;
+void Modules::learn_function(ThreadState::CachedKernel &cached, Function function, Kernel kernel) {
   const std::lock_guard lock(mutex_);
   if (const auto found = known_.find(reinterpret_cast<Function>(kernel)); found != known_.end()) {
     Known known = found->second;
@@ -299,9 +295,7 @@ void Modules::link_ended(LinkState state) {
   links_.erase(state);
 }
 
-void Modules::refresh(ThreadState &thread) {
-  const std::uint64_t epoch = hot.functions.load(std::memory_order_acquire);
-  if (thread.function_epoch == epoch) return;
+void Modules::empty(ThreadState &thread, std::uint64_t epoch) {
   for (auto &one : thread.functions) one = {};
   for (auto &one : thread.kernels) one = {};
   thread.function_epoch = epoch;

@@ -55,7 +55,12 @@ class Modules {
   void module_of(Module module, Library library);
   void function_of(Function function, Module module, const char *name);
   void kernel_of(Kernel kernel, Library library, const char *name);
-  [[gnu::hot]] void function_of_kernel(ThreadState &thread, Function function, Kernel kernel);
+  // The CUDA runtime asks for a kernel's function again and again, at launches too.
+  void function_of_kernel(ThreadState &thread, Function function, Kernel kernel) {
+    refresh(thread);
+    ThreadState::CachedKernel &cached = thread.kernels[cache_place<ThreadState::cached_functions>(kernel)];
+    if (cached.handle != kernel || cached.function != function) [[unlikely]] learn_function(cached, function, kernel);
+  }
   void is_library(Library library);
   // Tells variables that the program need not have asked for; nothing of those that the module does not have. A library's are in every context.
   void locate(std::uint64_t module, const std::vector<std::string_view> &names);
@@ -107,8 +112,13 @@ class Modules {
   void tell_variable(std::uint64_t module, const char *name, DevicePointer address, std::size_t size);
   const FunctionRecord &make_function(Function handle);
   void tell_function(const FunctionRecord &record, const Known &known);
+  void learn_function(ThreadState::CachedKernel &cached, Function function, Kernel kernel);
   // Empties the thread's caches when what is in them may hold no more.
-  void refresh(ThreadState &thread);
+  static void refresh(ThreadState &thread) {
+    const std::uint64_t epoch = hot.functions.load(std::memory_order_acquire);
+    if (thread.function_epoch != epoch) [[unlikely]] empty(thread, epoch);
+  }
+  static void empty(ThreadState &thread, std::uint64_t epoch);
 
   const Driver &driver_;
   Emitter &emitter_;

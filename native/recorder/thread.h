@@ -19,6 +19,8 @@ struct alignas(64) GateSlot {
   std::uint32_t number = 0;  // from 1, one a slot
   GateSlot *next = nullptr;
   std::atomic<std::uint64_t> untold{0};  // launches that were counted instead of told; written by the slot's thread alone
+
+  void count() { untold.store(untold.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
 };
 
 struct alignas(64) ThreadState {

@@ -32,7 +32,14 @@ interface Scenario {
 
 /** Scenarios that need what the simulated device or this machine does not have say so. */
 const hasCriu = spawnSync('criu', ['--version']).status === 0;
-const SKIPPED = ['decode', 'hash', 'training', 'start', ...(hasCriu ? [] : ['durable', 'downtime'])];
+const SKIPPED = [
+  'decode',
+  'hash',
+  'overhead-training',
+  'training',
+  'start',
+  ...(hasCriu ? [] : ['durable', 'downtime']),
+];
 
 let folder: string;
 beforeAll(() => {

@@ -258,6 +258,28 @@ void supervisor_dies() {
   }
 }
 
+// While it is quiet every launch of a kernel is counted, once, and none is told; graphs and what orders streams are told as ever.
+void every_launch_is_counted() {
+  Session session(scenario, "counted");
+  session.meet();
+  CHECK(session.said() == "ready" && session.of(EventType::launch).size() == 1);
+  session.tell(MessageType::quiet, {});
+  CHECK(session.ask(MessageType::ping).status == 0);  // answered after it
+  session.go_on();
+  CHECK(session.said() == "done");
+  CHECK(session.ask(MessageType::hold, encode_message(HoldMessage{5000})).status == 0);
+  CHECK(session.untold == 5 + 2 + 1 + 1 + 1);
+  CHECK(session.of(EventType::launch).size() == 1 && session.of(EventType::graph_launch).size() == 1);
+  const auto graphs = session.of(EventType::graph);
+  CHECK(graphs.size() == 1 && graphs[0].as<GraphEvent>().count == 3);
+  CHECK(session.of(EventType::wait).size() == 1);  // the recording alone
+  CHECK(session.ask(MessageType::release).status == 0);
+  session.go_on();
+  CHECK(session.said() == "told" && session.of(EventType::launch).size() == 2);
+  session.go_on();
+  CHECK(session.ended() == 0);
+}
+
 // Once asked to be quiet, launches are counted until the next hold.
 void launches_are_counted() {
   constexpr std::size_t threads = 3;
@@ -392,6 +414,7 @@ int main(int count, char **arguments) {
        GCR_TEST(memory_changes_hands),
        GCR_TEST(memory_is_read_and_written),
        GCR_TEST(supervisor_dies),
+       GCR_TEST(every_launch_is_counted),
        GCR_TEST(launches_are_counted),
        GCR_TEST(bad_messages),
        GCR_TEST(application_dies),

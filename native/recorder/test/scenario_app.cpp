@@ -183,6 +183,44 @@ void custody() {
   step("done");
 }
 
+// Launches of every kind, as many as the test knows, while they need not be told.
+void counted() {
+  begin();
+  const Function function = load("fill");
+  DevicePointer memory = 0;
+  Stream stream;
+  CHECK(cuMemAlloc_v2(&memory, 4096) == 0 && cuStreamCreate(&stream, 1) == 0);
+  fill(function, memory, 64, 1);
+  step("ready");
+  for (int i = 0; i < 5; ++i) fill(function, memory, 64, 1);
+  std::uint32_t count = 10;
+  void *parameters[] = {&memory, &count};
+  LaunchConfiguration how{{4, 1, 1}, {32, 1, 1}, 128, stream, nullptr, 0};
+  for (int i = 0; i < 2; ++i) CHECK(cuLaunchKernelEx(&how, function, parameters, nullptr) == 0);
+  LaunchAttribute attributes[1] = {};
+  attributes[0].id = attribute_cluster;
+  attributes[0].value.cluster[0] = attributes[0].value.cluster[1] = attributes[0].value.cluster[2] = 1;
+  how.attributes = attributes;
+  how.attribute_count = 1;
+  CHECK(cuLaunchKernelEx(&how, function, parameters, nullptr) == 0);
+  // What is captured is its graph's; what goes to other streams meanwhile is launched.
+  CHECK(cuStreamBeginCapture_v2(stream, 2) == 0);
+  for (int i = 0; i < 3; ++i) fill(function, memory, 64, 1, stream);
+  fill(function, memory, 64, 1);
+  Graph graph;
+  GraphExec exec;
+  CHECK(cuStreamEndCapture(stream, &graph) == 0 && cuGraphInstantiateWithFlags(&exec, graph, 0) == 0 && cuGraphLaunch(exec, stream) == 0);
+  // An event that a launch records says nothing of what it said before.
+  const auto event = reinterpret_cast<Event>(&count);
+  attributes[0].id = attribute_completion_event;
+  attributes[0].value.event = event;
+  CHECK(cuEventRecord(event, stream) == 0 && cuLaunchKernelEx(&how, function, parameters, nullptr) == 0);
+  CHECK(cuStreamWaitEvent(nullptr, event, 0) == 0);
+  step("done");
+  fill(function, memory, 64, 1);
+  step("told");
+}
+
 // Launches until the test ends it, or the supervisor has ended.
 void endless() {
   begin();
@@ -232,6 +270,7 @@ int main(int, char **arguments) {
   if (what == "events") events();
   if (what == "graphs") graphs();
   if (what == "custody") custody();
+  if (what == "counted") counted();
   if (what == "endless") endless();
   if (what == "forks") forks();
 }

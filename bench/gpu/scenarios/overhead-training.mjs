@@ -1,0 +1,9 @@
+/** What recording costs the model as it is trained: a scenario of its own, because it takes its time. */
+import { torch } from '../recording.mjs';
+
+const TRAINING = { pairs: 4, isChecked: false, modes: [['train', 3, 2, 8, 'training step, AdamW']] };
+
+export async function run(bench) {
+  if (!bench.python) return bench.skip('no PyTorch with a GPU');
+  await torch(bench, TRAINING);
+}
