@@ -21,12 +21,14 @@ export interface Ring {
 }
 
 /**
- * How long the consumer looks away after it took something, and while nothing comes twice as long each time, until it goes to sleep. A producer that
- * finds it asleep has to wake it, which costs the application a system call and, on a virtual machine, a signal between processors: microseconds, for
- * every launch of a program that launches one now and then.
+ * How long the consumer looks away after it took something, and while nothing comes, or little, twice as long each time; after the longest in which nothing
+ * came it goes to sleep. A producer that finds it asleep has to wake it, which costs the application a system call and, on a virtual machine, a signal between
+ * processors: microseconds, for every launch of a program that launches one now and then.
  */
 const PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 16;
+/** So much in a pause, some fifty events, is little: looking as often as that costs more than taking them. */
+const LITTLE_BYTES = 16 * 1024;
 /** An event may come without a wake at the moment of going to sleep (native/core/ring.h); it is there to be seen after so long. */
 const SECOND_LOOK_MS = 10;
 /** After so much it does not look away: this in a pause, and the ring (4 MiB) would fill. */
@@ -40,7 +42,8 @@ export function openRing(fd: number, wakeFd: number): Ring {
   let callback: (() => void) | undefined;
   let timer: NodeJS.Timeout | undefined;
   let taken = 0;
-  let pause = LONGEST_PAUSE_MS;
+  // 0 when it has slept: what comes then may be the first of many.
+  let pause = 0;
   const call = () => {
     clearTimeout(timer);
     const waiting = callback;
@@ -62,11 +65,15 @@ export function openRing(fd: number, wakeFd: number): Ring {
       if (waits) return;
       const since = taken;
       taken = 0;
-      pause = since > 0 ? PAUSE_MS : 2 * pause;
+      if (since >= LITTLE_BYTES || (since > 0 && pause === 0)) pause = PAUSE_MS;
+      else pause = since > 0 ? Math.min(2 * pause, LONGEST_PAUSE_MS) : 2 * pause;
       if (since > MUCH_BYTES) setImmediate(call);
-      else if (pause <= LONGEST_PAUSE_MS) timer = setTimeout(call, pause);
-      else if (native.sleep()) timer = setTimeout(() => native.hasEvent && call(), SECOND_LOOK_MS);
-      else setImmediate(call);
+      else if (pause > 0 && pause <= LONGEST_PAUSE_MS) timer = setTimeout(call, pause);
+      else {
+        pause = 0;
+        if (native.sleep()) timer = setTimeout(() => native.hasEvent && call(), SECOND_LOOK_MS);
+        else setImmediate(call);
+      }
     },
     get position() {
       return native.position;

@@ -10,12 +10,14 @@
  * try again. So no process is left locked with nobody to unlock it; when the supervisor itself dies, the recorder ends what has no memory.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { formatBytes } from '../checkpoint/index.js';
 import { InternalError } from '../diagnostics/index.js';
 import { checkCancelled, RuntimeError } from './errors.js';
 import { MAX_DESCRIPTORS } from './messages.js';
 import type { DriverControl } from './parts.js';
 import type { OperationContext, SupervisedProcess } from './process.js';
+import { isEnding } from './process-tree.js';
 
 export type ControlPhase = 'attached' | 'detached' | 'locked' | 'checkpointed' | 'unknown';
 export type DriverState = Awaited<ReturnType<DriverControl['state']>>;
@@ -61,6 +63,9 @@ const LATE_MS = 60_000;
 /** Others may have taken what the process's control state needs, and may give it back. */
 const RESTORE_TRIES = 4;
 const RESTORE_PAUSE_MS = 500;
+/** How long the end of a process may take to be noticed. */
+const ENDING_MS = 2_000;
+const ENDING_PAUSE_MS = 20;
 /** Messages of `attach` under way: the system limits how many descriptors are. */
 const ATTACH_WINDOW = 4;
 
@@ -119,6 +124,7 @@ export class ControlState {
    * Whether the driver can take this process's control state, asked while it runs.
    *
    * @returns why it cannot; undefined when it can
+   * @throws RuntimeError GCR8107 when the process has ended
    */
   async refusal(): Promise<string | undefined> {
     try {
@@ -126,6 +132,7 @@ export class ControlState {
       if (state === 'unsupported') return 'the driver cannot checkpoint processes: 570 or newer is needed';
       return state === 'running' ? undefined : `the driver has it ${state} already, on behalf of somebody else`;
     } catch (error) {
+      if (this.process.state === 'ended') throw error;
       return (error as Error).message;
     }
   }
@@ -325,14 +332,21 @@ export class ControlState {
   async #within<T>(promise: Promise<T>, milliseconds: number, message: string): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     let forget: (() => void) | undefined;
-    promise.catch(() => {});
+    const { pid } = this.process;
+    // What the driver says of a process that is ending is not why: that it has ended is noticed a moment later.
+    const outcome = promise.catch(async (error: unknown) => {
+      const end = Date.now() + ENDING_MS;
+      do await sleep(ENDING_PAUSE_MS);
+      while (isEnding(pid) && Date.now() < end);
+      throw error;
+    });
+    outcome.catch(() => {});
     try {
       return await Promise.race([
-        promise,
+        outcome,
         new Promise<never>((_, reject) => {
           const late = `${message} within ${milliseconds / 1000} s`;
           timer = setTimeout(() => reject(new RuntimeError('failed', 'GCR8106', late)), milliseconds);
-          const { pid } = this.process;
           forget = this.process.whenEnded(() => reject(hasEnded(pid)));
         }),
       ]);

@@ -6,15 +6,21 @@ import { surroundingsOf } from './surroundings.js';
 
 const END_MS = 10_000;
 
-/** The parent of a process; undefined when it has ended. */
-function parentOf(pid: number): number | undefined {
+/** What the system says of a process, from the third field of proc(5)'s `stat` on; undefined when it has ended. */
+function statOf(pid: number): readonly string[] | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // The second field is a name in parentheses that may hold anything.
-    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
   } catch {
     return undefined;
   }
+}
+
+/** The parent of a process; undefined when it has ended. */
+function parentOf(pid: number): number | undefined {
+  const stat = statOf(pid);
+  return stat && Number(stat[1]);
 }
 
 /** The first process of the tree: the eldest of its line that was started under the same supervisor. */
@@ -77,6 +83,12 @@ export function isGone(pid: number): boolean {
     return true;
   }
 }
+
+/** Linux's PF_EXITING. */
+const EXITING = 0x4;
+
+/** Whether a process is about to end: it runs no more, and what it had open is closed after that. */
+export const isEnding = (pid: number): boolean => (Number(statOf(pid)?.[6]) & EXITING) !== 0;
 
 /** Numbers that are somebody's. One that has ended keeps its number until its parent has taken note, which is waited for. */
 export async function takenOf(numbers: readonly number[]): Promise<readonly number[]> {

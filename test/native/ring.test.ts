@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { mapFd, openRing, type Ring } from '../../src/native/index.js';
 
 const HEAD = 4096;
@@ -180,6 +180,31 @@ describe.skipIf(!hasPython)('a ring', () => {
     event(32, 3);
     wakeUp();
     await last;
+  });
+
+  it('looks seldom while little comes, and often when much does', async () => {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const pauses: (number | undefined)[] = [];
+    const looked = async (events: number) => {
+      for (let index = 0; index < events; index++) {
+        event(BYTES / 4, index);
+        expect(ring.drain(1 << 20)).toHaveLength(BYTES / 4);
+      }
+      await new Promise<void>((resolve) => ring.wait(resolve));
+      pauses.push(timers.mock.lastCall?.[1]);
+    };
+    try {
+      // It sleeps until there is something.
+      const first = new Promise<void>((resolve) => ring.wait(resolve));
+      event(32, 1);
+      wakeUp();
+      await first;
+      ring.drain(1 << 20);
+      for (const events of [0, 1, 15, 1, 1, 1, 1, 16, 16, 1, 1]) await looked(events);
+    } finally {
+      timers.mockRestore();
+    }
+    expect(pauses).toEqual([1, 2, 4, 8, 16, 16, 16, 1, 1, 2, 4]);
   });
 
   it('sees an event of a producer that had not seen it go to sleep', async () => {

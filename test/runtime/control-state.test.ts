@@ -328,6 +328,22 @@ describe('checkpoint with control state', () => {
     expect(app.requests).not.toContain('hold');
   });
 
+  // The driver's word comes before the end of the process is noticed.
+  for (const action of ['state', 'lock', 'checkpoint'] as const)
+    it(`says that the process has ended when ${action} fails because of that`, async () => {
+      const { app } = started();
+      const fail = () => {
+        setTimeout(() => app.end(), 5);
+        throw new Error(`${action}: CUDA_ERROR_NOT_INITIALIZED`);
+      };
+      if (action === 'state') app.driver.state = async () => fail();
+      else
+        app.driver.before = (step) => {
+          if (step === action) fail();
+        };
+      await expect(withControl(app, await memoryStore())).rejects.toThrow(/GCR8107.*process 4711 has ended/);
+    });
+
   // The driver says no: before it has done anything, and when all is done.
   for (const when of ['before', 'after'] as const)
     for (const action of ['lock', 'checkpoint', 'restore', 'unlock'] as const)
