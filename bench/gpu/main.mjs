@@ -5,7 +5,7 @@
  *     [--judge] [--simulated]
  *
  * --only: some scenarios, separated by commas. --rounds: samples of each figure (default 5), whose medians are compared. --limit: seconds for a
- * scenario (default 90); what takes longer is ended and told. --held: what the program with much memory holds (default 24). --output: where
+ * scenario (default 300); what takes longer is ended and told. --held: what the program with much memory holds (default 24). --output: where
  * results.json and table.md go (default: here). --folder lies on the disk that is measured, --memory on a tmpfs. --criu: for durable
  * checkpoints, unless it is in PATH. --quick: small sizes. --judge: ends with 1 when a target is not reached. --simulated: on the simulated
  * device, for trying it out. Parts that need PyTorch are left out where python3 has none with a GPU.
@@ -67,7 +67,7 @@ function readArguments() {
       ...values,
       only,
       rounds: count('rounds', values.quick ? 2 : 5),
-      limit: count('limit', 90),
+      limit: count('limit', 300),
       held: count('held', 24),
     };
   } catch (error) {
