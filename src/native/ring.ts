@@ -25,9 +25,9 @@ export interface Ring {
  * came it goes to sleep. A producer that finds it asleep has to wake it, which costs the application a system call and, on a virtual machine, a signal between
  * processors: microseconds, for every launch of a program that launches one now and then.
  */
-const PAUSE_MS = 1;
+const PAUSE_MS = 2;
 const LONGEST_PAUSE_MS = 16;
-/** So much in a pause, some fifty events, is little: looking as often as that costs more than taking them. */
+/** So much in a pause, some hundred events, is little: looking as often as that costs more than taking them. */
 const LITTLE_BYTES = 16 * 1024;
 /** An event may come without a wake at the moment of going to sleep (native/core/ring.h); it is there to be seen after so long. */
 const SECOND_LOOK_MS = 10;

@@ -28,8 +28,6 @@ import type {
 
 /** Bytes of events taken at once: between two pieces other things get their turn. */
 const DRAIN_BYTES = 1 << 20;
-/** Between being woken and wanting to be woken again: an application that is asked to wake somebody pays for it. */
-const PAUSE_MS = 2;
 /** Not in Node's constants: a file without a name. */
 const O_TMPFILE = 0o20200000;
 /** Memory of files without a name is here. */
@@ -62,7 +60,7 @@ function ringOf(ringFd: number, wakeFd: number, onReady: () => void): EventRing 
       ring.wait(() => {
         if (!open) return;
         onReady();
-        setTimeout(wait, PAUSE_MS);
+        wait();
       });
   };
   wait();

@@ -204,7 +204,7 @@ describe.skipIf(!hasPython)('a ring', () => {
     } finally {
       timers.mockRestore();
     }
-    expect(pauses).toEqual([1, 2, 4, 8, 16, 16, 16, 1, 1, 2, 4]);
+    expect(pauses).toEqual([2, 4, 8, 16, 16, 16, 16, 2, 2, 4, 8]);
   });
 
   it('sees an event of a producer that had not seen it go to sleep', async () => {
