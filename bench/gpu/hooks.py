@@ -20,7 +20,7 @@ WORD = 8
 
 
 def mappings():
-    """Start, end, permissions and path of all private memory, in order."""
+    """Start, end, permissions, offset in the file and path of all that is mapped, in order."""
     with open("/proc/self/maps") as file:
         for line in file:
             place, permissions, offset, _, _, *path = line.split(maxsplit=5)
