@@ -51,7 +51,7 @@ def functions(path, base):
 class Hooks:
     def __init__(self):
         self.memory = os.open("/proc/self/mem", os.O_RDWR)
-        self.places = None
+        self.places = self.find()
 
     def read(self, place, size):
         try:
@@ -60,7 +60,7 @@ class Hooks:
             return b""
 
     def find(self):
-        """Address of each pointer to a function of the recorder's, with what it is and what it stands for."""
+        """Address of each pointer to a function of the recorder's, with that function and the one that it stands for."""
         bases, searched, recorder_ends = {}, [], None
         for start, end, permissions, offset, path in mappings():
             ours = path.endswith("/" + RECORDER)
@@ -81,7 +81,7 @@ class Hooks:
                 stands_for.update((recorder[name], own) for name, own in names.items() if name in recorder)
         # All of them have the same upper bytes, or one of two.
         uppers = {struct.pack("<Q", address)[3:] for address in stands_for}
-        self.places = []
+        places = []
         for start, end in searched:
             for piece in range(start, end, PIECE):
                 data = self.read(piece, min(PIECE, end - piece))
@@ -91,27 +91,28 @@ class Hooks:
                         if at % WORD == 3:
                             (word,) = struct.unpack_from("<Q", data, at - 3)
                             if word in stands_for:
-                                self.places.append((piece + at - 3, word, stands_for[word]))
+                                places.append((piece + at - 3, word, stands_for[word]))
                         at = data.find(upper, at + 1)
+        return places
 
-    def off(self):
-        """How many pointers are the driver's and libraries' own now."""
-        if self.places is None:
-            self.find()
-        return self.exchange((place, wrapper, own) for place, wrapper, own in self.places)
-
-    def on(self):
-        """How many are the recorder's."""
-        if self.places is None:
-            self.find()
-        return self.exchange((place, own, wrapper) for place, wrapper, own in self.places)
-
-    def exchange(self, places):
+    def switch(self, state):
+        """`off` or `on`. How many pointers are the driver's and libraries' own now, or the recorder's."""
         count = 0
-        for place, before, after in places:
-            now = self.read(place, WORD)
-            if now == struct.pack("<Q", before):
-                os.pwrite(self.memory, struct.pack("<Q", after), place)
+        for place, *both in self.places:
+            words = [struct.pack("<Q", function) for function in both]
+            now, wanted = self.read(place, WORD), words[state == "off"]
             # What was freed meanwhile holds something else.
-            count += now in (struct.pack("<Q", before), struct.pack("<Q", after))
+            if now in words:
+                os.pwrite(self.memory, wanted, place)
+                count += 1
         return count
+
+
+current = None
+
+
+def command(state):
+    """Does what a line `hooks STATE` asks for; its answer."""
+    global current
+    current = current or Hooks()
+    return f"hooks {state} {current.switch(state)}"

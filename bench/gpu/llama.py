@@ -22,7 +22,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import torch
 import torch.nn.functional as F
 
-from hooks import Hooks
+import hooks
 
 CHUNK = 65536
 # Sequences that are decoded at once: a step then changes between 4 and 6 % of all memory.
@@ -271,7 +271,6 @@ class Program:
     def __init__(self, sizes, sleep):
         self.sizes, self.sleep, self.parts = sizes, sleep, {}
         self.memory = Memory(self.parts)
-        self.hooks = None
 
     def part(self, kind):
         if kind not in self.parts:
@@ -320,8 +319,7 @@ class Program:
         if word == "digest":
             return f"digest {self.digest()}"
         if word == "hooks":
-            self.hooks = self.hooks or Hooks()
-            return f"hooks {rest[0]} {self.hooks.off() if rest[0] == 'off' else self.hooks.on()}"
+            return hooks.command(rest[0])
         if word == "stamped":
             return self.stamped(rest[0], int(rest[1]))
         if word == "prepare":

@@ -22,22 +22,30 @@ const SETTLED_MS = 20_000;
 /** Of two steps, in which a program that makes enough launches becomes quiet. */
 const MOST_ROUNDS = 20;
 
-/** Samples of both kinds: in each turn every pair has one. The first turn is not counted. */
-export async function inTurns(turns, processes, measure) {
+/**
+ * Samples of both kinds, `plain` and `recorded`: in each turn every pair gives one of each. The first turn is not counted.
+ *
+ * @param pairs each with functions of these names, which give a sample
+ */
+async function inTurns(turns, pairs) {
   const found = { plain: [], recorded: [] };
   for (let round = -1; round < turns; round++)
-    for (const [at, plain] of processes.plain.entries()) {
-      const turn = [
-        ['plain', plain],
-        ['recorded', processes.recorded[at]],
-      ];
-      for (const [kind, process] of (round + at) % 2 ? turn : turn.reverse()) {
-        const sample = await measure(process);
+    for (const [at, pair] of pairs.entries()) {
+      const turn = ['plain', 'recorded'];
+      for (const kind of (round + at) % 2 ? turn : turn.reverse()) {
+        const sample = await pair[kind]();
         if (round >= 0) found[kind].push(sample);
       }
     }
   return found;
 }
+
+/** Each process without the recorder beside one with it. */
+export const between = (turns, { plain, recorded }, measure) =>
+  inTurns(
+    turns,
+    plain.map((program, at) => ({ plain: () => measure(program), recorded: () => measure(recorded[at]) })),
+  );
 
 export async function startBoth({ programs }, command, pairs) {
   const each = (start) => Promise.all(Array.from({ length: pairs }, start));
@@ -139,41 +147,32 @@ async function checkHooks(program, mode) {
   );
 }
 
-/** Samples of both kinds of the same processes. */
-async function withinProcesses(turns, { recorded }, measure) {
-  const found = { plain: [], recorded: [] };
-  for (let round = -1; round < turns; round++)
-    for (const [at, program] of recorded.entries()) {
-      const turn = ['plain', 'recorded'];
-      for (const kind of (round + at) % 2 ? turn : turn.reverse()) {
-        await hook(program, kind === 'plain' ? 'off' : 'on');
-        const sample = await measure(program);
-        if (round >= 0) found[kind].push(sample);
-      }
-      await hook(program, 'on');
-    }
+/** Each recorded process beside itself without the recorder's functions, which it has again afterwards. */
+async function within(turns, { recorded }, measure) {
+  const after = (program, state) => async () => {
+    await hook(program, state);
+    return measure(program);
+  };
+  const pairs = recorded.map((program) => ({ plain: after(program, 'off'), recorded: after(program, 'on') }));
+  const found = await inTurns(turns, pairs);
+  await Promise.all(recorded.map((program) => hook(program, 'on')));
   return found;
 }
 
 /**
  * What recording costs the model in PyTorch.
  *
- * @param work what is measured together: as many pairs of processes as the device holds; whether a step makes few enough launches for {@link checkHooks}; and of each
- *   mode the steps of a sample, the turns in a round, of pairs of processes and within processes, and a name
+ * @param work what is measured together: as many pairs of processes as the device holds; whether a step of the first mode makes few enough launches for
+ *   {@link checkHooks}; and of each mode the steps of a sample, a name, and the turns in a round, between processes and within
  */
 export async function torch(bench, { pairs, isChecked, modes }) {
   const processes = await startBoth(bench, llama(bench), pairs);
   const all = [...processes.plain, ...processes.recorded];
   const ask = (line) => Promise.all(all.map((program) => program.ask(line)));
-  let problem;
-  for (const [index, [mode]] of modes.entries()) {
+  for (const [index, { mode }] of modes.entries()) {
     await ask(`prepare ${mode}`);
     const checked = isChecked && index === 0 ? CHECK_STEPS : 0;
-    // What is measured between processes is worth having without it, too.
-    if (checked)
-      await Promise.all(processes.recorded.map((program) => checkHooks(program, mode))).catch((error) => {
-        problem = error;
-      });
+    if (checked) await Promise.all(processes.recorded.map((program) => checkHooks(program, mode)));
     // As many steps for each, with those of the check.
     const warm = (programs, steps) => Promise.all(programs.map((program) => program.ask(`${mode} ${steps}`)));
     const warmAll = (more) => Promise.all([warm(processes.plain, 2 + more), warm(processes.recorded, 2)]);
@@ -185,32 +184,29 @@ export async function torch(bench, { pairs, isChecked, modes }) {
     }
   }
 
-  const measure = async (kind, inTheseTurns) => {
+  const measure = async (samples, name) => {
     const found = [];
-    for (const [mode, steps, between, within, what] of modes) {
-      bench.log(`${what}, ${kind} processes`);
+    for (const { mode, steps, what, turns } of modes) {
+      bench.log(`${what}, ${name} processes`);
       // The median of its steps.
       const sample = async (program) => Number((await program.ask(`${mode} ${steps}`))[5]);
-      found.push(await inTheseTurns({ between, within }[kind] * bench.rounds, processes, sample));
+      found.push(await samples(turns[name] * bench.rounds, processes, sample));
     }
     return found;
   };
-  const between = await keptApart(processes, () => measure('between', inTurns));
+  const others = await keptApart(processes, () => measure(between, 'between'));
   checkSame((await ask('digest')).map(([, digest]) => digest));
-  const within = problem ? [] : await keptApart(processes, () => measure('within', withinProcesses));
+  const same = await keptApart(processes, () => measure(within, 'within'));
   await endBoth(processes);
 
-  for (const [index, [, , , , what]] of modes.entries()) {
-    if (within.length > 0) {
-      const [low, high] = interval(ratiosOf(within[index]));
-      const certain = `the median of all such ratios is between ${low.toFixed(3)} and ${high.toFixed(3)}, with a certainty of 95 %`;
-      bench.add(overhead(`recording: ${what}`, 'ms', within[index], 'the same processes without', 1.01, certain));
-    }
-    const each = ofPairs(between[index], pairs).map((ratio) => ratio.toFixed(3));
+  for (const [index, { what }] of modes.entries()) {
+    const [low, high] = interval(ratiosOf(same[index]));
+    const certain = `the median of all such ratios is between ${low.toFixed(3)} and ${high.toFixed(3)}, with a certainty of 95 %`;
+    bench.add(overhead(`recording: ${what}`, 'ms', same[index], 'the same processes without', 1.01, certain));
+    const each = ofPairs(others[index], pairs).map((ratio) => ratio.toFixed(3));
     const note = `each pair of processes by itself: ${each.join(', ')}`;
-    bench.add(overhead(`… ${what}, beside other processes`, 'ms', between[index], 'alone', undefined, note));
+    bench.add(overhead(`… ${what}, beside other processes`, 'ms', others[index], 'alone', undefined, note));
   }
-  if (problem) throw problem;
 }
 
 const ratiosOf = ({ plain, recorded }) => recorded.map((sample, at) => sample / plain[at]);

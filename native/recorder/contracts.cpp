@@ -199,8 +199,7 @@ LibraryCall::LibraryCall(std::string_view name, LibraryFamily family)
     : name_(name),
       family_(family),
       outer_(this_thread.library_call),
-      // What is captured is told when its graph is.
-      unseen_(hot.quiet.load(std::memory_order_relaxed) && hot.captures.load(std::memory_order_relaxed) == 0) {
+      unseen_(hot.passes_launches()) {
   this_thread.library_call = this;
 }
 

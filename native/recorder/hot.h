@@ -28,11 +28,10 @@ struct alignas(128) Hot {
   std::atomic<std::uint64_t> streams{1};              // Streams: the same of streams
   alignas(64) std::optional<RingWriter> writer;       // Emitter
 
-  // Whether a launch is only counted: of what is captured, its graph is told, and what is no longer told is not counted either.
-  bool counts_launches() const {
-    return quiet.load(std::memory_order_relaxed) && captures.load(std::memory_order_relaxed) == 0 &&
-           telling.load(std::memory_order_relaxed) == Telling::all;
-  }
+  // Whether launches need not be looked at. Those that are captured are: their graph is told.
+  bool passes_launches() const { return quiet.load(std::memory_order_relaxed) && captures.load(std::memory_order_relaxed) == 0; }
+  // … and are counted: no longer when writes are not told at all.
+  bool counts_launches() const { return passes_launches() && telling.load(std::memory_order_relaxed) == Telling::all; }
 
   // For a recorder that is made, in a child of fork after the parent's.
   void begin() {

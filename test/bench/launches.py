@@ -7,7 +7,7 @@ import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.append(os.path.join(ROOT, "bench", "gpu"))
-from hooks import Hooks
+import hooks
 
 COUNT = 256
 
@@ -15,7 +15,7 @@ COUNT = 256
 class Program:
     def __init__(self):
         self.cuda = ctypes.CDLL("libcuda.so.1")
-        self.hooks, self.steps = None, 0
+        self.steps = 0
         self.context, module, self.kernel = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         self.data = ctypes.c_uint64()
         self.check(self.cuda.cuInit(0))
@@ -44,8 +44,7 @@ class Program:
 
     def command(self, word, argument=None):
         if word == "hooks":
-            self.hooks = self.hooks or Hooks()
-            return f"hooks {argument} {self.hooks.off() if argument == 'off' else self.hooks.on()}"
+            return hooks.command(argument)
         if word == "digest":
             return self.digest()
         if word == "prepare":
